@@ -1,0 +1,1 @@
+//! Loads stencil packs and generates machine code by copying and patching.

@@ -1,0 +1,1 @@
+//! Compiles an instruction set with clang into stencil packs.

@@ -1,0 +1,1 @@
+//! The stencil packs of the toy instruction set.

@@ -1,0 +1,1 @@
+//! The stencil packs of the WebAssembly instruction set.

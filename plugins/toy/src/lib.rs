@@ -1,0 +1,1 @@
+//! A small language on copatch: the tutorial's subject.

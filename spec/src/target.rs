@@ -1,0 +1,182 @@
+//! What the packer and the engine know of a machine: `spec/target/<arch>/target.toml`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::ValueType;
+
+/// A register file: which registers carry values of which types.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// The types whose values lie in these registers.
+    pub types: Vec<ValueType>,
+    /// The type that holds any value of the class; stencils pass untouched registers through at this type.
+    pub widest: ValueType,
+    /// Names of the value registers in argument order; may be empty, then values of the class live in slots.
+    pub registers: Vec<String>,
+    /// How many of the registers carry arguments and results of calls between compiled functions.
+    pub arguments: u8,
+}
+
+/// A pointer that every stencil receives in a fixed register and leaves as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedPointer {
+    /// `mem`, `ctx` or `frame`.
+    pub name: String,
+    /// The register's name.
+    pub register: String,
+}
+
+/// A range of immediates to try, see DESIGN of the packer: narrowest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImmediateClass {
+    /// `s8`, `u12`, …
+    pub name: String,
+    /// Least value.
+    pub lo: i64,
+    /// Greatest value.
+    pub hi: i64,
+    /// The values are multiples of 2 to this power.
+    #[serde(default)]
+    pub align: u8,
+}
+
+/// How an i32 lies in a 64-bit register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpperHalf {
+    /// The upper 32 bits are zero.
+    Zero,
+    /// The upper 32 bits repeat the sign.
+    Sign,
+}
+
+/// The part of a target that the engine needs; it travels in the pack's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The architecture's name as in a target triple.
+    pub arch: String,
+    /// Width of a pointer.
+    pub pointer_bits: u8,
+    /// The contract for the upper half of an i32 in a register.
+    pub i32_upper: UpperHalf,
+    /// How many bytes past slot 0 the frame pointer points.
+    pub frame_bias: u32,
+    /// The fixed pointers, in argument order.
+    pub fixed: Vec<FixedPointer>,
+    /// Register files in ascending order of name.
+    pub classes: Vec<(String, Class)>,
+    /// An instruction that faults: the body of a trap stub.
+    pub trap_instruction: Vec<u8>,
+}
+
+impl Machine {
+    /// The index of the class that holds values of `ty`, if any does.
+    pub fn class_of(&self, ty: ValueType) -> Option<usize> {
+        self.classes
+            .iter()
+            .position(|(_, class)| class.types.contains(&ty))
+    }
+
+    /// The number of value registers for `ty`; 0 if its values live in slots.
+    pub fn registers(&self, ty: ValueType) -> usize {
+        self.class_of(ty)
+            .map_or(0, |class| self.classes[class].1.registers.len())
+    }
+
+    /// The byte offset from the frame pointer of a slot.
+    pub const fn slot_offset(&self, slot: u32) -> i64 {
+        slot as i64 * 8 - self.frame_bias as i64
+    }
+}
+
+/// How the packer calls clang for a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clang {
+    /// Flags for every stencil.
+    pub flags: Vec<String>,
+}
+
+/// A set of processor features a pack may be built for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSet {
+    /// Flags for clang.
+    pub flags: Vec<String>,
+    /// What the processor must report, by the names of `std::arch`'s detection macros.
+    pub cpu: Vec<String>,
+}
+
+/// A target as its file describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// See [`Machine::arch`].
+    pub arch: String,
+    /// See [`Machine::pointer_bits`].
+    pub pointer_bits: u8,
+    /// See [`Machine::i32_upper`].
+    pub i32_upper: UpperHalf,
+    /// See [`Machine::frame_bias`].
+    pub frame_bias: u32,
+    /// See [`Machine::fixed`].
+    pub fixed: Vec<FixedPointer>,
+    /// What a stencil may overwrite beside its results.
+    pub scratch: Vec<String>,
+    /// See [`Machine::trap_instruction`].
+    pub trap_instruction: Vec<u8>,
+    /// Register files by name.
+    pub class: BTreeMap<String, Class>,
+    /// Immediate ranges, narrowest first.
+    pub immediate: Vec<ImmediateClass>,
+    /// Compiler flags.
+    pub clang: Clang,
+    /// Feature sets by name.
+    #[serde(default)]
+    pub features: BTreeMap<String, FeatureSet>,
+    /// Assembly text of the `asm` operations by name; `{a}` stands for the operand's register.
+    #[serde(default)]
+    pub asm: BTreeMap<String, String>,
+}
+
+impl Target {
+    /// Reads a `target.toml`.
+    ///
+    /// # Errors
+    /// The parser's message, with line and column.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// The target of that architecture that comes with copatch, if there is one.
+    pub fn builtin(arch: &str) -> Option<Self> {
+        let text = match arch {
+            "x86_64" => include_str!("../target/x86_64/target.toml"),
+            _ => return None,
+        };
+        // A test parses every built-in target.
+        Self::parse(text).ok()
+    }
+
+    /// The part that travels in a pack.
+    pub fn machine(&self) -> Machine {
+        Machine {
+            arch: self.arch.clone(),
+            pointer_bits: self.pointer_bits,
+            i32_upper: self.i32_upper,
+            frame_bias: self.frame_bias,
+            fixed: self.fixed.clone(),
+            classes: self
+                .class
+                .iter()
+                .map(|(name, class)| (name.clone(), class.clone()))
+                .collect(),
+            trap_instruction: self.trap_instruction.clone(),
+        }
+    }
+}

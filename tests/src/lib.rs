@@ -1,0 +1,1 @@
+//! Property-based conformance of compiled code, for any instruction set.
