@@ -1,1 +1,3 @@
 //! Compiles an instruction set with clang into stencil packs.
+
+pub mod stencil;
