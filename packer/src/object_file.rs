@@ -1,0 +1,188 @@
+//! Reads what clang wrote: functions, their relocations, and the constants they refer to.
+//!
+//! Relocations are matched by their number in the format's specification, never by a library's generic kinds, and
+//! one that is not listed here is an error.
+
+use std::collections::BTreeMap;
+
+use object::read::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
+use object::{RelocationFlags, SectionKind, SymbolKind, elf};
+
+use crate::stencil::{RawStencil, Relocation, hole};
+
+/// Why an object file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{unit}: {what}")]
+pub struct ObjectError {
+    /// The translation unit.
+    pub unit: String,
+    /// What is wrong, with the function and offset where there is one.
+    pub what: String,
+}
+
+/// The symbol of a reference to a constant: its bytes stand in the name, so that equal constants have equal names in
+/// every translation unit and need a place only once the pack's pool is laid out.
+pub fn pool_symbol(constant: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut name = format!("{}:", hole::POOL);
+    for byte in constant {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// The constant that a symbol stands for, if it is a reference to one.
+pub fn pool_constant(symbol: &str) -> Option<Vec<u8>> {
+    let digits = symbol.strip_prefix(hole::POOL)?.strip_prefix(':')?;
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+/// The functions of an object file, in ascending order of name.
+///
+/// # Errors
+/// On anything that is not understood.
+pub fn read(unit: &str, bytes: &[u8]) -> Result<Vec<RawStencil>, ObjectError> {
+    let fault = |what: String| ObjectError {
+        unit: unit.to_owned(),
+        what,
+    };
+    let file = object::File::parse(bytes).map_err(|error| fault(error.to_string()))?;
+    let mut stencils = BTreeMap::new();
+    for section in file.sections().filter(|s| s.kind() == SectionKind::Text) {
+        let data = section.data().map_err(|error| fault(error.to_string()))?;
+        let mut functions: Vec<(usize, usize, &str)> = Vec::new();
+        for symbol in file.symbols() {
+            if symbol.kind() == SymbolKind::Text
+                && symbol.section_index() == Some(section.index())
+                && symbol.size() > 0
+            {
+                let name = symbol.name().map_err(|error| fault(error.to_string()))?;
+                let start = (symbol.address() - section.address()) as usize;
+                functions.push((start, start + symbol.size() as usize, name));
+            }
+        }
+        functions.sort_unstable();
+        let mut relocations: Vec<(usize, Relocation)> = Vec::new();
+        for (offset, relocation) in section.relocations() {
+            let symbol = target(&file, relocation.target(), relocation.addend())
+                .map_err(|what| fault(format!("relocation at {offset:#x}: {what}")))?;
+            let (window, pc_relative) = kind(&file, relocation.flags())
+                .map_err(|what| fault(format!("relocation at {offset:#x} to {symbol}: {what}")))?;
+            relocations.push((
+                offset as usize,
+                Relocation {
+                    offset: offset as usize,
+                    symbol,
+                    window,
+                    pc_relative,
+                    addend: relocation.addend(),
+                },
+            ));
+        }
+        relocations.sort();
+        for (start, end, name) in functions {
+            let code = data
+                .get(start..end)
+                .ok_or_else(|| fault(format!("{name} lies outside its section")))?;
+            let first = relocations.partition_point(|(offset, _)| *offset < start);
+            let last = relocations.partition_point(|(offset, _)| *offset < end);
+            let relocations = relocations[first..last]
+                .iter()
+                .map(|(offset, relocation)| Relocation {
+                    offset: offset - start,
+                    ..relocation.clone()
+                })
+                .collect();
+            stencils.insert(
+                name.to_owned(),
+                RawStencil {
+                    name: name.to_owned(),
+                    code: code.to_vec(),
+                    relocations,
+                },
+            );
+        }
+    }
+    Ok(stencils.into_values().collect())
+}
+
+/// The name of what a relocation refers to: an undefined symbol, or a constant.
+fn target(
+    file: &object::File<'_>,
+    target: RelocationTarget,
+    addend: i64,
+) -> Result<String, String> {
+    let RelocationTarget::Symbol(index) = target else {
+        return Err("it refers to no symbol".to_owned());
+    };
+    let symbol = file
+        .symbol_by_index(index)
+        .map_err(|error| error.to_string())?;
+    let name = symbol.name().map_err(|error| error.to_string())?;
+    let Some(section) = symbol.section_index() else {
+        return Ok(name.to_owned());
+    };
+    let section = file
+        .section_by_index(section)
+        .map_err(|error| error.to_string())?;
+    if section.kind() != SectionKind::ReadOnlyData && section.kind() != SectionKind::ReadOnlyString
+    {
+        return Ok(name.to_owned());
+    }
+    if section.relocations().next().is_some() {
+        return Err(format!("the constant {name} holds addresses"));
+    }
+    let start = symbol.address() - section.address();
+    // A compiler's own constants have no size, but lie in sections of elements of one size.
+    let size = match (symbol.size(), section.flags()) {
+        (0, _) if symbol.kind() == SymbolKind::Section => {
+            return Err(format!(
+                "a constant in {} at {addend:#x} has no symbol",
+                section.name().unwrap_or("a section")
+            ));
+        }
+        (0, _) => element_size(section.name().unwrap_or(""))
+            .ok_or_else(|| format!("the constant {name} has no size"))?,
+        (size, _) => size,
+    };
+    let data = section
+        .data_range(section.address() + start, size)
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("the constant {name} lies outside its section"))?;
+    Ok(pool_symbol(data))
+}
+
+/// `.rodata.cst16` has elements of 16 bytes.
+fn element_size(section: &str) -> Option<u64> {
+    section.strip_prefix(".rodata.cst")?.parse().ok()
+}
+
+/// Bytes of the window and whether it is relative to its own address.
+fn kind(file: &object::File<'_>, flags: RelocationFlags) -> Result<(u8, bool), String> {
+    use object::Architecture;
+    match (file.architecture(), flags) {
+        (Architecture::X86_64, RelocationFlags::Elf { r_type }) => match r_type {
+            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => Ok((4, true)),
+            elf::R_X86_64_32S => Ok((4, false)),
+            elf::R_X86_64_64 => Ok((8, false)),
+            elf::R_X86_64_PC8 => Ok((1, true)),
+            other => Err(format!("x86-64 ELF relocation {other} is not supported")),
+        },
+        (architecture, flags) => Err(format!("{flags:?} of {architecture:?} is not supported")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_comes_back_from_its_symbol() {
+        let bytes = [0, 1, 0xfe, 0x80];
+        assert_eq!(pool_constant(&pool_symbol(&bytes)), Some(bytes.to_vec()));
+        assert_eq!(pool_constant(hole::TABLE), None);
+    }
+}
