@@ -11,7 +11,10 @@ static inline uint64_t i64_sub(uint64_t a, uint64_t b) { return a - b; }
 static inline uint64_t i64_mul(uint64_t a, uint64_t b) { return a * b; }
 static inline uint64_t i64_div_s(uint64_t a, uint64_t b, int *trap) {
     if (b == 0) { *trap = 1; return 0; }
-    if (b == (uint64_t)-1 && a == (uint64_t)INT64_MIN) { *trap = 2; return 0; }
+    if (b == (uint64_t)-1) {
+        if (a == (uint64_t)INT64_MIN) { *trap = 2; return 0; }
+        return -a;
+    }
     return (uint64_t)((int64_t)a / (int64_t)b);
 }
 static inline uint64_t i64_rem_s(uint64_t a, uint64_t b, int *trap) {

@@ -36,7 +36,10 @@ static inline uint32_t i32_or(uint32_t a, uint32_t b) { return a | b; }
 static inline uint32_t i32_xor(uint32_t a, uint32_t b) { return a ^ b; }
 static inline uint32_t i32_div_s(uint32_t a, uint32_t b, int *trap) {
     if (b == 0) { *trap = 1; return 0; }
-    if (b == (uint32_t)-1 && a == (uint32_t)INT32_MIN) { *trap = 2; return 0; }
+    if (b == (uint32_t)-1) {
+        if (a == (uint32_t)INT32_MIN) { *trap = 2; return 0; }
+        return -a;
+    }
     return (uint32_t)((int32_t)a / (int32_t)b);
 }
 static inline uint32_t i32_div_u(uint32_t a, uint32_t b, int *trap) {
@@ -85,7 +88,10 @@ static inline uint64_t i64_or(uint64_t a, uint64_t b) { return a | b; }
 static inline uint64_t i64_xor(uint64_t a, uint64_t b) { return a ^ b; }
 static inline uint64_t i64_div_s(uint64_t a, uint64_t b, int *trap) {
     if (b == 0) { *trap = 1; return 0; }
-    if (b == (uint64_t)-1 && a == (uint64_t)INT64_MIN) { *trap = 2; return 0; }
+    if (b == (uint64_t)-1) {
+        if (a == (uint64_t)INT64_MIN) { *trap = 2; return 0; }
+        return -a;
+    }
     return (uint64_t)((int64_t)a / (int64_t)b);
 }
 static inline uint64_t i64_div_u(uint64_t a, uint64_t b, int *trap) {
@@ -126,12 +132,27 @@ static inline uint32_t i64_le_u(uint64_t a, uint64_t b) { return a <= b; }
 static inline uint32_t i64_ge_s(uint64_t a, uint64_t b) { return (int64_t)a >= (int64_t)b; }
 static inline uint32_t i64_ge_u(uint64_t a, uint64_t b) { return a >= b; }
 
-/* Rounding is one instruction where the machine has it. Elsewhere a magnitude below 2^23 (2^52) has a fraction that
-   the detour through an integer cuts off, the sign is put back for zeros, and anything else is integral already or
-   NaN, which the addition of 0 makes quiet. */
+/* A float cut off to an integer, or INT64_MIN where that does not fit: x86-64 has an instruction that does just this. */
+#ifdef __SSE2__
+typedef float lanes_f32 __attribute__((vector_size(16)));
+typedef double lanes_f64 __attribute__((vector_size(16)));
+static inline int64_t cut_f32(float a) { return __builtin_ia32_cvttss2si64((lanes_f32){a, 0, 0, 0}); }
+static inline int64_t cut_f64(double a) { return __builtin_ia32_cvttsd2si64((lanes_f64){a, 0}); }
+#else
+static inline int64_t cut_f32(float a) { return a >= -0x1p63f && a < 0x1p63f ? (int64_t)a : INT64_MIN; }
+static inline int64_t cut_f64(double a) { return a >= -0x1p63 && a < 0x1p63 ? (int64_t)a : INT64_MIN; }
+#endif
+
+/* Rounding is one instruction where the machine has it. Elsewhere the detour through an integer cuts the fraction off,
+   and the sign is put back for the sake of -0; what does not fit is integral already, or NaN, which has to become quiet
+   (clang drops an addition of 0 where it knows that the sum is not -0). */
 #if defined(__SSE4_1__) || defined(__aarch64__)
 #define ROUNDS 1
 #endif
+static inline float quiet_f32(float a) { return a != a ? a + a : a; }
+static inline double quiet_f64(double a) { return a != a ? a + a : a; }
+static inline float signed_f32(float r, float a) { return from_bits_f32(bits_f32(r) | (bits_f32(a) & 0x80000000u)); }
+static inline double signed_f64(double r, double a) { return from_bits_f64(bits_f64(r) | (bits_f64(a) & 0x8000000000000000u)); }
 
 /* f32: arithmetic */
 static inline float f32_add(float a, float b) { return a + b; }
@@ -158,23 +179,27 @@ static inline float f32_trunc(float a) { return __builtin_truncf(a); }
 static inline float f32_nearest(float a) { return __builtin_roundevenf(a); }
 #else
 static inline float f32_ceil(float a) {
-    if (!(__builtin_fabsf(a) < 0x1p23f)) return a + 0.0f;
-    float r = (float)(int32_t)a;
-    return __builtin_copysignf(r < a ? r + 1.0f : r, a);
+    int64_t i = cut_f32(a);
+    if (i == INT64_MIN) return quiet_f32(a);
+    float r = (float)i;
+    return signed_f32(r + (r < a ? 1.0f : 0.0f), a);
 }
 static inline float f32_floor(float a) {
-    if (!(__builtin_fabsf(a) < 0x1p23f)) return a + 0.0f;
-    float r = (float)(int32_t)a;
-    return __builtin_copysignf(r > a ? r - 1.0f : r, a);
+    int64_t i = cut_f32(a);
+    if (i == INT64_MIN) return quiet_f32(a);
+    float r = (float)i;
+    return signed_f32(r - (r > a ? 1.0f : 0.0f), a);
 }
 static inline float f32_trunc(float a) {
-    if (!(__builtin_fabsf(a) < 0x1p23f)) return a + 0.0f;
-    return __builtin_copysignf((float)(int32_t)a, a);
+    int64_t i = cut_f32(a);
+    if (i == INT64_MIN) return quiet_f32(a);
+    return signed_f32((float)i, a);
 }
+/* Adding and subtracting the least power of two that leaves no bits for a fraction rounds as addition does. */
 static inline float f32_nearest(float a) {
     float m = __builtin_fabsf(a);
-    if (!(m < 0x1p23f)) return a + 0.0f;
-    return __builtin_copysignf(m + 0x1p23f - 0x1p23f, a);
+    if (!(m < 0x1p23f)) return quiet_f32(a);
+    return signed_f32(m + 0x1p23f - 0x1p23f, a);
 }
 #endif
 
@@ -211,23 +236,27 @@ static inline double f64_trunc(double a) { return __builtin_trunc(a); }
 static inline double f64_nearest(double a) { return __builtin_roundeven(a); }
 #else
 static inline double f64_ceil(double a) {
-    if (!(__builtin_fabs(a) < 0x1p52)) return a + 0.0;
-    double r = (double)(int64_t)a;
-    return __builtin_copysign(r < a ? r + 1.0 : r, a);
+    int64_t i = cut_f64(a);
+    if (i == INT64_MIN) return quiet_f64(a);
+    double r = (double)i;
+    return signed_f64(r + (r < a ? 1.0 : 0.0), a);
 }
 static inline double f64_floor(double a) {
-    if (!(__builtin_fabs(a) < 0x1p52)) return a + 0.0;
-    double r = (double)(int64_t)a;
-    return __builtin_copysign(r > a ? r - 1.0 : r, a);
+    int64_t i = cut_f64(a);
+    if (i == INT64_MIN) return quiet_f64(a);
+    double r = (double)i;
+    return signed_f64(r - (r > a ? 1.0 : 0.0), a);
 }
 static inline double f64_trunc(double a) {
-    if (!(__builtin_fabs(a) < 0x1p52)) return a + 0.0;
-    return __builtin_copysign((double)(int64_t)a, a);
+    int64_t i = cut_f64(a);
+    if (i == INT64_MIN) return quiet_f64(a);
+    return signed_f64((double)i, a);
 }
+/* Adding and subtracting the least power of two that leaves no bits for a fraction rounds as addition does. */
 static inline double f64_nearest(double a) {
     double m = __builtin_fabs(a);
-    if (!(m < 0x1p52)) return a + 0.0;
-    return __builtin_copysign(m + 0x1p52 - 0x1p52, a);
+    if (!(m < 0x1p52)) return quiet_f64(a);
+    return signed_f64(m + 0x1p52 - 0x1p52, a);
 }
 #endif
 
@@ -244,17 +273,6 @@ static inline uint32_t i32_wrap_i64(uint64_t a) { return (uint32_t)a; }
 static inline uint64_t i64_extend_i32_s(uint32_t a) { return (uint64_t)(int64_t)(int32_t)a; }
 static inline uint64_t i64_extend_i32_u(uint32_t a) { return a; }
 
-/* A float cut off to an integer, or INT64_MIN where that does not fit: x86-64 has an instruction that does just this. */
-#ifdef __SSE2__
-typedef float lanes_f32 __attribute__((vector_size(16)));
-typedef double lanes_f64 __attribute__((vector_size(16)));
-static inline int64_t cut_f32(float a) { return __builtin_ia32_cvttss2si64((lanes_f32){a, 0, 0, 0}); }
-static inline int64_t cut_f64(double a) { return __builtin_ia32_cvttsd2si64((lanes_f64){a, 0}); }
-#else
-static inline int64_t cut_f32(float a) { return a >= -0x1p63f && a < 0x1p63f ? (int64_t)a : INT64_MIN; }
-static inline int64_t cut_f64(double a) { return a >= -0x1p63 && a < 0x1p63 ? (int64_t)a : INT64_MIN; }
-#endif
-
 /* Conversions of floats to integers that trap */
 static inline uint32_t i32_trunc_f32_s(float a, int *trap) {
     int64_t r = cut_f32(a);
@@ -268,7 +286,10 @@ static inline uint32_t i32_trunc_f32_u(float a, int *trap) {
 }
 static inline uint64_t i64_trunc_f32_s(float a, int *trap) {
     int64_t r = cut_f32(a);
-    if (r == INT64_MIN && a != -0x1p63f) *trap = a != a ? 1 : 2;
+    if (r == INT64_MIN) {
+        if (a != a) *trap = 1;
+        else if (a != -0x1p63f) *trap = 2;
+    }
     return (uint64_t)r;
 }
 static inline uint64_t i64_trunc_f32_u(float a, int *trap) {
@@ -290,7 +311,10 @@ static inline uint32_t i32_trunc_f64_u(double a, int *trap) {
 }
 static inline uint64_t i64_trunc_f64_s(double a, int *trap) {
     int64_t r = cut_f64(a);
-    if (r == INT64_MIN && a != -0x1p63) *trap = a != a ? 1 : 2;
+    if (r == INT64_MIN) {
+        if (a != a) *trap = 1;
+        else if (a != -0x1p63) *trap = 2;
+    }
     return (uint64_t)r;
 }
 static inline uint64_t i64_trunc_f64_u(double a, int *trap) {
