@@ -1,3 +1,6 @@
 //! Compiles an instruction set with clang into stencil packs.
 
+pub mod cfg;
+pub mod disassembly;
+pub mod refusal;
 pub mod stencil;
