@@ -229,6 +229,16 @@ impl InstructionSet {
         if traps.len() > crate::limits::TRAPS {
             return Err(fault(&own.name, "(all)", "more than 64 traps"));
         }
+        if ops.len() > crate::limits::OPS {
+            return Err(fault(&own.name, "(all)", "more than 4096 operations"));
+        }
+        let mut bodies = BTreeMap::new();
+        for op in &ops {
+            if let Some(other) = bodies.insert(op.c_name(), &op.name) {
+                let what = format!("its body would be {other}'s; rename one");
+                return Err(fault(&own.name, &op.name, &what));
+            }
+        }
         for op in &ops {
             if let Some(swap) = &op.swap
                 && !ops.iter().any(|other| {
@@ -285,6 +295,17 @@ fn trap_word(name: &str) -> String {
 
 fn operation(isa: &str, name: &str, line: &Line, traps: &[String]) -> Result<Operation, IsaError> {
     let fault = |what: &str| fault(isa, name, what);
+    let word = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_lowercase())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    if !name.split('.').all(word) {
+        return Err(fault(
+            "a name is words of a-z, 0-9 and _ with dots between them",
+        ));
+    }
     let types = |column: &str| {
         column
             .split_whitespace()

@@ -156,6 +156,8 @@ impl Target {
     /// The target of that architecture that comes with copatch, if there is one.
     pub fn builtin(arch: &str) -> Option<Self> {
         let text = match arch {
+            "aarch64" => include_str!("../target/aarch64/target.toml"),
+            "riscv64" => include_str!("../target/riscv64/target.toml"),
             "x86_64" => include_str!("../target/x86_64/target.toml"),
             _ => return None,
         };

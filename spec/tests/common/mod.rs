@@ -1,0 +1,28 @@
+//! What the spec's tests share.
+
+use copatch_spec::InstructionSet;
+
+/// The built-in instruction sets.
+pub const INSTRUCTION_SETS: [&str; 2] = ["toy", "wasm"];
+
+/// The architectures that have a target.
+pub const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
+
+/// A built-in instruction set; a fault in it fails the test with its message.
+pub fn builtin(name: &str) -> InstructionSet {
+    match InstructionSet::builtin(name) {
+        Some(Ok(isa)) => isa,
+        Some(Err(error)) => panic!("{error}"),
+        None => panic!("no built-in instruction set {name}"),
+    }
+}
+
+/// The text of a built-in op table.
+#[allow(dead_code, reason = "one of the test files needs it")]
+pub fn table_text(name: &str) -> &'static str {
+    match name {
+        "toy" => include_str!("../../isa/toy/ops.toml"),
+        "wasm" => include_str!("../../isa/wasm/ops.toml"),
+        _ => panic!("no built-in instruction set {name}"),
+    }
+}
