@@ -94,3 +94,18 @@ impl Source {
         }
     }
 }
+
+/// Puts a value that the kind admits into the bits of a window and leaves the other bits alone. The address of the
+/// hole, where the kind subtracts it, has been subtracted already.
+pub fn fill(kind: &PatchKind, window: u64, value: i64) -> u64 {
+    kind.fields.iter().fold(window, |window, field| {
+        let width = u32::from(field.end.saturating_sub(field.start));
+        let mask = if width >= 64 {
+            u64::MAX
+        } else {
+            (1 << width) - 1
+        };
+        let start = u32::from(field.start & 63);
+        window & !(mask << start) | (field.encode(value) & mask) << start
+    })
+}

@@ -1,0 +1,396 @@
+//! Calls, returns, helpers and wrappers.
+//!
+//! Parameters and results travel in the first value registers of their class as long as there are argument
+//! registers; parameter or result `i` beyond that in slot `i` of the callee's frame. A callee's frame begins at the
+//! slot of the first operand that the caller passes, so operands spilled to their own slots are where the callee
+//! wants them. All value registers are the callee's to use.
+
+use copatch_spec::isa::Shape;
+use copatch_spec::types::ValueType;
+
+use super::moves::{From, Move};
+use super::state::{At, CLASSES, Operand, Owner};
+use super::{FunctionBuilder, Signature};
+use crate::buffer::{Emit, Target, Values};
+use crate::pack::{NONE, OpId, Pack, find_form};
+use crate::plan::Plan;
+use copatch_spec::variants::FormKey;
+
+/// Hands out argument registers.
+pub(super) struct Places {
+    next: [u8; CLASSES],
+}
+
+impl Places {
+    /// The register of the next parameter or result, or `None` if it travels in its slot.
+    pub fn next(&mut self, pack: &Pack, ty: ValueType) -> Option<u8> {
+        let class = pack.class_of(ty);
+        let info = pack.classes().get(usize::from(class))?;
+        let next = self.next.get_mut(usize::from(class))?;
+        (*next < info.arguments).then(|| {
+            *next += 1;
+            *next - 1
+        })
+    }
+}
+
+impl FunctionBuilder<'_, '_> {
+    pub(super) fn places(&self) -> Places {
+        Places { next: [0; CLASSES] }
+    }
+
+    /// Calls function `index` of the unit: pops its arguments, pushes its results.
+    pub fn call(&mut self, index: u32, signature: &Signature) {
+        if self.dead {
+            return;
+        }
+        self.flush();
+        self.pass(signature, None);
+        let op = self.pack.core().call;
+        self.emit_call(op, None, Target::Function(index));
+        self.take_results(&signature.results);
+    }
+
+    /// Calls through a code pointer: pops an i64 and then the arguments, pushes the results.
+    pub fn call_pointer(&mut self, signature: &Signature) {
+        if self.dead {
+            return;
+        }
+        self.flush();
+        let pointer = self.pop();
+        let reg = self.pass(signature, Some(pointer));
+        let op = self.pack.core().call_pointer;
+        self.emit_call(op, reg, Target::None);
+        self.take_results(&signature.results);
+    }
+
+    /// Calls helper number `index` of the context's table with the address of the slots of its `params` popped
+    /// operands; result `i` comes back in the slot of operand `i`.
+    pub fn helper(&mut self, index: u32, params: u32, results: &[ValueType]) {
+        if self.dead {
+            return;
+        }
+        self.flush();
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        if self.stack.len() - height < params as usize {
+            return self.misuse("the operand stack is too short for a helper");
+        }
+        self.leave_leaf();
+        let first = self.stack.len() - params as usize;
+        for at in first..self.stack.len() {
+            self.settle_operand(at, true);
+        }
+        for _ in 0..params {
+            self.pop();
+        }
+        self.save_all();
+        let values = [
+            i64::from(index),
+            self.slot_offset(self.operand_slot(first)),
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
+        let op = self.pack.core().helper;
+        let info = *self.pack.info(op);
+        if info.shape != Shape::Helper {
+            return self.misuse("core.helper is not a helper");
+        }
+        self.emit_values(op, FormKey::registers(), 0, &values, Target::None);
+        for ty in results {
+            self.push(*ty, At::Slot);
+        }
+    }
+
+    /// Returns from the function with its results on top of the stack.
+    pub fn return_(&mut self) {
+        if self.dead {
+            return;
+        }
+        self.flush();
+        self.emit_return();
+        self.die();
+    }
+
+    /// The moves and the return of the results on top of the stack; the builder's state stays as it is.
+    pub(super) fn emit_return(&mut self) {
+        let results = std::mem::take(&mut self.results);
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        if self.stack.len() - height < results.len() {
+            self.results = results;
+            return self.misuse("the operand stack is too short for the results");
+        }
+        let first = self.stack.len() - results.len();
+        let mut places = self.places();
+        let mut moves = std::mem::take(&mut self.moves);
+        moves.clear();
+        let mut in_slots = Vec::new();
+        for (index, ty) in results.iter().enumerate() {
+            let operand = self.stack[first + index];
+            match places.next(self.pack, *ty) {
+                Some(to) => moves.push(self.move_of(operand, first + index, to)),
+                None => in_slots.push((index, operand)),
+            }
+        }
+        // Results beyond the registers: to the operands' own slots, which lie above every variable, and from there to
+        // the first slots, so that no variable is overwritten before it is read.
+        for (index, operand) in &in_slots {
+            self.copy_to_slot(*operand, first + index, self.operand_slot(first + index));
+        }
+        for mv in &mut moves {
+            // A variable's slot may be among those that results overwrite.
+            if let From::Slot(slot) = mv.from
+                && !in_slots.is_empty()
+                && (slot as usize) < results.len()
+            {
+                let index = moves_index(&results, mv, self.pack);
+                let own = self.operand_slot(first + index);
+                self.copy_slot(mv.ty, own, slot);
+                mv.from = From::Slot(own);
+            }
+        }
+        for (index, operand) in &in_slots {
+            self.copy_slot(operand.ty, *index as u32, self.operand_slot(first + index));
+        }
+        self.parallel_move(&mut moves);
+        self.moves = moves;
+        self.results = results;
+        let op = if self.leaf {
+            self.pack.core().return_leaf
+        } else {
+            self.pack.core().return_
+        };
+        self.unit.emit_plain(op);
+    }
+
+    /// The move of an operand (at stack position `index`) to a register.
+    pub(super) fn move_of(&self, operand: Operand, index: usize, to: u8) -> Move {
+        let class = self.pack.class_of(operand.ty);
+        let from = match operand.at {
+            At::Const(value) => From::Const(value),
+            At::Reg(reg) => From::Reg(reg),
+            At::Var(var) => self.source_of_var(var),
+            At::Slot | At::Pending => From::Slot(self.operand_slot(index)),
+        };
+        Move {
+            ty: operand.ty,
+            class,
+            to,
+            from,
+        }
+    }
+
+    /// Where a variable's value is now.
+    pub(super) fn source_of_var(&self, var: u32) -> From {
+        let state = &self.vars[var as usize];
+        if state.constant {
+            From::Const(state.value)
+        } else if state.reg != NONE {
+            From::Reg(state.reg)
+        } else {
+            From::Slot(var)
+        }
+    }
+
+    /// Copies an operand (at stack position `index`) to a slot without changing what is known of it.
+    pub(super) fn copy_to_slot(&mut self, operand: Operand, index: usize, slot: u32) {
+        match self.move_of(operand, index, 0).from {
+            From::Reg(reg) => self.store(operand.ty, slot, reg),
+            From::Const(value) => self.store_const(operand.ty, slot, value),
+            From::Slot(from) => self.copy_slot(operand.ty, slot, from),
+        }
+    }
+
+    /// Brings an operand into its own slot.
+    pub(super) fn settle_operand(&mut self, index: usize, constants: bool) {
+        let operand = self.stack[index];
+        match operand.at {
+            At::Slot => return,
+            At::Const(_) if !constants => return,
+            _ => {}
+        }
+        let slot = self.operand_slot(index);
+        self.copy_to_slot(operand, index, slot);
+        match operand.at {
+            At::Reg(reg) => self
+                .registers
+                .own(self.pack.class_of(operand.ty), reg, Owner::Free),
+            At::Var(var) => self.vars[var as usize].reads -= 1,
+            _ => {}
+        }
+        self.stack[index].at = At::Slot;
+    }
+
+    /// Saves what lives across a call: variables that may be read again, operands in registers.
+    fn save_all(&mut self) {
+        for class in 0..CLASSES as u8 {
+            for reg in 0..self.registers.count[usize::from(class)] {
+                self.vacate(class, reg, None);
+            }
+        }
+    }
+
+    /// Pops the arguments and brings them where the callee expects them; everything else is saved. Gives the register
+    /// of the code pointer, which is one that carries no argument.
+    fn pass(&mut self, signature: &Signature, pointer: Option<Operand>) -> Option<u8> {
+        self.leave_leaf();
+        let count = signature.params.len();
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        if self.stack.len() - height < count {
+            self.misuse("the operand stack is too short for the arguments");
+            return None;
+        }
+        let first = self.stack.len() - count;
+        let mut places = self.places();
+        let mut moves = std::mem::take(&mut self.moves);
+        moves.clear();
+        for (index, ty) in signature.params.iter().enumerate() {
+            match places.next(self.pack, *ty) {
+                Some(to) => moves.push(self.move_of(self.stack[first + index], first + index, to)),
+                None => self.settle_operand(first + index, true),
+            }
+        }
+        let mut pointer_reg = None;
+        if let Some(operand) = pointer {
+            let class = self.pack.class_of(operand.ty);
+            let to = self
+                .pack
+                .classes()
+                .get(usize::from(class))
+                .map_or(0, |class| class.arguments);
+            let index = self.stack.len();
+            moves.push(self.move_of(operand, index, to));
+            pointer_reg = Some(to);
+        }
+        // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
+        // a variable that is saved keeps its slot.
+        for _ in 0..count {
+            self.pop();
+        }
+        self.save_all();
+        self.parallel_move(&mut moves);
+        self.moves = moves;
+        self.registers.unlock_all();
+        for class in 0..CLASSES as u8 {
+            for reg in 0..self.registers.count[usize::from(class)] {
+                self.registers.own(class, reg, Owner::Free);
+            }
+        }
+        pointer_reg
+    }
+
+    fn emit_call(&mut self, op: OpId, pointer: Option<u8>, target: Target) {
+        let advance = i64::from(self.operand_slot(self.stack.len())) * 8;
+        let values = [advance, 0, 0, 0, 0, 0, 0];
+        self.operations += 1;
+        self.emit_values(
+            op,
+            FormKey::registers(),
+            pointer.map_or(0, u32::from),
+            &values,
+            target,
+        );
+    }
+
+    /// Emits a record of an operation with values, whose registers are given by `index`.
+    pub(super) fn emit_values(
+        &mut self,
+        op: OpId,
+        key: FormKey,
+        index: u32,
+        values: &Values,
+        target: Target,
+    ) {
+        let info = *self.pack.info(op);
+        let form = find_form(self.unit.buffer.view().forms, &info, key);
+        let row = form
+            .and_then(|form| self.unit.buffer.view().forms.get(form))
+            .and_then(|row| self.unit.buffer.alternative(row, values));
+        let (Some(form), Some(row)) = (form, row) else {
+            return self.misuse("no stencil of a core operation admits these values");
+        };
+        let emit = Emit {
+            form,
+            row: row.stencils.get() + index,
+            values,
+            target,
+            traps: info.traps,
+            source: self.pos,
+            fault: None,
+            table: (0, 0),
+        };
+        self.unit.buffer.emit(self.unit.space.bytes_mut(), &emit);
+    }
+
+    fn take_results(&mut self, results: &[ValueType]) {
+        let mut places = self.places();
+        for ty in results {
+            let at = match places.next(self.pack, *ty) {
+                Some(reg) => {
+                    let index = self.stack.len() as u32;
+                    self.registers
+                        .own(self.pack.class_of(*ty), reg, Owner::Temp(index));
+                    At::Reg(reg)
+                }
+                None => At::Slot,
+            };
+            self.push(*ty, at);
+        }
+    }
+
+    /// A function that was planned to call nothing does call.
+    fn leave_leaf(&mut self) {
+        if self.leaf {
+            self.misuse("the plan says that this function calls nothing");
+        }
+    }
+
+    /// Compiles a function that C calls through the entry shim: arguments come from its first slots, 8 bytes each,
+    /// and results go there.
+    pub fn entry_wrapper(&mut self, index: u32, target: u32, signature: &Signature) {
+        self.reset(index, &[], &Plan::default());
+        let slots = signature.params.len().max(signature.results.len());
+        for slot in 0..slots {
+            let ty = signature
+                .params
+                .get(slot)
+                .or(signature.results.get(slot))
+                .copied();
+            self.add_var(ty.unwrap_or(ValueType::I64));
+        }
+        self.enter();
+        for var in 0..signature.params.len() as u32 {
+            self.get(var);
+        }
+        self.call(target, signature);
+        for index in 0..signature.results.len().min(self.stack.len()) {
+            let operand = self.stack[index];
+            self.copy_to_slot(operand, index, index as u32);
+        }
+        self.stack.clear();
+        self.settled = 0;
+        self.registers.reset();
+        self.end();
+    }
+
+    /// Compiles a function that hands its parameters to a helper and returns what the helper leaves in their place.
+    pub fn import_wrapper(&mut self, index: u32, helper: u32, signature: &Signature) {
+        self.begin(index, signature, &[], &Plan::default());
+        for var in 0..signature.params.len() as u32 {
+            self.get(var);
+        }
+        self.helper(helper, signature.params.len() as u32, &signature.results);
+        self.end();
+    }
+}
+
+/// The number of the result that a move carries.
+fn moves_index(results: &[ValueType], mv: &Move, pack: &Pack) -> usize {
+    let mut places = Places { next: [0; CLASSES] };
+    results
+        .iter()
+        .position(|ty| places.next(pack, *ty) == Some(mv.to) && pack.class_of(*ty) == mv.class)
+        .unwrap_or(0)
+}

@@ -1,0 +1,860 @@
+//! Blocks, loops and branches: what each label expects, and the moves on the edges that lead there.
+//!
+//! A loop's label expects the loop's pinned variables in their registers and everything else in memory. A label further
+//! on expects what the first branch to it had in registers; later branches comply.
+
+use copatch_spec::types::ValueType;
+use copatch_spec::variants::{FormKey, Outcome};
+
+use super::FunctionBuilder;
+use super::moves::{From, Move};
+use super::ops::Condition;
+use super::state::{At, Binding, CLASSES, Layout, Operand, Owner, REGISTERS};
+use crate::buffer::{Label, Target, Values};
+use crate::pack::NONE;
+
+/// Registers of a class that no loop reserves: what an operation with three operands needs.
+const TEMPORARIES: u8 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FrameKind {
+    Function,
+    Block,
+    Loop,
+    If,
+    Else,
+}
+
+/// An open construct.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub kind: FrameKind,
+    /// Its end, or the beginning of a loop.
+    label: Label,
+    else_label: Label,
+    /// Whether the condition can be false.
+    else_edge: bool,
+    /// Operands below its parameters.
+    pub height: usize,
+    /// Parameter and result types, as ranges of the builder's types.
+    params: (u32, u32),
+    results: (u32, u32),
+    /// What its label expects, once that is decided.
+    layout: Option<u32>,
+    /// The register of its one result, once that is decided.
+    result_reg: Option<u8>,
+    /// What the other arm begins with.
+    snapshot: u32,
+    /// How many layouts there were when it was opened.
+    layouts: u32,
+    /// Where the pins of the loop around it are kept.
+    saved_pins: (u32, u32),
+    /// The out-of-line edge of the branch table in hand.
+    stub: Option<Label>,
+    /// Control cannot get to its beginning.
+    dead: bool,
+}
+
+impl FunctionBuilder<'_, '_> {
+    pub(super) fn open_function(&mut self) {
+        let results = std::mem::take(&mut self.results);
+        self.open(FrameKind::Function, &[], &results);
+        self.results = results;
+    }
+
+    fn open(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) {
+        let start = self.types.len() as u32;
+        self.types.extend_from_slice(params);
+        let middle = self.types.len() as u32;
+        self.types.extend_from_slice(results);
+        let base = self.frames.last().map_or(0, |frame| frame.height);
+        let height = if self.dead {
+            self.stack.len()
+        } else {
+            self.stack.len().saturating_sub(params.len())
+        };
+        if height < base {
+            self.misuse("the operand stack is too short for the parameters of a block");
+        }
+        let label = self.unit.buffer.label();
+        let saved = self.saved_pins.len() as u32;
+        self.frames.push(Frame {
+            kind,
+            label,
+            else_label: label,
+            else_edge: false,
+            height: height.max(base),
+            params: (start, middle),
+            results: (middle, self.types.len() as u32),
+            layout: None,
+            result_reg: None,
+            snapshot: 0,
+            layouts: self.layouts.len() as u32,
+            saved_pins: (saved, saved),
+            stub: None,
+            dead: self.dead,
+        });
+    }
+
+    /// Opens a block whose label is its end.
+    pub fn block(&mut self, params: &[ValueType], results: &[ValueType]) {
+        if !self.dead {
+            self.flush();
+            self.spill_stack();
+        }
+        self.open(FrameKind::Block, params, results);
+    }
+
+    /// Opens a loop, whose label is its beginning.
+    pub fn loop_(&mut self, params: &[ValueType], results: &[ValueType]) {
+        let index = self.loops;
+        self.loops += 1;
+        if self.dead {
+            return self.open(FrameKind::Loop, params, results);
+        }
+        self.flush();
+        self.spill_stack();
+        self.spill_constants();
+        self.open(FrameKind::Loop, params, results);
+        self.settle_params();
+        self.choose_pins(index);
+        let mut layout = Layout::EMPTY;
+        for class in 0..CLASSES as u8 {
+            for reg in 0..self.registers.count[usize::from(class)] {
+                let Owner::Var(var) = self.registers.owner(class, reg) else {
+                    continue;
+                };
+                let state = self.vars[var as usize];
+                if state.pin == reg {
+                    layout.bindings[usize::from(class)][usize::from(reg) & (REGISTERS - 1)] =
+                        Binding::new(var, state.dirty);
+                } else {
+                    self.vacate(class, reg, None);
+                }
+            }
+        }
+        let at = self.layouts.len() as u32;
+        self.layouts.push(layout);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.layout = Some(at);
+            let label = frame.label;
+            self.unit.buffer.bind(label);
+        }
+    }
+
+    /// Pops a condition and opens the arm that runs if it is not zero.
+    pub fn if_(&mut self, params: &[ValueType], results: &[ValueType]) {
+        if self.dead {
+            return self.open(FrameKind::If, params, results);
+        }
+        let Some(condition) = self.take_condition() else {
+            return self.open(FrameKind::If, params, results);
+        };
+        self.spill_stack();
+        self.spill_constants();
+        self.open(FrameKind::If, params, results);
+        self.settle_params();
+        let else_label = self.unit.buffer.label();
+        let known = match condition {
+            Condition::Test(pending) => {
+                self.emit_branch(&pending, false, else_label);
+                None
+            }
+            Condition::Known(value) => Some(value),
+        };
+        let at = self.layouts.len() as u32;
+        let snapshot = self.snapshot(false);
+        self.layouts.push(snapshot);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.else_label = else_label;
+            frame.else_edge = known != Some(true);
+            frame.snapshot = at;
+        }
+        if known == Some(false) {
+            self.die();
+        }
+    }
+
+    /// Ends the first arm of an `if_` and opens the other.
+    pub fn else_(&mut self) {
+        self.flush();
+        let Some(frame) = self
+            .frames
+            .last()
+            .copied()
+            .filter(|frame| frame.kind == FrameKind::If)
+        else {
+            return self.misuse("an else without an if");
+        };
+        let index = self.frames.len() - 1;
+        if !self.dead {
+            self.check_height(&frame);
+            self.branch_always(index);
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.kind = FrameKind::Else;
+        }
+        if frame.dead {
+            return;
+        }
+        self.truncate(frame.height);
+        self.clear_registers();
+        self.dead = !frame.else_edge;
+        if frame.else_edge {
+            self.unit.buffer.bind(frame.else_label);
+            self.adopt(frame.snapshot);
+            self.push_slots(frame.params);
+        }
+    }
+
+    /// Ends the innermost construct.
+    pub fn end(&mut self) {
+        self.flush();
+        let Some(frame) = self.frames.last().copied() else {
+            return self.misuse("an end without a beginning");
+        };
+        let index = self.frames.len() - 1;
+        if !frame.dead {
+            if !self.dead {
+                self.check_height(&frame);
+            }
+            match frame.kind {
+                FrameKind::Function => {
+                    if !self.dead {
+                        self.emit_return();
+                    }
+                    self.dead = true;
+                }
+                FrameKind::Loop => {}
+                FrameKind::Block | FrameKind::Else => self.end_label(index),
+                FrameKind::If => self.end_if(index),
+            }
+        }
+        self.frames.pop();
+        if frame.kind == FrameKind::Loop {
+            self.restore_pins(frame.saved_pins);
+        }
+        if self.dead {
+            self.truncate(frame.height);
+        }
+        self.types.truncate(frame.params.0 as usize);
+        self.layouts.truncate(frame.layouts as usize);
+    }
+
+    /// Ends a construct with only its label to come.
+    fn end_label(&mut self, index: usize) {
+        let frame = self.frames[index];
+        let Some(layout) = frame.layout else { return };
+        if !self.dead {
+            self.settle(layout);
+            self.edge(index);
+        }
+        self.arrive(index);
+    }
+
+    /// Ends a conditional without a second arm: the other edge goes to the end too.
+    fn end_if(&mut self, index: usize) {
+        if !self.frames[index].else_edge {
+            return self.end_label(index);
+        }
+        let reachable = !self.dead;
+        if reachable {
+            if self.frames[index].layout.is_none() {
+                // What the untaken branch has in registers is expected, so that it needs no moves.
+                let mut layout = self.layouts[self.frames[index].snapshot as usize];
+                for binding in layout.bindings.iter_mut().flatten() {
+                    if binding.var().is_some_and(|var| !self.live(var)) {
+                        *binding = Binding::EMPTY;
+                    }
+                }
+                self.frames[index].layout = Some(self.layouts.len() as u32);
+                self.layouts.push(layout);
+            }
+            let layout = self.frames[index].layout.unwrap_or(0);
+            self.settle(layout);
+            self.edge(index);
+        }
+        let frame = self.frames[index];
+        let Some(layout) = frame.layout else {
+            // The first arm leaves for good: only the other edge gets here.
+            self.truncate(frame.height);
+            self.clear_registers();
+            self.unit.buffer.bind(frame.else_label);
+            self.adopt(frame.snapshot);
+            self.push_slots(frame.params);
+            self.dead = false;
+            return;
+        };
+        if self.same(frame.snapshot, layout) {
+            self.unit.buffer.bind(frame.else_label);
+            return self.arrive(index);
+        }
+        if reachable {
+            self.jump(frame.label);
+        }
+        self.truncate(frame.height);
+        self.clear_registers();
+        self.unit.buffer.bind(frame.else_label);
+        self.adopt(frame.snapshot);
+        self.push_slots(frame.params);
+        self.settle(layout);
+        self.edge(index);
+        self.arrive(index);
+    }
+
+    /// Whether code that has what `from` says need do nothing for a label that expects `to`.
+    fn same(&self, from: u32, to: u32) -> bool {
+        let (from, to) = (self.layouts[from as usize], self.layouts[to as usize]);
+        from.bindings
+            .iter()
+            .flatten()
+            .zip(to.bindings.iter().flatten())
+            .all(|(from, to)| match (from.var(), to.var()) {
+                (Some(a), Some(b)) if a == b => to.dirty() || !from.dirty() || !self.live(a),
+                (from_var, to_var) => {
+                    let arrives = to_var.is_none_or(|var| !self.live(var));
+                    arrives && from_var.is_none_or(|var| !from.dirty() || !self.live(var))
+                }
+            })
+    }
+
+    /// Binds a label and takes on what it expects.
+    fn arrive(&mut self, index: usize) {
+        let frame = self.frames[index];
+        self.truncate(frame.height);
+        self.clear_registers();
+        self.unit.buffer.bind(frame.label);
+        if let Some(layout) = frame.layout {
+            self.adopt(layout);
+        }
+        self.dead = false;
+        match frame.result_reg {
+            Some(reg) => {
+                let ty = self.types[frame.results.0 as usize];
+                let at = self.stack.len() as u32;
+                self.registers
+                    .own(self.pack.class_of(ty), reg, Owner::Temp(at));
+                self.push(ty, At::Reg(reg));
+            }
+            None => self.push_slots(frame.results),
+        }
+    }
+
+    fn push_slots(&mut self, types: (u32, u32)) {
+        for at in types.0..types.1 {
+            let ty = self.types[at as usize];
+            self.push(ty, At::Slot);
+        }
+        self.settled = self.stack.len();
+    }
+
+    fn check_height(&mut self, frame: &Frame) {
+        let results = (frame.results.1 - frame.results.0) as usize;
+        if self.stack.len() != frame.height + results {
+            self.misuse("a block ends with too many or too few operands");
+        }
+    }
+
+    /// Branches to the construct `depth` levels out; 0 is the innermost. Leaving the outermost returns.
+    pub fn br(&mut self, depth: u32) {
+        if self.dead {
+            return;
+        }
+        self.flush();
+        let Some(index) = self.frame_at(depth) else {
+            return;
+        };
+        self.branch_always(index);
+        self.die();
+    }
+
+    /// Pops a condition and branches if it is not zero.
+    pub fn br_if(&mut self, depth: u32) {
+        if self.dead {
+            return;
+        }
+        let Some(index) = self.frame_at(depth) else {
+            return;
+        };
+        let pending = match self.take_condition() {
+            Some(Condition::Test(pending)) => pending,
+            Some(Condition::Known(true)) => return self.br(depth),
+            Some(Condition::Known(false)) | None => return,
+        };
+        let apart = if self.frames[index].kind == FrameKind::Function {
+            true
+        } else {
+            let layout = self.expect(index);
+            self.settle(layout);
+            self.needs_moves(index)
+        };
+        if !apart {
+            let label = self.frames[index].label;
+            return self.emit_branch(&pending, true, label);
+        }
+        let skip = self.unit.buffer.label();
+        self.emit_branch(&pending, false, skip);
+        self.leave(index);
+        self.unit.buffer.bind(skip);
+    }
+
+    /// Pops an index and branches to that target, or to `default` if there is none.
+    pub fn br_table(&mut self, targets: &[u32], default: u32) {
+        if self.dead {
+            return;
+        }
+        self.flush();
+        let op = self.pack.core().br_table;
+        let info = *self.pack.info(op);
+        let Some(pending) = self.prepare(op, &info, &[targets.len() as i64]) else {
+            return;
+        };
+        for depth in targets.iter().chain([&default]) {
+            let Some(index) = self.frame_at(*depth) else {
+                return;
+            };
+            if self.frames[index].kind != FrameKind::Function {
+                let layout = self.expect(index);
+                self.settle(layout);
+            }
+        }
+        let mut range = None;
+        for depth in targets.iter().chain([&default]) {
+            let Some(index) = self.frame_at(*depth) else {
+                return;
+            };
+            let label = if let Some(stub) = self.frames[index].stub {
+                stub
+            } else if self.frames[index].kind == FrameKind::Function || self.needs_moves(index) {
+                let stub = self.unit.buffer.label();
+                self.frames[index].stub = Some(stub);
+                stub
+            } else {
+                self.frames[index].label
+            };
+            let entry = self.unit.buffer.table_entry(label);
+            range = Some((range.map_or(entry, |(first, _)| first), entry + 1));
+        }
+        self.emit_pending(
+            &pending,
+            None,
+            Outcome::Plain,
+            Target::None,
+            range.unwrap_or((0, 0)),
+        );
+        for depth in targets.iter().chain([&default]) {
+            let Some(index) = self.frame_at(*depth) else {
+                return;
+            };
+            if let Some(stub) = self.frames[index].stub.take() {
+                self.unit.buffer.bind(stub);
+                self.leave(index);
+            }
+        }
+        self.die();
+    }
+
+    /// Raises a trap.
+    pub fn trap(&mut self, kind: u8) {
+        if self.dead {
+            return;
+        }
+        self.flush();
+        self.unit.raise(kind, self.pos);
+        self.die();
+    }
+
+    fn frame_at(&mut self, depth: u32) -> Option<usize> {
+        let index = self.frames.len().checked_sub(depth as usize + 1);
+        if index.is_none() {
+            self.misuse("a branch out of more frames than are open");
+        }
+        index
+    }
+
+    fn branch_always(&mut self, index: usize) {
+        if self.frames[index].kind != FrameKind::Function {
+            let layout = self.expect(index);
+            self.settle(layout);
+        }
+        self.leave(index);
+    }
+
+    /// The moves of an edge and the jump (or the return) at its end; the builder's state stays as it is.
+    fn leave(&mut self, index: usize) {
+        if self.frames[index].kind == FrameKind::Function {
+            return self.emit_return();
+        }
+        self.edge(index);
+        self.jump(self.frames[index].label);
+    }
+
+    fn jump(&mut self, label: Label) {
+        let op = self.pack.core().jump;
+        self.emit_values(
+            op,
+            FormKey::registers(),
+            0,
+            &Values::default(),
+            Target::Label(label),
+        );
+    }
+
+    /// The types that a branch to a frame carries.
+    fn label_types(&self, frame: &Frame) -> (u32, u32) {
+        if frame.kind == FrameKind::Loop {
+            frame.params
+        } else {
+            frame.results
+        }
+    }
+
+    /// Whether a branch carries its value in a register.
+    fn in_register(&self, frame: &Frame) -> bool {
+        frame.kind != FrameKind::Loop
+            && frame.params.0 == frame.params.1
+            && frame.results.1 - frame.results.0 == 1
+            && self
+                .registers
+                .exist(self.pack.class_of(self.types[frame.results.0 as usize]))
+    }
+
+    /// Decides what a label expects, if this is the first branch to it. What the branch carries must be on the stack.
+    fn expect(&mut self, index: usize) -> u32 {
+        let frame = self.frames[index];
+        let (first, end) = self.label_types(&frame);
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        if self.stack.len() - height.min(self.stack.len()) < (end - first) as usize {
+            self.misuse("the operand stack is too short for a branch");
+        }
+        if self.in_register(&frame) && frame.result_reg.is_none() {
+            let reg = self.top_to_register();
+            self.frames[index].result_reg = Some(reg);
+        }
+        if let Some(layout) = frame.layout {
+            return layout;
+        }
+        let layout = self.snapshot(true);
+        let at = self.layouts.len() as u32;
+        self.layouts.push(layout);
+        self.frames[index].layout = Some(at);
+        at
+    }
+
+    /// Brings the top operand into a register of its own.
+    fn top_to_register(&mut self) -> u8 {
+        let index = self.stack.len().wrapping_sub(1);
+        let Some(operand) = self.stack.get(index).copied() else {
+            return 0;
+        };
+        if let At::Reg(reg) = operand.at {
+            return reg;
+        }
+        let class = self.pack.class_of(operand.ty);
+        let mv = self.move_of(operand, index, 0);
+        if let From::Reg(reg) = mv.from {
+            self.registers.lock(class, reg);
+        }
+        let reg = self.allocate(class);
+        self.move_to_reg(operand.ty, reg, mv.from);
+        if let At::Var(var) = operand.at {
+            self.vars[var as usize].reads -= 1;
+        }
+        self.registers.own(class, reg, Owner::Temp(index as u32));
+        self.stack[index].at = At::Reg(reg);
+        reg
+    }
+
+    /// What is in registers now.
+    fn snapshot(&self, only_live: bool) -> Layout {
+        let mut layout = Layout::EMPTY;
+        for (owners, bindings) in self.registers.owner.iter().zip(&mut layout.bindings) {
+            for (owner, binding) in owners.iter().zip(bindings) {
+                if let Owner::Var(var) = owner
+                    && (!only_live || self.live(*var))
+                {
+                    *binding = Binding::new(*var, self.vars[*var as usize].dirty);
+                }
+            }
+        }
+        layout
+    }
+
+    /// Forgets what is in registers.
+    fn clear_registers(&mut self) {
+        for class in 0..CLASSES {
+            for reg in 0..usize::from(self.registers.count[class]) {
+                if let Owner::Var(var) = self.registers.owner[class][reg] {
+                    self.vars[var as usize].reg = NONE;
+                    self.vars[var as usize].dirty = false;
+                }
+                self.registers.own(class as u8, reg as u8, Owner::Free);
+            }
+        }
+        self.registers.unlock_all();
+        while let Some(var) = self.constants.pop() {
+            if self.vars[var as usize].constant {
+                self.vars[var as usize].constant = false;
+                self.vars[var as usize].dirty = false;
+            }
+        }
+    }
+
+    /// Takes on what a label expects; registers must have been cleared.
+    fn adopt(&mut self, layout: u32) {
+        let layout = self.layouts[layout as usize];
+        for (class, bindings) in layout.bindings.iter().enumerate() {
+            for (reg, binding) in bindings.iter().enumerate() {
+                if let Some(var) = binding.var() {
+                    self.bind(var, reg as u8);
+                    self.vars[var as usize].dirty = binding.dirty();
+                    debug_assert_eq!(usize::from(self.vars[var as usize].class), class);
+                }
+            }
+        }
+    }
+
+    /// Stores what a label expects in memory and is only in registers.
+    fn settle(&mut self, layout: u32) {
+        let layout = self.layouts[layout as usize];
+        for class in 0..CLASSES {
+            for reg in 0..usize::from(self.registers.count[class]) {
+                if let Owner::Var(var) = self.registers.owner[class][reg]
+                    && self.vars[var as usize].dirty
+                    && !expects_dirty(&layout.bindings[class], var)
+                {
+                    self.clean(var);
+                }
+            }
+        }
+        for at in 0..self.constants.len() {
+            let var = self.constants[at];
+            let state = &self.vars[var as usize];
+            if state.constant
+                && state.dirty
+                && !expects_dirty(&layout.bindings[usize::from(state.class) & 1], var)
+            {
+                self.clean(var);
+            }
+        }
+    }
+
+    /// Whether anything is to be moved on the way to a frame's label.
+    fn needs_moves(&self, index: usize) -> bool {
+        let frame = &self.frames[index];
+        if let Some(layout) = frame.layout {
+            for bindings in &self.layouts[layout as usize].bindings {
+                for (reg, binding) in bindings.iter().enumerate() {
+                    if let Some(var) = binding.var()
+                        && self.vars[var as usize].reg != reg as u8
+                        && self.live(var)
+                    {
+                        return true;
+                    }
+                }
+            }
+        }
+        let (first, end) = self.label_types(frame);
+        let count = (end - first) as usize;
+        if count == 0 {
+            return false;
+        }
+        let bottom = self.stack.len().saturating_sub(count);
+        match frame.result_reg {
+            Some(reg) => self
+                .stack
+                .last()
+                .is_none_or(|operand| operand.at != At::Reg(reg)),
+            None => {
+                bottom != frame.height
+                    || self.stack[bottom..]
+                        .iter()
+                        .any(|operand| operand.at != At::Slot)
+            }
+        }
+    }
+
+    /// The moves on the way to a frame's label; the builder's state stays as it is.
+    fn edge(&mut self, index: usize) {
+        let frame = self.frames[index];
+        let mut moves = std::mem::take(&mut self.moves);
+        moves.clear();
+        if let Some(layout) = frame.layout {
+            let layout = self.layouts[layout as usize];
+            for (class, bindings) in layout.bindings.iter().enumerate() {
+                for (reg, binding) in bindings.iter().enumerate() {
+                    if let Some(var) = binding.var()
+                        && self.live(var)
+                    {
+                        let ty = self.vars[var as usize].ty;
+                        let from = self.source_of_var(var);
+                        moves.push(Move {
+                            ty,
+                            class: class as u8,
+                            to: reg as u8,
+                            from,
+                        });
+                    }
+                }
+            }
+        }
+        let (first, end) = self.label_types(&frame);
+        let count = (end - first) as usize;
+        let bottom = self.stack.len().saturating_sub(count);
+        match frame.result_reg {
+            Some(reg) => {
+                if let Some(operand) = self.stack.last().copied() {
+                    moves.push(self.move_of(operand, self.stack.len() - 1, reg));
+                }
+            }
+            None => {
+                // In ascending order no operand's slot is overwritten before it is read.
+                for (offset, at) in (bottom..self.stack.len()).enumerate() {
+                    let operand = self.stack[at];
+                    self.copy_to_slot(operand, at, self.operand_slot(frame.height + offset));
+                }
+            }
+        }
+        self.parallel_move(&mut moves);
+        self.moves = moves;
+    }
+
+    /// Marks what follows as out of reach.
+    pub(super) fn die(&mut self) {
+        self.dead = true;
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        self.truncate(height);
+        self.registers.unlock_all();
+    }
+
+    /// Shortens the operand stack and gives back what its operands hold.
+    fn truncate(&mut self, height: usize) {
+        while self.stack.len() > height {
+            if let Some(Operand { ty, at }) = self.stack.pop() {
+                match at {
+                    At::Var(var) => self.vars[var as usize].reads -= 1,
+                    At::Reg(reg) => self.registers.own(self.pack.class_of(ty), reg, Owner::Free),
+                    _ => {}
+                }
+            }
+        }
+        self.settled = self.settled.min(height);
+    }
+
+    /// Brings the parameters of the construct just opened into their slots, constants included.
+    fn settle_params(&mut self) {
+        let height = self.frames.last().map_or(0, |frame| frame.height);
+        for index in height..self.stack.len() {
+            self.settle_operand(index, true);
+        }
+    }
+
+    /// Reserves registers for the variables that a loop wants most, and brings these into them.
+    fn choose_pins(&mut self, index: usize) {
+        let saved = self.saved_pins.len() as u32;
+        self.saved_pins.extend_from_slice(&self.pins);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.saved_pins = (saved, self.saved_pins.len() as u32);
+        }
+        let mut room = self
+            .registers
+            .count
+            .map(|count| count.saturating_sub(TEMPORARIES));
+        let mut chosen = std::mem::take(&mut self.chosen);
+        chosen.clear();
+        for candidate in self.plan.candidates(index) {
+            let Some(state) = self.vars.get(candidate.var as usize) else {
+                continue;
+            };
+            if let Some(room) = room.get_mut(usize::from(state.class))
+                && *room > 0
+            {
+                *room -= 1;
+                chosen.push((candidate.var, candidate.written));
+            }
+        }
+        for (var, _) in &self.pins {
+            let class = usize::from(self.vars[*var as usize].class) & (CLASSES - 1);
+            if room[class] > 0 && !chosen.iter().any(|(other, _)| other == var) {
+                room[class] -= 1;
+                chosen.push((*var, false));
+            }
+        }
+        // First the registers that stay, so that new pins do not take them.
+        self.registers.pinned = [0; CLASSES];
+        for at in 0..self.pins.len() {
+            let (var, reg) = self.pins[at];
+            if chosen.iter().any(|(other, _)| *other == var) {
+                self.registers.pinned
+                    [usize::from(self.vars[var as usize].class) & (CLASSES - 1)] |= 1 << reg;
+            } else {
+                self.vars[var as usize].pin = NONE;
+            }
+        }
+        self.pins.clear();
+        for at in 0..chosen.len() {
+            let (var, written) = chosen[at];
+            let state = self.vars[var as usize];
+            let class = usize::from(state.class) & (CLASSES - 1);
+            let pin = if state.pin != NONE {
+                state.pin
+            } else if state.reg != NONE && self.registers.pinned[class] & (1 << state.reg) == 0 {
+                state.reg
+            } else {
+                self.allocate(state.class)
+            };
+            self.registers.pinned[class] |= 1 << pin;
+            self.vars[var as usize].pin = pin;
+            self.pins.push((var, pin));
+            if !written {
+                self.clean(var);
+            }
+            self.bring_home(var, pin);
+            let state = &mut self.vars[var as usize];
+            state.dirty = state.dirty || written;
+        }
+        self.chosen = chosen;
+    }
+
+    /// Brings a variable into the register reserved for it.
+    fn bring_home(&mut self, var: u32, pin: u8) {
+        let state = self.vars[var as usize];
+        if state.reg == pin {
+            return;
+        }
+        self.vacate(state.class, pin, Some(var));
+        let from = if state.reg != NONE {
+            From::Reg(state.reg)
+        } else {
+            From::Slot(var)
+        };
+        if self.live(var) {
+            self.move_to_reg(state.ty, pin, from);
+        }
+        self.bind(var, pin);
+        self.vars[var as usize].dirty = state.dirty;
+    }
+
+    /// Goes back to the pins of the loop around the one that ended.
+    fn restore_pins(&mut self, saved: (u32, u32)) {
+        for (var, _) in self.pins.drain(..) {
+            self.vars[var as usize].pin = NONE;
+        }
+        self.registers.pinned = [0; CLASSES];
+        for at in saved.0..saved.1 {
+            let (var, reg) = self.saved_pins[at as usize];
+            self.vars[var as usize].pin = reg;
+            self.registers.pinned[usize::from(self.vars[var as usize].class) & (CLASSES - 1)] |=
+                1 << reg;
+            self.pins.push((var, reg));
+        }
+        self.saved_pins.truncate(saved.0 as usize);
+    }
+}
+
+/// Whether a label expects a variable in a register and does not care about its slot.
+fn expects_dirty(bindings: &[Binding; REGISTERS], var: u32) -> bool {
+    bindings
+        .iter()
+        .any(|binding| binding.var() == Some(var) && binding.dirty())
+}

@@ -1,0 +1,275 @@
+//! From a stack machine with variables to stencils: register assignment in one pass.
+//!
+//! | file | phase |
+//! |---|---|
+//! | [`state`] | what is known of variables, operands and registers |
+//! | `values` | constants and variables; bringing values into registers, making room |
+//! | `ops` | choice of form and registers for an operation; its emission is put off by one call so that its result goes where it is wanted and a comparison fuses with its branch |
+//! | `control` | blocks, loops, branches: what labels expect, and the moves on edges |
+//! | `calls` | calls, returns, helpers, wrappers |
+//! | `moves` | moves, one at a time and in parallel |
+
+mod calls;
+mod control;
+mod moves;
+mod ops;
+mod state;
+mod values;
+
+use std::sync::Arc;
+
+use copatch_spec::types::ValueType;
+
+use self::control::Frame;
+use self::moves::Move;
+use self::ops::Pending;
+use self::state::{At, Layout, Operand, Owner, Registers, Var};
+use crate::error::{Error, Result};
+use crate::pack::{NONE, OpId, Pack};
+use crate::plan::Plan;
+use crate::unit::Unit;
+
+pub(crate) use self::state::CLASSES;
+
+/// Parameters and results of a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// Parameter types.
+    pub params: Vec<ValueType>,
+    /// Result types.
+    pub results: Vec<ValueType>,
+}
+
+/// Slots between variables and operands that moves may use for a moment.
+const SCRATCH_SLOTS: u32 = 2;
+/// Bytes of a frame, at most: functions that call nothing do not check the stack's limit, and the others check where
+/// their frame begins, so this much memory lies beyond the limit.
+pub(crate) const FRAME_BYTES: u64 = 1 << 20;
+
+/// Generates the code of functions, one after another, into a [`Unit`].
+///
+/// The interface is a stack machine with variables and structured control, like WebAssembly's. After a branch that is
+/// always taken everything up to the matching `else_` or `end` is ignored. Errors are kept and reported by
+/// [`FunctionBuilder::finish`].
+pub struct FunctionBuilder<'u, 'p> {
+    unit: &'u mut Unit<'p>,
+    pack: &'p Arc<Pack>,
+    plan: Plan,
+    vars: Vec<Var>,
+    stack: Vec<Operand>,
+    /// Operands below this index are constants or in their slots.
+    settled: usize,
+    registers: Registers,
+    pending: Option<Pending>,
+    frames: Vec<Frame>,
+    /// Types of parameters and results of open frames.
+    types: Vec<ValueType>,
+    layouts: Vec<Layout>,
+    /// Variables that may be constants.
+    constants: Vec<u32>,
+    results: Vec<ValueType>,
+    /// Variables with a reserved register, and those of the loops around.
+    pins: Vec<(u32, u8)>,
+    saved_pins: Vec<(u32, u8)>,
+    /// Variables that the loop in hand pins, and whether it writes them.
+    chosen: Vec<(u32, bool)>,
+    /// The moves in hand.
+    moves: Vec<Move>,
+    /// The operation that turns a condition round.
+    not_op: OpId,
+    /// The front end's offset of what comes next.
+    pos: u32,
+    /// Whether control cannot get here.
+    dead: bool,
+    leaf: bool,
+    loops: usize,
+    max_height: usize,
+    operations: u64,
+}
+
+impl<'u, 'p> FunctionBuilder<'u, 'p> {
+    /// A builder into that unit; it keeps its allocations from function to function.
+    pub fn new(unit: &'u mut Unit<'p>) -> Self {
+        let pack = unit.pack;
+        let mut registers = Registers::new();
+        for (count, class) in registers.count.iter_mut().zip(pack.classes()) {
+            *count = class.registers;
+        }
+        Self {
+            unit,
+            pack,
+            plan: Plan::default(),
+            vars: Vec::new(),
+            stack: Vec::new(),
+            settled: 0,
+            registers,
+            pending: None,
+            frames: Vec::new(),
+            types: Vec::new(),
+            layouts: Vec::new(),
+            constants: Vec::new(),
+            results: Vec::new(),
+            pins: Vec::new(),
+            saved_pins: Vec::new(),
+            chosen: Vec::new(),
+            moves: Vec::new(),
+            not_op: pack.core().br_if,
+            pos: 0,
+            dead: false,
+            leaf: false,
+            loops: 0,
+            max_height: 0,
+            operations: 0,
+        }
+    }
+
+    /// Begins function `index` of the unit: its parameters are the first variables, `locals` the others, which begin
+    /// as zero.
+    pub fn begin(&mut self, index: u32, signature: &Signature, locals: &[ValueType], plan: &Plan) {
+        self.reset(index, &signature.results, plan);
+        let mut places = self.places();
+        for ty in &signature.params {
+            let reg = places.next(self.pack, *ty);
+            let var = self.vars.len() as u32;
+            self.add_var(*ty);
+            if let Some(reg) = reg {
+                let class = self.pack.class_of(*ty);
+                self.registers.own(class, reg, Owner::Var(var));
+                self.vars[var as usize].reg = reg;
+                self.vars[var as usize].dirty = true;
+            }
+        }
+        for ty in locals {
+            let var = self.vars.len() as u32;
+            self.add_var(*ty);
+            self.constants.push(var);
+            self.vars[var as usize].constant = true;
+            self.vars[var as usize].dirty = true;
+        }
+        self.enter();
+    }
+
+    fn reset(&mut self, index: u32, results: &[ValueType], plan: &Plan) {
+        self.unit.begin_function(index);
+        self.plan.copy_from(plan);
+        self.vars.clear();
+        self.stack.clear();
+        self.settled = 0;
+        self.registers.reset();
+        self.pending = None;
+        self.frames.clear();
+        self.types.clear();
+        self.layouts.clear();
+        self.constants.clear();
+        self.pins.clear();
+        self.saved_pins.clear();
+        self.results.clear();
+        self.results.extend_from_slice(results);
+        self.pos = 0;
+        self.dead = false;
+        self.leaf = plan.leaf();
+        self.loops = 0;
+        self.max_height = 0;
+    }
+
+    fn add_var(&mut self, ty: ValueType) {
+        let last_use = self.plan.last_use(self.vars.len());
+        let class = self.pack.class_of(ty);
+        self.vars.push(Var {
+            ty,
+            class,
+            reg: NONE,
+            pin: NONE,
+            dirty: false,
+            constant: false,
+            value: 0,
+            reads: 0,
+            last_use,
+        });
+    }
+
+    fn enter(&mut self) {
+        if !self.leaf {
+            self.unit.emit_plain(self.pack.core().enter);
+        }
+        self.open_function();
+    }
+
+    /// The source offset of what follows: recorded with traps, and compared with the plan's positions.
+    #[inline]
+    pub fn at(&mut self, offset: u32) {
+        self.pos = offset;
+        self.unit.buffer.source = offset;
+    }
+
+    /// Whether control can get here.
+    #[inline]
+    pub fn reachable(&self) -> bool {
+        !self.dead
+    }
+
+    /// How many frames are open, the function's own included.
+    pub fn depth(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The type of the operand on top; `None` on an empty stack or where control cannot get.
+    pub fn top_type(&self) -> Option<ValueType> {
+        if self.dead {
+            None
+        } else {
+            self.stack.last().map(|operand| operand.ty)
+        }
+    }
+
+    /// Operations emitted since the builder was made.
+    pub fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    /// Ends the function after its outermost frame was ended.
+    ///
+    /// # Errors
+    /// What went wrong first in this function.
+    pub fn finish(&mut self) -> Result<()> {
+        if !self.frames.is_empty() {
+            self.misuse("a frame was left open");
+        }
+        if (self.operand_slot(self.max_height) as u64 + 16) * 8 > FRAME_BYTES {
+            self.unit.buffer.fail(Error::Limit {
+                what: "variables and operands of a function",
+            });
+        }
+        self.unit.end_function();
+        match self.unit.buffer.take_error() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn misuse(&mut self, what: &'static str) {
+        self.unit.buffer.fail(Error::Misuse { what, at: self.pos });
+    }
+
+    /// The slot of the operand of that index.
+    #[inline]
+    fn operand_slot(&self, index: usize) -> u32 {
+        (self.vars.len() + index) as u32 + SCRATCH_SLOTS
+    }
+
+    fn scratch_slot(&self, index: u32) -> u32 {
+        self.vars.len() as u32 + index
+    }
+
+    #[inline]
+    fn slot_offset(&self, slot: u32) -> i64 {
+        self.pack.metadata().machine.slot_offset(slot)
+    }
+
+    #[inline]
+    fn push(&mut self, ty: ValueType, at: At) {
+        self.stack.push(Operand { ty, at });
+        self.max_height = self.max_height.max(self.stack.len());
+    }
+}

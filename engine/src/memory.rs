@@ -1,0 +1,501 @@
+//! Memory of the process that is not the allocator's: code, frames of compiled code, linear memories.
+//!
+//! Code is either writable ([`CodeSpace`]) or executable ([`Code`]), never both.
+#![allow(unsafe_code)] // mmap, mprotect, munmap, and slices over what they return.
+
+mod icache;
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+/// Memory that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// The system does not hand out the address space.
+    #[error("cannot reserve {bytes} bytes for {what}: {source}")]
+    Reserve {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        bytes: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The system does not hand out memory for reserved address space.
+    #[error("cannot get memory for {bytes} bytes of {what}: {source}")]
+    Commit {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        bytes: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The system forbids executable memory.
+    #[error("this system does not let {bytes} bytes of generated code become executable: {source}")]
+    NotExecutable {
+        /// Size of the code.
+        bytes: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// More was asked for than there is room for.
+    #[error("{bytes} bytes of {what} do not fit into the {limit} bytes reserved for them")]
+    TooLarge {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        bytes: usize,
+        /// How much there is.
+        limit: usize,
+    },
+    /// Code lies where the trap handler's table of programs does not reach.
+    #[error("generated code lies at {address:#x}, above the addresses that traps can be told for")]
+    OutOfReach {
+        /// Where it lies.
+        address: usize,
+    },
+}
+
+/// Bytes of a page of the host.
+pub(crate) fn page_size() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        // SAFETY: sysconf has no preconditions.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size)
+            .ok()
+            .filter(|size| size.is_power_of_two())
+            .unwrap_or(4096)
+    })
+}
+
+/// `bytes` rounded up to whole pages; `None` if that overflows.
+fn whole_pages(bytes: usize) -> Option<usize> {
+    bytes.max(1).checked_next_multiple_of(page_size())
+}
+
+/// What may be done with pages.
+#[derive(Clone, Copy)]
+enum Access {
+    None,
+    Write,
+    Execute,
+}
+
+impl Access {
+    const fn flags(self) -> libc::c_int {
+        match self {
+            Access::None => libc::PROT_NONE,
+            Access::Write => libc::PROT_READ | libc::PROT_WRITE,
+            Access::Execute => libc::PROT_READ | libc::PROT_EXEC,
+        }
+    }
+}
+
+/// Anonymous private pages, unmapped on drop.
+#[derive(Debug)]
+struct Mapping {
+    base: NonNull<u8>,
+    /// Bytes; whole pages, not 0.
+    len: usize,
+}
+
+// SAFETY: the pages belong to this value alone and to no thread; all access goes through `&self` or `&mut self`.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `&self` gives out addresses and, where the owner says so, shared slices only.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Address space for at least `bytes`; memory is taken page by page when it is first touched.
+    fn new(bytes: usize, access: Access, what: &'static str) -> Result<Self, MemoryError> {
+        let fault = |source| MemoryError::Reserve {
+            what,
+            bytes,
+            source,
+        };
+        let len = whole_pages(bytes).ok_or_else(|| fault(io::ErrorKind::OutOfMemory.into()))?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new anonymous mapping at an address of the system's choice touches nothing that exists.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, access.flags(), flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(fault(io::Error::last_os_error()));
+        }
+        let base = NonNull::new(base.cast()).ok_or_else(|| fault(io::ErrorKind::Other.into()))?;
+        Ok(Self { base, len })
+    }
+
+    /// Changes what may be done with the pages of `range`, which begins and ends at pages.
+    fn protect(&mut self, range: std::ops::Range<usize>, access: Access) -> io::Result<()> {
+        if range.start > range.end || range.end > self.len {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: the range lies inside this mapping, as just checked, and `&mut self` excludes slices over it.
+        let status = unsafe {
+            libc::mprotect(
+                self.base.as_ptr().add(range.start).cast(),
+                range.len(),
+                access.flags(),
+            )
+        };
+        if status == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    /// Gives back everything from `len` on, which is a multiple of the page size and not 0.
+    fn trim(&mut self, len: usize) {
+        if len == 0 || len >= self.len {
+            return;
+        }
+        // SAFETY: the range lies inside this mapping, and `&mut self` excludes slices over it.
+        let status = unsafe { libc::munmap(self.base.as_ptr().add(len).cast(), self.len - len) };
+        // Failing to give back address space loses nothing but that.
+        if status == 0 {
+            self.len = len;
+        }
+    }
+
+    fn address(&self) -> usize {
+        self.base.as_ptr() as usize
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own and nothing borrowed from it is left.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Room for code in the making: writable, not executable.
+#[derive(Debug)]
+pub struct CodeSpace {
+    mapping: Mapping,
+}
+
+impl CodeSpace {
+    /// Room for at least `capacity` bytes. Address space is reserved, memory is taken as it is written.
+    ///
+    /// # Errors
+    /// [`MemoryError::Reserve`].
+    pub fn new(capacity: usize) -> Result<Self, MemoryError> {
+        Ok(Self {
+            mapping: Mapping::new(capacity, Access::Write, "code")?,
+        })
+    }
+
+    /// All of the room, zero where nothing was written.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping is readable and writable in full, zero-initialised by the system, and borrowed for as
+        // long as the slice lives.
+        unsafe { std::slice::from_raw_parts_mut(self.mapping.base.as_ptr(), self.mapping.len) }
+    }
+
+    /// Makes the first `used` bytes executable, at the same address, and gives back the rest.
+    ///
+    /// # Errors
+    /// [`MemoryError::TooLarge`], or [`MemoryError::NotExecutable`] where the system forbids it.
+    pub fn publish(self, used: usize) -> Result<Code, MemoryError> {
+        let mut mapping = self.mapping;
+        let len = match whole_pages(used) {
+            Some(len) if len <= mapping.len => len,
+            _ => {
+                return Err(MemoryError::TooLarge {
+                    what: "code",
+                    bytes: used,
+                    limit: mapping.len,
+                });
+            }
+        };
+        mapping.trim(len);
+        mapping
+            .protect(0..len, Access::Execute)
+            .map_err(|source| MemoryError::NotExecutable {
+                bytes: used,
+                source,
+            })?;
+        icache::flush(mapping.address(), used);
+        Ok(Code { mapping, used })
+    }
+}
+
+/// Executable code, unmapped on drop.
+#[derive(Debug)]
+pub struct Code {
+    mapping: Mapping,
+    used: usize,
+}
+
+impl Code {
+    /// The address of the first byte; a multiple of the page size.
+    #[inline]
+    pub fn base(&self) -> usize {
+        self.mapping.address()
+    }
+
+    /// Bytes of code.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Whether there is no code.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// The code.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `used` bytes of the mapping are readable, and nothing writes them while it is executable.
+        unsafe { std::slice::from_raw_parts(self.mapping.base.as_ptr(), self.used) }
+    }
+}
+
+/// Whether this system lets generated code run. Where it does not, use an interpreter.
+///
+/// Found out once, by making a page executable.
+pub fn jit_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        crate::trap::supported() && CodeSpace::new(1).and_then(|space| space.publish(1)).is_ok()
+    })
+}
+
+/// Where variables of compiled functions lie. Frames grow upwards.
+#[derive(Debug)]
+pub struct Stack {
+    mapping: Mapping,
+    /// Bytes before the limit.
+    bytes: usize,
+}
+
+impl Stack {
+    /// Bytes beyond [`Stack::limit`] that may still be used: functions check the limit against the start of their frame,
+    /// and functions that call nothing do not check at all. No function's frame is larger than half of this.
+    pub const RED_ZONE: usize = 1 << 20;
+
+    /// A stack on which frames may begin in the first `bytes` bytes. Behind it and its red zone lies a guard page.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if the memory cannot be had.
+    pub fn new(bytes: usize) -> Result<Self, MemoryError> {
+        const WHAT: &str = "a stack";
+        let fault = || MemoryError::Reserve {
+            what: WHAT,
+            bytes,
+            source: io::ErrorKind::OutOfMemory.into(),
+        };
+        let usable = bytes
+            .checked_add(Self::RED_ZONE)
+            .and_then(whole_pages)
+            .ok_or_else(fault)?;
+        let whole = usable.checked_add(2 * page_size()).ok_or_else(fault)?;
+        let mut mapping = Mapping::new(whole, Access::None, WHAT)?;
+        mapping
+            .protect(page_size()..page_size() + usable, Access::Write)
+            .map_err(|source| MemoryError::Commit {
+                what: WHAT,
+                bytes,
+                source,
+            })?;
+        Ok(Self { mapping, bytes })
+    }
+
+    /// The address of the first slot; a multiple of the page size.
+    pub fn base(&self) -> *mut u64 {
+        // The first page is a guard, so that a wild negative offset faults too.
+        self.mapping.base.as_ptr().wrapping_add(page_size()).cast()
+    }
+
+    /// The address that no frame may begin above: [`Context::stack_limit`](crate::Context::stack_limit).
+    pub fn limit(&self) -> *mut u8 {
+        self.base().cast::<u8>().wrapping_add(self.bytes)
+    }
+}
+
+/// A range of addresses of which a growing part at the front is memory; the rest faults when touched.
+#[derive(Debug)]
+pub struct Reservation {
+    mapping: Mapping,
+    committed: usize,
+}
+
+impl Reservation {
+    /// At least `bytes` of address space, none of it accessible yet.
+    ///
+    /// # Errors
+    /// [`MemoryError::Reserve`].
+    pub fn reserve(bytes: usize) -> Result<Self, MemoryError> {
+        Ok(Self {
+            mapping: Mapping::new(bytes, Access::None, "linear memory")?,
+            committed: 0,
+        })
+    }
+
+    /// Makes the first `bytes` bytes readable and writable, zero where they were not before. Never shrinks.
+    ///
+    /// `bytes` is rounded up to whole pages of the host, so a memory whose size is a multiple of that faults exactly at
+    /// its end.
+    ///
+    /// # Errors
+    /// [`MemoryError::TooLarge`] beyond the reservation, [`MemoryError::Commit`] if the system has no more.
+    pub fn commit(&mut self, bytes: usize) -> Result<(), MemoryError> {
+        const WHAT: &str = "linear memory";
+        if bytes <= self.committed {
+            return Ok(());
+        }
+        let end = match bytes.checked_next_multiple_of(page_size()) {
+            Some(end) if end <= self.mapping.len => end,
+            _ => {
+                return Err(MemoryError::TooLarge {
+                    what: WHAT,
+                    bytes,
+                    limit: self.mapping.len,
+                });
+            }
+        };
+        self.mapping
+            .protect(self.committed..end, Access::Write)
+            .map_err(|source| MemoryError::Commit {
+                what: WHAT,
+                bytes,
+                source,
+            })?;
+        self.committed = end;
+        Ok(())
+    }
+
+    /// The address of the first byte; a multiple of the page size.
+    pub fn base(&self) -> *mut u8 {
+        self.mapping.base.as_ptr()
+    }
+
+    /// Bytes of address space.
+    pub fn len(&self) -> usize {
+        self.mapping.len
+    }
+
+    /// Never: a reservation holds at least a page.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Bytes at the front that are memory.
+    pub fn committed(&self) -> usize {
+        self.committed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_is_zero_and_keeps_its_bytes_when_published() {
+        let mut space = CodeSpace::new(1 << 20).unwrap();
+        assert!(space.bytes_mut().len() >= 1 << 20);
+        assert!(space.bytes_mut().iter().all(|byte| *byte == 0));
+        space.bytes_mut()[..3].copy_from_slice(&[1, 2, 3]);
+        let base = space.bytes_mut().as_ptr() as usize;
+        let code = space.publish(3).unwrap();
+        assert_eq!(
+            (code.base(), code.len(), code.bytes()),
+            (base, 3, &[1, 2, 3][..])
+        );
+        assert_eq!(code.mapping.len, page_size(), "the rest was given back");
+    }
+
+    #[test]
+    fn code_is_never_writable_and_executable_at_once() {
+        let mut space = CodeSpace::new(1).unwrap();
+        let base = space.bytes_mut().as_ptr() as usize;
+        assert_eq!(permissions(base).as_deref(), Some("rw-p"));
+        let code = space.publish(1).unwrap();
+        assert_eq!(permissions(code.base()).as_deref(), Some("r-xp"));
+    }
+
+    #[test]
+    fn more_code_than_room_is_an_error() {
+        let mut space = CodeSpace::new(1).unwrap();
+        let room = space.bytes_mut().len();
+        let error = space.publish(room + 1).unwrap_err();
+        assert!(
+            matches!(error, MemoryError::TooLarge { limit, .. } if limit == room),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn address_space_that_cannot_be_had_is_an_error() {
+        for bytes in [usize::MAX, usize::MAX / 2, 1 << 60] {
+            assert!(matches!(
+                CodeSpace::new(bytes),
+                Err(MemoryError::Reserve { .. })
+            ));
+            assert!(matches!(
+                Reservation::reserve(bytes),
+                Err(MemoryError::Reserve { .. })
+            ));
+            assert!(matches!(
+                Stack::new(bytes),
+                Err(MemoryError::Reserve { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_stack_has_its_red_zone_between_guards() {
+        let stack = Stack::new(64 << 10).unwrap();
+        let (base, limit) = (stack.base() as usize, stack.limit() as usize);
+        assert_eq!(limit - base, 64 << 10);
+        assert_eq!(permissions(base).as_deref(), Some("rw-p"));
+        assert_eq!(
+            permissions(limit + Stack::RED_ZONE - 1).as_deref(),
+            Some("rw-p")
+        );
+        assert_eq!(
+            permissions(limit + Stack::RED_ZONE).as_deref(),
+            Some("---p")
+        );
+        assert_eq!(permissions(base - 1).as_deref(), Some("---p"));
+    }
+
+    #[test]
+    fn a_reservation_grows_and_never_shrinks() {
+        let mut memory = Reservation::reserve(8 << 30).unwrap();
+        let base = memory.base() as usize;
+        assert_eq!(permissions(base).as_deref(), Some("---p"));
+        memory.commit(64 << 10).unwrap();
+        memory.commit(1).unwrap();
+        assert_eq!(memory.committed(), 64 << 10);
+        assert_eq!(permissions(base + (64 << 10) - 1).as_deref(), Some("rw-p"));
+        assert_eq!(permissions(base + (64 << 10)).as_deref(), Some("---p"));
+        let beyond = memory.len() + 1;
+        assert!(matches!(
+            memory.commit(beyond),
+            Err(MemoryError::TooLarge { .. })
+        ));
+        assert!(matches!(
+            memory.commit(usize::MAX),
+            Err(MemoryError::TooLarge { .. })
+        ));
+    }
+
+    /// What the kernel says of the page at that address.
+    fn permissions(address: usize) -> Option<String> {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().find_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (start, end) = range.split_once('-')?;
+            let range =
+                usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+            range.contains(&address).then(|| rest[..4].to_owned())
+        })
+    }
+}

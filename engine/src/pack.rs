@@ -1,0 +1,411 @@
+//! A stencil pack, opened: its tables in place, its operations indexed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use copatch_spec::isa::{Operation, Shape};
+use copatch_spec::pack::tables::{FormRow, StencilRow};
+use copatch_spec::pack::{Metadata, PackError, PackView, validate};
+use copatch_spec::types::{Place, ValueType};
+use copatch_spec::variants::{FormKey, Outcome};
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+/// The number of an operation in its pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpId(pub(crate) u16);
+
+impl OpId {
+    /// The operation's index in [`Metadata::ops`].
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// No register, no operation: the absent value of small indices.
+pub(crate) const NONE: u8 = u8::MAX;
+
+#[derive(Debug)]
+enum Bytes {
+    Embedded(&'static [u8]),
+    Owned(Vec<u8>),
+    Mapped(Mmap),
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Bytes::Embedded(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Mapped(map) => map,
+        }
+    }
+}
+
+/// What code generation needs to know of an operation, without a detour through names and vectors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpInfo {
+    pub operands: [ValueType; 4],
+    pub operand_count: u8,
+    pub result: Option<ValueType>,
+    pub immediates: u8,
+    /// The operand that shares the result's register, or [`NONE`].
+    pub tie: u8,
+    pub shape: Shape,
+    pub commutative: bool,
+    pub branch: bool,
+    pub uses_mem: bool,
+    /// The same operation with operands 0 and 1 exchanged.
+    pub swap: Option<OpId>,
+    /// Number of the operation's first trap, of its second.
+    pub traps: [u8; 4],
+    pub first_form: u32,
+    pub form_count: u16,
+}
+
+/// The operations the builder itself uses, by value type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Core {
+    pub moves: [Option<OpId>; 5],
+    pub selects: [Option<OpId>; 5],
+    pub jump: OpId,
+    pub br_if: OpId,
+    pub br_table: OpId,
+    pub helper: OpId,
+    pub enter: OpId,
+    pub return_: OpId,
+    pub return_leaf: OpId,
+    pub call: OpId,
+    pub call_pointer: OpId,
+    pub entry: OpId,
+    pub unwind: OpId,
+    pub out_of_bounds: u8,
+}
+
+/// A register file, reduced to what allocation needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ClassInfo {
+    pub registers: u8,
+    pub arguments: u8,
+}
+
+/// A stencil pack that can generate code. Cheap to share, `Send` and `Sync`.
+#[derive(Debug)]
+pub struct Pack {
+    bytes: Bytes,
+    metadata: Metadata,
+    ops: Vec<OpInfo>,
+    core: Core,
+    classes: Vec<ClassInfo>,
+    /// The class of each value type, [`NONE`] if its values have none.
+    class_of: [u8; 5],
+}
+
+impl Pack {
+    /// Opens a pack that is part of the program and was checked when it was built: only its frame is checked.
+    ///
+    /// # Errors
+    /// [`Error::Pack`] if it is no pack of this version.
+    pub fn embedded(bytes: &'static [u8]) -> Result<Arc<Self>> {
+        let open = || {
+            let view = PackView::open(bytes)?;
+            let metadata = view.decode_metadata()?;
+            Ok((view, metadata))
+        };
+        let (view, metadata) = open().map_err(|source| Error::Pack {
+            name: "embedded pack".to_owned(),
+            source,
+        })?;
+        Self::index(view, metadata).and_then(|index| index.finish(Bytes::Embedded(bytes)))
+    }
+
+    /// Opens a pack from memory after checking it in full.
+    ///
+    /// A check catches damage, not malice: a pack is machine code, so take it only from where you would take a program.
+    ///
+    /// # Errors
+    /// [`Error::Pack`] with offset and cause.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Arc<Self>> {
+        let index = Self::checked(name, &bytes)?;
+        index.finish(Bytes::Owned(bytes))
+    }
+
+    /// Reads a pack file into memory and opens it after checking it in full.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Pack`].
+    pub fn read(path: &Path) -> Result<Arc<Self>> {
+        let bytes = std::fs::read(path).map_err(|source| Error::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_bytes(&path.display().to_string(), bytes)
+    }
+
+    /// Maps a pack file instead of reading it, and checks it in full.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Pack`].
+    ///
+    /// # Safety
+    /// The file must not change while the pack is in use, and must be trusted as one trusts a program.
+    #[allow(unsafe_code)]
+    pub unsafe fn open_mapped(path: &Path) -> Result<Arc<Self>> {
+        let fault = |source| Error::File {
+            path: path.to_owned(),
+            source,
+        };
+        let file = std::fs::File::open(path).map_err(fault)?;
+        // SAFETY: the caller vouches that the file stays as it is.
+        let map = unsafe { Mmap::map(&file) }.map_err(fault)?;
+        let index = Self::checked(&path.display().to_string(), &map)?;
+        index.finish(Bytes::Mapped(map))
+    }
+
+    fn checked(name: &str, bytes: &[u8]) -> Result<Index> {
+        let (view, metadata) = validate(bytes).map_err(|source| Error::Pack {
+            name: name.to_owned(),
+            source,
+        })?;
+        Self::index(view, metadata)
+    }
+
+    fn index(view: PackView<'_>, metadata: Metadata) -> Result<Index> {
+        Index::new(view.forms, metadata)
+    }
+
+    /// What the pack says of itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The operation of that name.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn op(&self, name: &str) -> Result<OpId> {
+        find_op(&self.metadata.ops, name)
+    }
+
+    /// The number of the trap of that name.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn trap(&self, name: &str) -> Result<u8> {
+        find_trap(&self.metadata.traps, name)
+    }
+
+    /// The name of a trap; `"unknown trap"` for a number that the pack does not have.
+    pub fn trap_name(&self, kind: u8) -> &str {
+        self.metadata
+            .traps
+            .get(usize::from(kind))
+            .map_or("unknown trap", String::as_str)
+    }
+
+    /// The tables.
+    ///
+    /// # Errors
+    /// None for a pack that was opened; the type says so because the bytes are looked at again.
+    pub fn view(&self) -> Result<PackView<'_>> {
+        PackView::open(self.bytes.as_slice()).map_err(|source| Error::Pack {
+            name: "pack".to_owned(),
+            source,
+        })
+    }
+
+    pub(crate) fn info(&self, op: OpId) -> &OpInfo {
+        &self.ops[op.index()]
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn classes(&self) -> &[ClassInfo] {
+        &self.classes
+    }
+
+    pub(crate) fn class_of(&self, ty: ValueType) -> u8 {
+        self.class_of[ty as usize]
+    }
+}
+
+/// The form of that key among an operation's forms.
+pub(crate) fn find_form(forms: &[FormRow], info: &OpInfo, key: FormKey) -> Option<usize> {
+    let first = info.first_form as usize;
+    let rows = forms.get(first..first + usize::from(info.form_count))?;
+    rows.iter()
+        .position(|row| row.key.get() == key.0)
+        .map(|index| first + index)
+}
+
+fn find_op(ops: &[Operation], name: &str) -> Result<OpId> {
+    let missing = || Error::Missing {
+        what: format!("operation {name}"),
+    };
+    ops.iter()
+        .position(|op| op.name == name)
+        .map(|index| OpId(index as u16))
+        .ok_or_else(missing)
+}
+
+fn find_trap(traps: &[String], name: &str) -> Result<u8> {
+    let missing = || Error::Missing {
+        what: format!("trap \"{name}\""),
+    };
+    traps
+        .iter()
+        .position(|trap| trap == name)
+        .map(|index| index as u8)
+        .ok_or_else(missing)
+}
+
+/// Everything of a [`Pack`] but its bytes.
+struct Index {
+    metadata: Metadata,
+    ops: Vec<OpInfo>,
+    core: Core,
+    classes: Vec<ClassInfo>,
+    class_of: [u8; 5],
+}
+
+impl Index {
+    fn new(forms: &[FormRow], metadata: Metadata) -> Result<Self> {
+        let names = || format!("pack of {} for {}", metadata.isa, metadata.triple);
+        let fault = |what: &str| Error::Pack {
+            name: names(),
+            source: PackError {
+                offset: 0,
+                what: what.to_owned(),
+            },
+        };
+        let mut ops = Vec::with_capacity(metadata.ops.len());
+        let by_name: std::collections::HashMap<&str, u16> = metadata
+            .ops
+            .iter()
+            .enumerate()
+            .map(|(index, op)| (op.name.as_str(), index as u16))
+            .collect();
+        for op in &metadata.ops {
+            let mut info = OpInfo {
+                operands: [ValueType::I32; 4],
+                operand_count: op.operands.len() as u8,
+                result: op.result,
+                immediates: op.immediates.len() as u8,
+                tie: op.tie.unwrap_or(NONE),
+                shape: op.shape,
+                commutative: op.commutative,
+                branch: op.branch,
+                uses_mem: op.uses_mem,
+                swap: op
+                    .swap
+                    .as_deref()
+                    .and_then(|name| by_name.get(name))
+                    .map(|index| OpId(*index)),
+                traps: [NONE; 4],
+                first_form: 0,
+                form_count: 0,
+            };
+            if op.operands.len() > info.operands.len() || op.traps.len() > info.traps.len() {
+                return Err(fault("an operation with too many operands or traps"));
+            }
+            info.operands[..op.operands.len()].copy_from_slice(&op.operands);
+            info.traps[..op.traps.len()].copy_from_slice(&op.traps);
+            ops.push(info);
+        }
+        for (row, form) in forms.iter().enumerate() {
+            let Some(info) = ops.get_mut(usize::from(form.op.get())) else {
+                return Err(fault("a form of an operation that does not exist"));
+            };
+            if info.form_count == 0 {
+                info.first_form = row as u32;
+            }
+            info.form_count += 1;
+        }
+        let find = |name: &str| find_op(&metadata.ops, name);
+        let by_type = |prefix: &str| {
+            ValueType::ALL.map(|ty| find(&format!("core.{prefix}_{}", ty.name())).ok())
+        };
+        let core = Core {
+            moves: by_type("move"),
+            selects: by_type("select"),
+            jump: find("core.jump")?,
+            br_if: find("core.br_if")?,
+            br_table: find("core.br_table")?,
+            helper: find("core.helper")?,
+            enter: find("core.enter")?,
+            return_: find("core.return")?,
+            return_leaf: find("core.return_leaf")?,
+            call: find("core.call")?,
+            call_pointer: find("core.call_ptr")?,
+            entry: find("core.entry")?,
+            unwind: find("core.unwind")?,
+            out_of_bounds: find_trap(&metadata.traps, "out of bounds memory access")?,
+        };
+        let classes = metadata
+            .machine
+            .classes
+            .iter()
+            .map(|(_, class)| ClassInfo {
+                registers: class.registers.len() as u8,
+                arguments: class.arguments,
+            })
+            .collect::<Vec<_>>();
+        if classes.len() > crate::builder::CLASSES
+            || classes.iter().any(|class| class.registers > 16)
+        {
+            return Err(fault(
+                "more register classes or registers than this engine keeps track of",
+            ));
+        }
+        let class_of = ValueType::ALL.map(|ty| {
+            metadata
+                .machine
+                .class_of(ty)
+                .map_or(NONE, |class| class as u8)
+        });
+        Ok(Self {
+            metadata,
+            ops,
+            core,
+            classes,
+            class_of,
+        })
+    }
+
+    fn finish(self, bytes: Bytes) -> Result<Arc<Pack>> {
+        let Self {
+            metadata,
+            ops,
+            core,
+            classes,
+            class_of,
+        } = self;
+        Ok(Arc::new(Pack {
+            bytes,
+            metadata,
+            ops,
+            core,
+            classes,
+            class_of,
+        }))
+    }
+}
+
+/// A [`Place`] for each operand plus the outcome: shorthand for keys that the builder asks for.
+pub(crate) fn move_key(from: Place, to_slot: bool) -> FormKey {
+    let key = FormKey::registers().with_operand(0, from);
+    if to_slot { key.with_result_slot() } else { key }
+}
+
+/// The key of a fused or plain branch whose operands all lie in registers.
+pub(crate) fn branch_key(outcome: Outcome) -> FormKey {
+    FormKey::registers().with_outcome(outcome)
+}
+
+/// A record without code.
+pub(crate) fn absent(row: &StencilRow) -> bool {
+    row.code.get() == StencilRow::ABSENT
+}

@@ -1,0 +1,335 @@
+//! What a linear pre-scan of a function tells the builder: where variables are last read, and which of them a loop
+//! should keep in registers.
+//!
+//! A plan changes only the speed of code, never its meaning, as long as its positions are right; an empty plan is
+//! always correct.
+
+/// A variable inside a loop counts this many times as much for the loop around it.
+const NESTING: u32 = 8;
+/// A loop keeps at most this many candidates; the builder takes as many as there are registers for.
+const CANDIDATES: usize = 16;
+/// Marks a variable whose first use in a loop is a write that every iteration performs.
+const KILLED: u32 = 1 << 31;
+/// Marks a variable that a loop writes.
+const WRITTEN: u32 = 1 << 30;
+/// The bits of a weight that count.
+const COUNT: u32 = WRITTEN - 1;
+
+/// A variable that a loop should keep in a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub var: u32,
+    /// Whether the loop writes it.
+    pub written: bool,
+}
+
+/// What the pre-scan found; borrowed from a [`Planner`].
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// For each variable the last position at which it may be read; missing entries mean "always live".
+    last_use: Vec<u32>,
+    /// For each loop, in the order of their beginnings: the range of its candidates.
+    loops: Vec<(u32, u32)>,
+    /// Variables worth a register, most wanted first.
+    candidates: Vec<Candidate>,
+    /// Whether anything is called. Only a planned function can be known to be a leaf.
+    calls: bool,
+    planned: bool,
+}
+
+impl Plan {
+    /// Becomes a copy of another plan without giving up its memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.last_use.clone_from(&other.last_use);
+        self.loops.clone_from(&other.loops);
+        self.candidates.clone_from(&other.candidates);
+        self.calls = other.calls;
+        self.planned = other.planned;
+    }
+
+    /// The last position at which `var` may be read.
+    pub(crate) fn last_use(&self, var: usize) -> u32 {
+        self.last_use
+            .get(var)
+            .copied()
+            .unwrap_or(if self.planned { 0 } else { u32::MAX })
+    }
+
+    /// The candidates of the loop that began as the `index`-th, most wanted first.
+    pub(crate) fn candidates(&self, index: usize) -> &[Candidate] {
+        let Some((start, end)) = self.loops.get(index) else {
+            return &[];
+        };
+        self.candidates
+            .get(*start as usize..*end as usize)
+            .unwrap_or(&[])
+    }
+
+    /// Whether the function calls nothing.
+    pub(crate) fn leaf(&self) -> bool {
+        self.planned && !self.calls
+    }
+}
+
+#[derive(Debug, Default)]
+struct Loop {
+    /// Its index in the plan.
+    index: usize,
+    /// Depth of its frame among all frames.
+    frame: usize,
+    /// For each variable its weight; the top bits are [`KILLED`] and [`WRITTEN`].
+    weights: Vec<u32>,
+    /// Variables whose weight is not zero.
+    touched: Vec<u32>,
+    calls: u32,
+}
+
+/// Collects a [`Plan`] in one linear pass; reused from function to function without allocating.
+///
+/// Positions must ascend and be the ones the builder is told with `at`.
+#[derive(Debug, Default)]
+pub struct Planner {
+    plan: Plan,
+    vars: usize,
+    /// Whether each open frame is a loop.
+    frames: Vec<bool>,
+    /// Open loops; entries beyond `depth` are kept for reuse.
+    loops: Vec<Loop>,
+    depth: usize,
+}
+
+impl Planner {
+    /// A planner without a plan.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins a function of `vars` variables, parameters included.
+    pub fn begin(&mut self, vars: usize) {
+        self.plan.last_use.clear();
+        self.plan.last_use.resize(vars, 0);
+        self.plan.loops.clear();
+        self.plan.candidates.clear();
+        self.plan.calls = false;
+        self.plan.planned = true;
+        self.vars = vars;
+        self.frames.clear();
+        while self.depth > 0 {
+            self.depth -= 1;
+            let open = &mut self.loops[self.depth];
+            open.touched
+                .drain(..)
+                .for_each(|var| open.weights[var as usize] = 0);
+        }
+    }
+
+    /// A read of `var`.
+    #[inline]
+    pub fn get(&mut self, pos: u32, var: u32) {
+        if let Some(last) = self.plan.last_use.get_mut(var as usize) {
+            *last = pos;
+            self.touch(var, 0, 0);
+        }
+    }
+
+    /// A write of `var`.
+    #[inline]
+    pub fn set(&mut self, _pos: u32, var: u32) {
+        if (var as usize) < self.vars {
+            let at_body =
+                self.depth > 0 && self.loops[self.depth - 1].frame + 1 == self.frames.len();
+            self.touch(var, if at_body { KILLED } else { 0 }, WRITTEN);
+        }
+    }
+
+    /// A write of `var` whose value stays on the stack.
+    #[inline]
+    pub fn tee(&mut self, pos: u32, var: u32) {
+        self.set(pos, var);
+        self.get(pos, var);
+    }
+
+    #[inline]
+    fn touch(&mut self, var: u32, first: u32, always: u32) {
+        if self.depth == 0 {
+            return;
+        }
+        let open = &mut self.loops[self.depth - 1];
+        let weight = &mut open.weights[var as usize];
+        if *weight == 0 {
+            *weight = first;
+            open.touched.push(var);
+        }
+        *weight = (*weight | always) + u32::from(*weight & COUNT < COUNT);
+    }
+
+    /// A call of anything, helpers included.
+    pub fn call(&mut self, _pos: u32) {
+        self.plan.calls = true;
+        if self.depth > 0 {
+            self.loops[self.depth - 1].calls += 1;
+        }
+    }
+
+    /// A block begins.
+    pub fn block(&mut self, _pos: u32) {
+        self.frames.push(false);
+    }
+
+    /// A conditional begins.
+    pub fn if_(&mut self, _pos: u32) {
+        self.frames.push(false);
+    }
+
+    /// The other arm of a conditional.
+    pub fn else_(&mut self, _pos: u32) {}
+
+    /// A loop begins.
+    pub fn loop_(&mut self, _pos: u32) {
+        if self.depth == self.loops.len() {
+            self.loops.push(Loop::default());
+        }
+        let open = &mut self.loops[self.depth];
+        open.index = self.plan.loops.len();
+        open.frame = self.frames.len();
+        open.calls = 0;
+        if open.weights.len() < self.vars {
+            open.weights.resize(self.vars, 0);
+        }
+        self.depth += 1;
+        self.plan.loops.push((0, 0));
+        self.frames.push(true);
+    }
+
+    /// The innermost block, conditional or loop ends. An end without a beginning is ignored.
+    pub fn end(&mut self, pos: u32) {
+        if self.frames.pop() == Some(true) {
+            self.end_loop(pos);
+        }
+    }
+
+    fn end_loop(&mut self, pos: u32) {
+        self.depth -= 1;
+        let (outer, inner) = self.loops.split_at_mut(self.depth);
+        let open = &mut inner[0];
+        let start = self.plan.candidates.len();
+        let price = open.calls.saturating_mul(2);
+        let weights = &open.weights;
+        let weight = |var: u32| weights[var as usize] & COUNT;
+        self.plan
+            .candidates
+            .extend(
+                open.touched
+                    .iter()
+                    .filter(|var| weight(**var) > price)
+                    .map(|var| Candidate {
+                        var: *var,
+                        written: weights[*var as usize] & WRITTEN != 0,
+                    }),
+            );
+        let chosen = &mut self.plan.candidates[start..];
+        let order = |a: &Candidate, b: &Candidate| {
+            weight(b.var).cmp(&weight(a.var)).then(a.var.cmp(&b.var))
+        };
+        if chosen.len() > CANDIDATES {
+            chosen.select_nth_unstable_by(CANDIDATES, order);
+            self.plan.candidates.truncate(start + CANDIDATES);
+        }
+        self.plan.candidates[start..].sort_unstable_by(order);
+        self.plan.loops[open.index] = (start as u32, self.plan.candidates.len() as u32);
+        let mut outer = outer.last_mut();
+        if let Some(outer) = &mut outer {
+            outer.calls = outer
+                .calls
+                .saturating_add(open.calls.saturating_mul(NESTING));
+        }
+        for var in open.touched.drain(..) {
+            let weight = std::mem::take(&mut open.weights[var as usize]);
+            if weight & KILLED == 0 {
+                // The next iteration may read what this one left.
+                let last = &mut self.plan.last_use[var as usize];
+                *last = (*last).max(pos);
+            }
+            if let Some(outer) = &mut outer {
+                let sum = &mut outer.weights[var as usize];
+                if *sum == 0 {
+                    outer.touched.push(var);
+                }
+                let added = (*sum & COUNT)
+                    .saturating_add((weight & COUNT).saturating_mul(NESTING))
+                    .min(COUNT);
+                *sum = *sum & !COUNT | weight & WRITTEN | added;
+            }
+        }
+    }
+
+    /// The plan.
+    pub fn finish(&mut self) -> &Plan {
+        &self.plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_of_a_loop_is_live_to_its_end_unless_each_iteration_writes_it_first() {
+        let mut planner = Planner::new();
+        planner.begin(3);
+        planner.set(0, 0);
+        planner.loop_(1);
+        planner.get(2, 0);
+        planner.set(3, 1);
+        planner.get(4, 1);
+        planner.block(5);
+        planner.set(6, 2);
+        planner.end(7);
+        planner.get(8, 2);
+        planner.end(9);
+        let plan = planner.finish();
+        assert_eq!([0, 1, 2].map(|var| plan.last_use(var)), [9, 4, 9]);
+        assert!(plan.leaf());
+    }
+
+    #[test]
+    fn inner_uses_outweigh_outer_ones_and_calls_outweigh_few_uses() {
+        let mut planner = Planner::new();
+        planner.begin(3);
+        planner.loop_(0);
+        planner.get(1, 0);
+        planner.get(2, 0);
+        planner.loop_(3);
+        planner.get(4, 1);
+        planner.end(5);
+        planner.end(6);
+        planner.loop_(7);
+        planner.get(8, 2);
+        planner.call(9);
+        planner.end(10);
+        let plan = planner.finish();
+        let vars = |index| {
+            plan.candidates(index)
+                .iter()
+                .map(|candidate| candidate.var)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(vars(0), [1, 0]);
+        assert_eq!(vars(1), [1]);
+        assert_eq!(vars(2), []);
+        assert!(!plan.leaf());
+    }
+
+    #[test]
+    fn what_is_left_open_does_not_leak_into_the_next_function() {
+        let mut planner = Planner::new();
+        planner.begin(1);
+        planner.loop_(0);
+        planner.get(1, 0);
+        planner.begin(1);
+        planner.end(2);
+        planner.loop_(3);
+        planner.end(4);
+        assert_eq!(planner.finish().candidates(0), []);
+    }
+}

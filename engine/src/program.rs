@@ -1,0 +1,149 @@
+//! Executable code of a unit, and what is known of its places.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::buffer::Emitted;
+use crate::memory::{Code, MemoryError};
+use crate::pack::Pack;
+use crate::trap::registry;
+
+/// A stretch of code in which a fault is a trap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrapSite {
+    /// Where it begins, in bytes from the start of the code.
+    pub offset: u32,
+    /// The function it belongs to.
+    pub function: u32,
+    /// The front end's offset of what it was generated for.
+    pub source: u32,
+    /// Bytes it covers.
+    pub length: u16,
+    /// Number of the trap.
+    pub kind: u8,
+}
+
+/// Executable code. Clones share it; the last one frees it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    image: Arc<Image>,
+}
+
+/// An entry that has no code.
+pub(crate) const NO_ENTRY: u32 = u32::MAX;
+
+/// What a [`Program`] shares. The trap handler finds it by address while it lives, so it stays where it is.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub code: Code,
+    pub entries: Vec<u32>,
+    pub sites: Vec<TrapSite>,
+    /// The entry from C.
+    pub shim: u32,
+    /// Where a trap continues.
+    pub unwind: u32,
+    /// Bytes between the address of slot 0 and what the frame register holds.
+    pub frame_bias: usize,
+    pub listing: Option<Vec<Emitted>>,
+}
+
+impl Image {
+    pub fn range(&self) -> Range<usize> {
+        self.code.base()..self.code.base() + self.code.len()
+    }
+
+    pub fn unwind(&self) -> usize {
+        self.code.base() + self.unwind as usize
+    }
+
+    /// The site that covers an address. Async-signal-safe: neither locks nor allocates.
+    pub fn site(&self, pc: usize) -> Option<TrapSite> {
+        let offset = u32::try_from(pc.checked_sub(self.code.base())?).ok()?;
+        let after = self.sites.partition_point(|site| site.offset <= offset);
+        let site = self.sites.get(after.checked_sub(1)?)?;
+        (offset - site.offset < u32::from(site.length)).then_some(*site)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        registry::remove(self);
+    }
+}
+
+impl Program {
+    /// Makes code callable: from here on its traps are recognised. Offsets count from the start of the code; `entries`
+    /// holds [`NO_ENTRY`] for functions without code; `sites` ascend and do not overlap.
+    pub(crate) fn new(
+        pack: &Pack,
+        code: Code,
+        entries: Vec<u32>,
+        sites: Vec<TrapSite>,
+        shim: u32,
+        unwind: u32,
+        listing: Option<Vec<Emitted>>,
+    ) -> Result<Self, MemoryError> {
+        let frame_bias = pack.metadata().machine.frame_bias as usize;
+        Self::register(Image {
+            code,
+            entries,
+            sites,
+            shim,
+            unwind,
+            frame_bias,
+            listing,
+        })
+    }
+
+    pub(crate) fn register(image: Image) -> Result<Self, MemoryError> {
+        crate::trap::install();
+        let image = Arc::new(image);
+        // On failure the image is dropped, which takes back what was entered.
+        registry::insert(&image)?;
+        Ok(Self { image })
+    }
+
+    /// The address of a function's code; `None` if it has none.
+    #[inline]
+    pub fn entry(&self, func: u32) -> Option<usize> {
+        let offset = *self.image.entries.get(func as usize)?;
+        (offset != NO_ENTRY).then(|| self.image.code.base() + offset as usize)
+    }
+
+    /// The address of the entry from C.
+    #[inline]
+    pub fn shim(&self) -> usize {
+        self.image.code.base() + self.image.shim as usize
+    }
+
+    /// The address at which a trap continues.
+    pub fn unwind(&self) -> usize {
+        self.image.unwind()
+    }
+
+    /// The addresses of the code.
+    pub fn range(&self) -> Range<usize> {
+        self.image.range()
+    }
+
+    /// The machine code.
+    pub fn code(&self) -> &[u8] {
+        self.image.code.bytes()
+    }
+
+    /// The trap that a fault at that address stands for. Neither locks nor allocates.
+    pub fn site(&self, pc: usize) -> Option<TrapSite> {
+        self.image.site(pc)
+    }
+
+    /// Every stencil in the order of the code; `None` unless the unit was made
+    /// [`with_trace`](crate::Unit::with_trace).
+    pub fn listing(&self) -> Option<&[Emitted]> {
+        self.image.listing.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn frame_bias(&self) -> usize {
+        self.image.frame_bias
+    }
+}
