@@ -1,0 +1,162 @@
+//! Which pack fits this machine: by target triple and by what the processor can do.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use target_lexicon::{Environment, OperatingSystem, Triple};
+
+use crate::error::{Error, Result};
+use crate::pack::Pack;
+
+/// What of a triple decides whether code runs: vendors and versions do not, and equal machines have unequal triples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    architecture: String,
+    system: String,
+    environment: String,
+}
+
+impl Key {
+    fn of(triple: &Triple) -> Self {
+        let system = match triple.operating_system {
+            OperatingSystem::Darwin(_) | OperatingSystem::MacOSX(_) => "darwin".to_owned(),
+            other => other.to_string(),
+        };
+        let environment = match triple.environment {
+            Environment::Unknown if system == "linux" => "gnu".to_owned(),
+            other => other.to_string(),
+        };
+        Self { architecture: triple.architecture.to_string(), system, environment }
+    }
+
+    /// The key of a pack file's name, `<triple>[+features].pack`, and its features.
+    fn of_file(name: &str) -> Option<(Self, &str)> {
+        let stem = name.strip_suffix(".pack")?;
+        let (triple, features) = stem.split_once('+').unwrap_or((stem, ""));
+        Some((Self::of(&Triple::from_str(triple).ok()?), features))
+    }
+}
+
+/// Whether this processor has all of the named features.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn processor_has(features: &[String]) -> bool {
+    features.iter().all(|feature| match feature.as_str() {
+        "avx2" => is_x86_feature_detected!("avx2"),
+        "bmi1" => is_x86_feature_detected!("bmi1"),
+        "bmi2" => is_x86_feature_detected!("bmi2"),
+        "f16c" => is_x86_feature_detected!("f16c"),
+        "fma" => is_x86_feature_detected!("fma"),
+        "lzcnt" => is_x86_feature_detected!("lzcnt"),
+        "movbe" => is_x86_feature_detected!("movbe"),
+        "popcnt" => is_x86_feature_detected!("popcnt"),
+        "sse4.2" => is_x86_feature_detected!("sse4.2"),
+        _ => false,
+    })
+}
+
+/// Whether this processor has all of the named features: none is known of here, so only the baseline runs.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn processor_has(features: &[String]) -> bool {
+    features.is_empty()
+}
+
+/// The host's triple.
+pub fn host_triple() -> String {
+    Triple::host().to_string()
+}
+
+/// Opens the best of several packs that runs here: the one that needs most processor features.
+fn best(
+    candidates: impl Iterator<Item = String> + Clone,
+    mut open: impl FnMut(&str) -> Result<Arc<Pack>>,
+) -> Result<Arc<Pack>> {
+    let host = Key::of(&Triple::host());
+    let fits = |name: &String| Key::of_file(name).is_some_and(|(key, _)| key == host);
+    let mut names: Vec<String> = candidates.clone().filter(fits).collect();
+    // Feature sets first, longest name first; the baseline comes last.
+    names.sort_by_key(|name| (std::cmp::Reverse(name.len()), name.clone()));
+    for name in &names {
+        let pack = open(name)?;
+        let metadata = pack.metadata();
+        if Triple::from_str(&metadata.triple).map(|triple| Key::of(&triple)) != Ok(host.clone()) {
+            let what = format!("the pack is for {}, whatever its name says", metadata.triple);
+            return Err(Error::Foreign { name: name.clone(), what });
+        }
+        if processor_has(&metadata.cpu) {
+            return Ok(pack);
+        }
+    }
+    let candidates = candidates.collect::<Vec<_>>().join(", ");
+    let candidates = if candidates.is_empty() { "no packs at all".to_owned() } else { candidates };
+    Err(Error::NoPack { triple: host_triple(), candidates })
+}
+
+impl Pack {
+    /// Opens the one of several embedded packs (file name and bytes) that fits this machine best.
+    ///
+    /// # Errors
+    /// [`Error::NoPack`], or what is wrong with the pack that fits.
+    pub fn for_host(candidates: &[(&'static str, &'static [u8])]) -> Result<Arc<Self>> {
+        best(candidates.iter().map(|(name, _)| (*name).to_owned()), |name| {
+            let found = candidates.iter().find(|(other, _)| *other == name);
+            Self::embedded(found.map_or(&[][..], |(_, bytes)| bytes))
+        })
+    }
+
+    /// Opens the pack in `directory/isa` that fits this machine best, after checking it in full, and checks that it is
+    /// for that instruction set.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::NoPack`], [`Error::Foreign`] or [`Error::Pack`].
+    pub fn for_host_in(directory: &Path, isa: &str) -> Result<Arc<Self>> {
+        let folder = directory.join(isa);
+        let fault = |source| Error::File { path: folder.clone(), source };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(fault)? {
+            let name = entry.map_err(fault)?.file_name();
+            if let Some(name) = name.to_str() {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        let names = names.into_iter().filter(|name| name.ends_with(".pack"));
+        let pack = best(names, |name| Self::read(&folder.join(name)))?;
+        if pack.metadata().isa != isa {
+            let what = format!("the pack is for instruction set {}, not {isa}", pack.metadata().isa);
+            return Err(Error::Foreign { name: folder.display().to_string(), what });
+        }
+        Ok(pack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(triple: &str) -> Key {
+        Key::of(&Triple::from_str(triple).expect("a triple"))
+    }
+
+    #[test]
+    fn equal_machines_have_equal_keys() {
+        assert_eq!(key("x86_64-pc-linux-gnu"), key("x86_64-unknown-linux-gnu"));
+        assert_eq!(key("arm64-apple-darwin"), key("aarch64-apple-macosx14.0.0"));
+        assert_ne!(key("x86_64-unknown-linux-musl"), key("x86_64-unknown-linux-gnu"));
+        assert_ne!(key("x86_64-unknown-linux-gnu"), key("aarch64-unknown-linux-gnu"));
+    }
+
+    #[test]
+    fn a_file_name_gives_triple_and_features() {
+        let (key_of_file, features) = Key::of_file("x86_64-unknown-linux-gnu+x86-64-v3.pack").expect("a pack's name");
+        assert_eq!(key_of_file, key("x86_64-unknown-linux-gnu"));
+        assert_eq!(features, "x86-64-v3");
+        assert!(Key::of_file("README.md").is_none());
+    }
+
+    #[test]
+    fn no_pack_is_an_error_that_names_the_host() {
+        let error = Pack::for_host(&[]).expect_err("there are no packs");
+        assert!(error.to_string().contains(&host_triple()), "{error}");
+    }
+}
