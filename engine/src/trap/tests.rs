@@ -307,50 +307,47 @@ fn programs_come_and_go_while_others_trap() {
 
 #[test]
 fn two_hundred_thousand_programs_leave_nothing_behind() {
-    // A thread of its own does not help: memory belongs to the process, so the other tests are kept out by the margin.
     for _ in 0..1000 {
         program();
     }
-    let before = mapped_bytes();
+    let before = resident_bytes();
     for _ in 0..200_000 {
         program();
     }
-    let grown = mapped_bytes().saturating_sub(before);
-    // One page a program would be 800 MiB.
-    assert!(grown < 200 << 20, "{grown} bytes more address space");
+    let grown = resident_bytes().saturating_sub(before);
+    // One page a program would be 800 MiB; the margin is for other tests, which run meanwhile.
+    assert!(grown < 100 << 20, "{grown} bytes more");
 }
 
 #[test]
-fn the_registry_is_empty_again_where_a_program_was() {
+fn a_program_is_found_until_its_last_clone_goes() {
     let program = program();
     let address = program.range().start;
-    // SAFETY: the program is alive.
-    assert!(unsafe { registry::find(address) }.is_some());
-    // SAFETY: no program can lie at these addresses.
-    assert!(unsafe { registry::find(0).is_none() && registry::find(usize::MAX).is_none() });
+    // SAFETY: looked for only while a clone of the program is alive.
+    let found = || unsafe { registry::find(address) }.is_some();
+    assert!(found());
     let twin = program.clone();
     drop(program);
-    // SAFETY: the clone is alive.
-    assert!(
-        unsafe { registry::find(address) }.is_some(),
-        "a clone keeps it"
-    );
+    assert!(found(), "a clone keeps it");
     drop(twin);
+    // SAFETY: no program can lie at these addresses.
+    assert!(unsafe { registry::find(0).is_none() && registry::find(usize::MAX).is_none() });
 }
 
 #[test]
 fn native_stack_shrinks_with_depth() {
+    #[inline(never)]
     fn deeper() -> usize {
         let room = std::hint::black_box([0u8; 4096]);
         native_stack_left().unwrap() + usize::from(room[0])
     }
     let here = native_stack_left().unwrap();
-    assert!(deeper() + 4096 <= here, "{} against {here}", deeper());
+    assert!(deeper() + 2048 <= here, "{} against {here}", deeper());
 }
 
-fn mapped_bytes() -> usize {
+fn resident_bytes() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').next().unwrap().parse::<usize>().unwrap() * page_size()
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * page_size()
 }
 
 // What must end the process runs in a process of its own: this test binary, told which of the following to do.
@@ -397,9 +394,10 @@ fn crash_site() {
             // SAFETY: none; this is the fault that must not be taken for a trap.
             unsafe { std::hint::black_box(null_mut::<u32>()).read_volatile() };
         }
+        // Not SIGSEGV: the standard library's own handler takes the first one for a fault and returns.
         // SAFETY: raising a signal needs nothing.
         "sent" => unsafe {
-            libc::raise(libc::SIGSEGV);
+            libc::raise(libc::SIGILL);
         },
         "overflow" => {
             fn forever(n: u64) -> u64 {
@@ -444,7 +442,7 @@ fn a_fault_outside_compiled_code_ends_the_process() {
 #[test]
 fn a_signal_that_was_sent_ends_the_process() {
     let _lock = LOCK.lock();
-    assert_eq!(ended_by(&crash("sent")), Some(libc::SIGSEGV));
+    assert_eq!(ended_by(&crash("sent")), Some(libc::SIGILL));
 }
 
 #[test]
