@@ -10,13 +10,15 @@
 //! and the blocks are laid out again with the continuation at the end of the stencil. The graph is the same for every
 //! architecture; how a branch is recognised, inverted and encoded stands in one module an architecture.
 
+mod aarch64;
+mod riscv64;
 mod x86_64;
 
 use copatch_spec::Target;
 
 use crate::disassembly::disassembler;
 use crate::refusal::Refusal;
-use crate::stencil::{RawStencil, Relocation, hole};
+use crate::stencil::{Bits, RawStencil, Relocation, hole};
 
 /// A stencil that falls through into its continuation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,10 +56,16 @@ struct Encoded {
     field: usize,
     window: u8,
     addend: i64,
+    bits: Option<&'static Bits>,
 }
 
 /// What differs between architectures.
 trait Architecture {
+    /// How many bytes after the first instruction of `code` are its second half: two instructions that one relocation
+    /// fills together count as one.
+    fn second_half(&self, _code: &[u8]) -> usize {
+        0
+    }
     /// Classifies one instruction.
     fn control(&self, bytes: &[u8]) -> Control;
     /// Whether a disassembled instruction refers to code or data relative to itself, and so needs a relocation.
@@ -120,6 +128,8 @@ pub fn trim(raw: &RawStencil, target: &Target) -> Result<Trimmed, Refusal> {
         )
     };
     let architecture: &dyn Architecture = match target.arch.as_str() {
+        "aarch64" => &aarch64::Aarch64,
+        "riscv64" => &riscv64::Riscv64,
         "x86_64" => &x86_64::X86_64,
         arch => {
             return Err(refuse(
@@ -172,9 +182,14 @@ fn decode(
     let mut relocations = raw.relocations.iter().peekable();
     let mut instructions = Vec::new();
     let mut end = 0;
-    for instruction in decoded.iter() {
+    let mut decoded = decoded.iter();
+    while let Some(instruction) = decoded.next() {
         let start = end;
         end += instruction.len();
+        let second = architecture.second_half(&raw.code[start..]);
+        if second > 0 && decoded.next().is_some() {
+            end += second;
+        }
         let at = |what: &str| (format!("{what} at {start:#x}"), BODY);
         let mut relocation = None;
         while let Some(next) = relocations.next_if(|next| next.offset < end) {
@@ -186,6 +201,8 @@ fn decode(
         let edge = |distance: i64| match relocation {
             None => match start.checked_add_signed(distance as isize) {
                 Some(to) if to < raw.code.len() => Ok(Edge::Block(to)),
+                // Assembly may end where it goes on.
+                Some(to) if to == raw.code.len() => Ok(Edge::Continue),
                 _ => Err(at("a branch leaves the stencil without a relocation")),
             },
             // What the relocation gives must be the symbol itself, or the branch would be changed by moving it.
@@ -203,7 +220,7 @@ fn decode(
                 }
             }
         };
-        let flow = match architecture.control(instruction.bytes()) {
+        let flow = match architecture.control(&raw.code[start..end]) {
             Control::None => {
                 let text = instruction.op_str().unwrap_or("");
                 let mnemonic = instruction.mnemonic().unwrap_or("");
@@ -519,6 +536,7 @@ fn emit(
                     window: encoded.window,
                     pc_relative: true,
                     addend: encoded.addend,
+                    bits: encoded.bits,
                 });
             }
         }
@@ -529,10 +547,24 @@ fn emit(
     for hole in &trimmed.holes {
         let window = hole.offset..hole.offset + usize::from(hole.window);
         if let Some(bytes) = trimmed.code.get_mut(window) {
-            bytes.fill(0);
+            match hole.bits {
+                None => bytes.fill(0),
+                Some(bits) => clear(bytes, bits),
+            }
         }
     }
     Ok(trimmed)
+}
+
+/// Clears the bits of a window that a hole fills.
+fn clear(window: &mut [u8], bits: &Bits) {
+    for field in bits.fields {
+        for bit in usize::from(field.start)..usize::from(field.end) {
+            if let Some(byte) = window.get_mut(bit / 8) {
+                *byte &= !(1 << (bit % 8));
+            }
+        }
+    }
 }
 
 /// The blocks in order, with the branches that are still needed between them.

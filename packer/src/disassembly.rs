@@ -17,6 +17,16 @@ pub fn disassembler(arch: &str, detail: bool) -> Result<Capstone, String> {
             .mode(arch::x86::ArchMode::Mode64)
             .detail(detail)
             .build(),
+        "aarch64" => Capstone::new()
+            .arm64()
+            .mode(arch::arm64::ArchMode::Arm)
+            .detail(detail)
+            .build(),
+        "riscv64" => Capstone::new()
+            .riscv()
+            .mode(arch::riscv::ArchMode::RiscV64)
+            .detail(detail)
+            .build(),
         _ => return Err(format!("there is no disassembler for {arch}")),
     };
     built.map_err(|error| format!("capstone for {arch}: {error}"))

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use object::read::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 use object::{RelocationFlags, SectionKind, SymbolKind, elf};
 
-use crate::stencil::{RawStencil, Relocation, hole};
+use crate::bits;
+use crate::stencil::{Bits, RawStencil, Relocation, hole};
 
 /// Why an object file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,7 @@ pub fn read(unit: &str, bytes: &[u8]) -> Result<Vec<RawStencil>, ObjectError> {
         for (offset, relocation) in section.relocations() {
             let symbol = target(&file, relocation.target(), relocation.addend())
                 .map_err(|what| fault(format!("relocation at {offset:#x}: {what}")))?;
-            let (window, pc_relative) = kind(&file, relocation.flags())
+            let (window, pc_relative, bits) = kind(&file, relocation.flags())
                 .map_err(|what| fault(format!("relocation at {offset:#x} to {symbol}: {what}")))?;
             relocations.push((
                 offset as usize,
@@ -79,6 +80,7 @@ pub fn read(unit: &str, bytes: &[u8]) -> Result<Vec<RawStencil>, ObjectError> {
                     window,
                     pc_relative,
                     addend: relocation.addend(),
+                    bits,
                 },
             ));
         }
@@ -160,16 +162,34 @@ fn element_size(section: &str) -> Option<u64> {
     section.strip_prefix(".rodata.cst")?.parse().ok()
 }
 
-/// Bytes of the window and whether it is relative to its own address.
-fn kind(file: &object::File<'_>, flags: RelocationFlags) -> Result<(u8, bool), String> {
+/// Bytes of the window, whether it is relative to its own address, and its bits.
+fn kind(
+    file: &object::File<'_>,
+    flags: RelocationFlags,
+) -> Result<(u8, bool, Option<&'static Bits>), String> {
     use object::Architecture;
     match (file.architecture(), flags) {
         (Architecture::X86_64, RelocationFlags::Elf { r_type }) => match r_type {
-            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => Ok((4, true)),
-            elf::R_X86_64_32S => Ok((4, false)),
-            elf::R_X86_64_64 => Ok((8, false)),
-            elf::R_X86_64_PC8 => Ok((1, true)),
+            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => Ok((4, true, None)),
+            elf::R_X86_64_32S => Ok((4, false, None)),
+            elf::R_X86_64_64 => Ok((8, false, None)),
+            elf::R_X86_64_PC8 => Ok((1, true, None)),
             other => Err(format!("x86-64 ELF relocation {other} is not supported")),
+        },
+        (Architecture::Aarch64, RelocationFlags::Elf { r_type }) => match r_type {
+            elf::R_AARCH64_JUMP26 | elf::R_AARCH64_CALL26 => {
+                Ok((4, true, Some(&bits::aarch64::BRANCH26)))
+            }
+            elf::R_AARCH64_CONDBR19 => Ok((4, true, Some(&bits::aarch64::BRANCH19))),
+            elf::R_AARCH64_MOVW_UABS_G0_NC => Ok((4, false, Some(&bits::aarch64::MOVW_LOW))),
+            elf::R_AARCH64_MOVW_UABS_G1 => Ok((4, false, Some(&bits::aarch64::MOVW_HIGH))),
+            other => Err(format!("aarch64 ELF relocation {other} is not supported")),
+        },
+        (Architecture::Riscv64, RelocationFlags::Elf { r_type }) => match r_type {
+            elf::R_RISCV_CALL | elf::R_RISCV_CALL_PLT => Ok((8, true, Some(&bits::riscv64::CALL))),
+            elf::R_RISCV_HI20 => Ok((4, false, Some(&bits::riscv64::UPPER20))),
+            elf::R_RISCV_LO12_I => Ok((4, false, Some(&bits::riscv64::LOWER12))),
+            other => Err(format!("riscv64 ELF relocation {other} is not supported")),
         },
         (architecture, flags) => Err(format!("{flags:?} of {architecture:?} is not supported")),
     }

@@ -1,5 +1,7 @@
 //! A stencil as it comes out of an object file, before it is trimmed and its holes are learnt.
 
+use copatch_spec::patch::Field;
+
 /// The code of one function and everything the linker would have to fill in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawStencil {
@@ -24,6 +26,21 @@ pub struct Relocation {
     pub pc_relative: bool,
     /// Added to the symbol's address.
     pub addend: i64,
+    /// The bits of the window that are filled; `None` if it is a plain number that fills all of it.
+    pub bits: Option<&'static Bits>,
+}
+
+/// Where a value goes within a window that also holds other bits of an instruction.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bits {
+    /// One run of bits each.
+    pub fields: &'static [Field],
+    /// Least value admitted.
+    pub lo: i64,
+    /// Greatest value admitted.
+    pub hi: i64,
+    /// The value is a multiple of 2 to this power.
+    pub align: u8,
 }
 
 /// Symbols that stand for holes.

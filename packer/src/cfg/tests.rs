@@ -12,6 +12,7 @@ fn branch_hole(offset: usize, symbol: &str) -> Relocation {
         window: 4,
         pc_relative: true,
         addend: -4,
+        bits: None,
     }
 }
 

@@ -82,5 +82,6 @@ fn encode(short: &[u8], near: &[u8], distance: Option<i64>) -> Encoded {
         field: opcode.len(),
         window: 4,
         addend: -4,
+        bits: None,
     }
 }
