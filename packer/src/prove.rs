@@ -99,3 +99,6 @@ impl Prover {
         compare::same(&self.harness, &self.target, comparison)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use copatch_spec::Target;
 use copatch_spec::isa::Shape;
+use copatch_spec::patch::{Field, PatchKind, fill};
 use copatch_spec::target::UpperHalf;
 use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::Value;
@@ -14,7 +15,7 @@ use super::harness::{
 use super::{Comparison, ProveError, x86_64};
 use crate::cfg::Trimmed;
 use crate::object_file::pool_constant;
-use crate::stencil::hole;
+use crate::stencil::{Relocation, hole};
 
 /// Exits by number: falling through, then targets, traps, table entries.
 const NEXT: u32 = 0;
@@ -77,14 +78,46 @@ fn link(trimmed: &Trimmed, values: &[i64]) -> Option<Vec<u8>> {
         let place = CODE_AT as i64 + relocation.offset as i64;
         let base = if relocation.pc_relative { place } else { 0 };
         let filled = symbol.wrapping_add(relocation.addend).wrapping_sub(base);
-        let width = u32::from(relocation.window) * 8;
-        if width < 64 && filled >> (width - 1) != filled >> 63 {
+        let size = usize::from(relocation.window);
+        let window = code.get_mut(relocation.offset..relocation.offset + size)?;
+        let mut word = [0; 8];
+        word.get_mut(..size)?.copy_from_slice(window);
+        let kind = kind(relocation);
+        if !(kind.lo..=kind.hi).contains(&filled) {
             return None;
         }
-        code.get_mut(relocation.offset..relocation.offset + usize::from(relocation.window))?
-            .copy_from_slice(filled.to_le_bytes().get(..usize::from(relocation.window))?);
+        let word = fill(&kind, u64::from_le_bytes(word), filled);
+        window.copy_from_slice(word.to_le_bytes().get(..size)?);
     }
     (code.len() <= CODE_BYTES).then_some(code)
+}
+
+/// How a hole is filled: certain bits, or the whole window with a signed number.
+fn kind(relocation: &Relocation) -> PatchKind {
+    let width = relocation.window.saturating_mul(8).clamp(1, 64);
+    let plain = Field {
+        start: 0,
+        end: width,
+        shift: 0,
+        negate: false,
+        addend: 0,
+    };
+    let (lo, hi, fields) = match relocation.bits {
+        Some(bits) => (bits.lo, bits.hi, bits.fields.to_vec()),
+        None => (
+            i64::MIN >> (64 - width),
+            i64::MAX >> (64 - width),
+            vec![plain],
+        ),
+    };
+    PatchKind {
+        window: relocation.window,
+        pc_relative: relocation.pc_relative,
+        lo,
+        hi,
+        align: 0,
+        fields,
+    }
 }
 
 /// A table of 32-bit offsets from its own start, with an entry for every index up to the bound, and its stubs.
