@@ -7,6 +7,7 @@ mod error;
 mod memory;
 mod pack;
 mod plan;
+pub mod plugin;
 mod program;
 mod select;
 mod trap;

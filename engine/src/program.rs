@@ -110,6 +110,14 @@ impl Program {
         (offset != NO_ENTRY).then(|| self.image.code.base() + offset as usize)
     }
 
+    /// The functions that have code, with where it begins in bytes from the start of the code.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, u32)> {
+        let entries = self.image.entries.iter().enumerate();
+        entries
+            .filter(|(_, offset)| **offset != NO_ENTRY)
+            .map(|(index, offset)| (index as u32, *offset))
+    }
+
     /// The address of the entry from C.
     #[inline]
     pub fn shim(&self) -> usize {
