@@ -1,0 +1,113 @@
+//! Linear memory: a reserved range of addresses that never moves, so that an access is one instruction and the pages
+//! behind the end check its bounds.
+#![allow(unsafe_code)] // Slices over the reservation.
+
+use copatch::{MemoryError, Reservation};
+
+use crate::module::Limits;
+
+/// Bytes of a page of WebAssembly.
+pub(crate) const PAGE: u64 = 65536;
+/// Pages that a 32-bit memory can have.
+const MAX_PAGES: u64 = 65536;
+/// An address and an offset below 2^31 stay below 6 GiB; accesses are at most 16 bytes.
+const RESERVED: usize = 8 << 30;
+
+/// A linear memory.
+#[derive(Debug)]
+pub(crate) struct LinearMemory {
+    reservation: Reservation,
+    /// Size now.
+    bytes: usize,
+    /// Pages it may grow to.
+    maximum: u64,
+}
+
+impl LinearMemory {
+    pub fn new(limits: &Limits) -> Result<Self, MemoryError> {
+        let mut reservation = Reservation::reserve(RESERVED)?;
+        let bytes = (limits.initial.min(MAX_PAGES) * PAGE) as usize;
+        reservation.commit(bytes)?;
+        Ok(Self {
+            reservation,
+            bytes,
+            maximum: limits.maximum.unwrap_or(MAX_PAGES).min(MAX_PAGES),
+        })
+    }
+
+    /// Grows by `delta` pages and gives the size in pages before; `None` if it cannot.
+    pub fn grow(&mut self, delta: u64) -> Option<u32> {
+        let pages = self.bytes as u64 / PAGE;
+        let grown = pages
+            .checked_add(delta)
+            .filter(|grown| *grown <= self.maximum)?;
+        let bytes = (grown * PAGE) as usize;
+        self.reservation.commit(bytes).ok()?;
+        self.bytes = bytes;
+        u32::try_from(pages).ok()
+    }
+
+    /// The address of the first byte.
+    pub fn base(&self) -> *mut u8 {
+        self.reservation.base()
+    }
+
+    /// Bytes now.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is in it.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the first `self.bytes` bytes were committed, readable and zero-initialised. Compiled code writes them
+        // only while `Instance` is mutably borrowed, so not while this slice lives.
+        unsafe { std::slice::from_raw_parts(self.base(), self.bytes) }
+    }
+
+    /// What is in it, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `&mut self` excludes any other slice over it.
+        unsafe { std::slice::from_raw_parts_mut(self.base(), self.bytes) }
+    }
+
+    /// The range of `len` bytes at `at`, if it lies inside.
+    pub fn range(&self, at: u32, len: u32) -> Option<std::ops::Range<usize>> {
+        let (at, len) = (at as usize, len as usize);
+        let end = at.checked_add(len)?;
+        (end <= self.bytes).then_some(at..end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_to_its_maximum_and_keeps_its_bytes() {
+        let mut memory = LinearMemory::new(&Limits {
+            initial: 1,
+            maximum: Some(3),
+        })
+        .unwrap();
+        let base = memory.base();
+        memory.bytes_mut()[65535] = 7;
+        assert_eq!(memory.grow(2), Some(1));
+        assert_eq!(memory.grow(1), None);
+        assert_eq!(memory.grow(u64::MAX), None);
+        assert_eq!((memory.base(), memory.len()), (base, 3 * 65536));
+        assert_eq!((memory.bytes()[65535], memory.bytes()[65536]), (7, 0));
+    }
+
+    #[test]
+    fn ranges_end_with_the_memory() {
+        let memory = LinearMemory::new(&Limits {
+            initial: 1,
+            maximum: None,
+        })
+        .unwrap();
+        assert_eq!(memory.range(65535, 1), Some(65535..65536));
+        assert_eq!(memory.range(65536, 0), Some(65536..65536));
+        assert_eq!(memory.range(65536, 1), None);
+        assert_eq!(memory.range(u32::MAX, u32::MAX), None);
+    }
+}
