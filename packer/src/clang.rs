@@ -23,7 +23,9 @@ pub struct Clang {
 #[derive(Debug, thiserror::Error)]
 pub enum ClangError {
     /// None of the candidates runs.
-    #[error("no clang found (tried {tried}); install clang 19, or name one with --clang or COPATCH_CLANG")]
+    #[error(
+        "no clang found (tried {tried}); install clang 19, or name one with --clang or COPATCH_CLANG"
+    )]
     Missing {
         /// The names that were tried.
         tried: String,
@@ -221,10 +223,7 @@ mod tests {
 
     #[test]
     fn a_version_line_gives_its_major_number() {
-        assert_eq!(
-            major("Debian clang version 19.1.7 (3~deb12u1)"),
-            Some(19)
-        );
+        assert_eq!(major("Debian clang version 19.1.7 (3~deb12u1)"), Some(19));
         assert_eq!(major("clang version 20.0.0"), Some(20));
         assert_eq!(major("gcc (Debian 12) 12.2.0"), None);
     }

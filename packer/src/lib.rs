@@ -2,6 +2,17 @@
 
 pub mod bits;
 pub mod cfg;
+pub mod clang;
 pub mod disassembly;
+pub mod error;
+pub mod evaluator;
+pub mod learn;
+pub mod object_file;
+pub mod pipeline;
+pub mod plan;
+pub mod probe;
+pub mod prove;
 pub mod refusal;
+pub mod report;
+pub mod source;
 pub mod stencil;

@@ -236,9 +236,8 @@ pub fn function(
             let _ = writeln!(out, "  {ty} dead_{ty};");
         }
     };
-    let tail = |to: &str, arguments: &[String]| {
-        format!("TAIL({name}, {to})({});", arguments.join(", "))
-    };
+    let tail =
+        |to: &str, arguments: &[String]| format!("TAIL({name}, {to})({});", arguments.join(", "));
 
     // Operands.
     let form_values = variant.form.values(op);

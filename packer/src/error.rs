@@ -1,0 +1,73 @@
+//! What can go wrong with a build, by who can mend it.
+
+use std::path::PathBuf;
+
+use copatch_spec::isa::IsaError;
+use copatch_spec::pack::PackError;
+
+use crate::clang::ClangError;
+use crate::object_file::ObjectError;
+use crate::refusal::Refusal;
+use crate::source::SourceError;
+
+/// Why there is no pack.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The op table.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// There is no such instruction set or target, or its files cannot be used.
+    #[error("{0}")]
+    Spec(String),
+    /// An operation cannot be written in C.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The compiler.
+    #[error(transparent)]
+    Clang(#[from] ClangError),
+    /// What the compiler wrote.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// An operation that the engine cannot do without has a form that is not accepted.
+    #[error("operation {op}, form {form}: {refusal}")]
+    Refused {
+        /// The operation.
+        op: String,
+        /// Its form.
+        form: String,
+        /// What is wrong.
+        refusal: Box<Refusal>,
+    },
+    /// An operation that the engine cannot do without has a form whose values cannot be patched.
+    #[error("operation {op}, form {form}: {what}")]
+    NotUniform {
+        /// The operation.
+        op: String,
+        /// Its form.
+        form: String,
+        /// What differs.
+        what: String,
+    },
+    /// The parts do not make a pack.
+    #[error("the pack: {0}")]
+    Pack(#[from] PackError),
+    /// A file.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl BuildError {
+    /// The exit code of the command line: 3 if the toolchain is missing, 4 if a stencil was refused, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            BuildError::Clang(ClangError::Missing { .. } | ClangError::Unfit { .. }) => 3,
+            BuildError::Refused { .. } | BuildError::NotUniform { .. } => 4,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! From compiled samples to stencils with holes: learns where a form's values lie in its code, checks that on every
+//! register assignment, and says for which values it holds.
+
+use copatch_spec::isa::{Operation, Shape};
+use copatch_spec::pack::Domain;
+use copatch_spec::patch::{Field, PatchKind, Source};
+
+use crate::cfg::Trimmed;
+use crate::object_file::pool_constant;
+use crate::plan::{AlternativePlan, FormPlan, GENERIC, Job, Range, Record};
+use crate::probe::{self, Located, Sample};
+use crate::refusal::Refusal;
+use crate::stencil::{Relocation, hole};
+
+/// What fills a hole; like [`Source`], but constants do not have their place in the pool yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Filler {
+    /// Something the engine knows.
+    Source(Source),
+    /// The address of these bytes.
+    Constant(Vec<u8>),
+}
+
+/// A hole that is understood.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hole {
+    /// First byte of its window.
+    pub offset: usize,
+    /// How it is patched.
+    pub kind: PatchKind,
+    /// What with.
+    pub filler: Filler,
+    /// Added to the value first.
+    pub addend: i64,
+}
+
+/// A stencil with its holes; the bits under them are zero.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stencil {
+    /// Its bytes.
+    pub code: Vec<u8>,
+    /// Ascending by offset.
+    pub holes: Vec<Hole>,
+}
+
+/// An alternative as it goes into the pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learnt {
+    /// One a value.
+    pub domains: Vec<Domain>,
+    /// One a register assignment, in index order.
+    pub stencils: Vec<Stencil>,
+}
+
+/// Why an alternative is not in the pack.
+#[derive(Clone, Debug)]
+pub enum Dropped {
+    /// Its code is not accepted.
+    Refused(Box<Refusal>),
+    /// Clang encodes its values in no uniform way; the text says where it differs.
+    NotUniform(String),
+}
+
+/// A sample whose bytes differ from the patched template: its stencil must be shown to do the same.
+#[derive(Clone, Debug)]
+pub struct Doubt<'a> {
+    /// The form.
+    pub form: &'a FormPlan,
+    /// The job whose code differs.
+    pub job: &'a Job,
+    /// The patched template.
+    pub patched: Vec<u8>,
+    /// The holes that are left in it: targets, traps, tables, constants.
+    pub holes: &'a [Relocation],
+}
+
+/// Whether a patched template that differs from what clang wrote does the same all the same.
+pub type Judge<'a> = &'a (dyn Fn(&Doubt<'_>) -> bool + Sync);
+
+/// One register assignment's template.
+struct Template {
+    code: Vec<u8>,
+    /// The number of the value and its field, ascending by offset.
+    fields: Vec<(usize, Located)>,
+    /// What the linker would fill in.
+    relocations: Vec<Relocation>,
+}
+
+/// Learns one alternative of a form.
+///
+/// # Errors
+/// Why it cannot be had; that is no failure as long as the engine has other forms to take.
+pub fn learn(
+    op: &Operation,
+    form: &FormPlan,
+    alternative: &AlternativePlan,
+    jobs: &[Job],
+    codes: &[Result<Trimmed, Refusal>],
+    judge: Judge<'_>,
+) -> Result<Learnt, Dropped> {
+    let code = |job: usize| {
+        codes[job]
+            .as_ref()
+            .map_err(|refusal| Dropped::Refused(Box::new(refusal.clone())))
+    };
+    let mut exceptions: Vec<Vec<i64>> = vec![Vec::new(); form.values.len()];
+    let mut templates: Vec<Option<Template>> = Vec::new();
+    for record in &alternative.records {
+        let Record::Compiled {
+            generic,
+            like,
+            probes,
+        } = record
+        else {
+            templates.push(None);
+            continue;
+        };
+        let base = code(*generic)?;
+        if form.values.is_empty() || op.shape == Shape::Asm {
+            templates.push(Some(Template {
+                code: base.code.clone(),
+                fields: Vec::new(),
+                relocations: base.holes.clone(),
+            }));
+            continue;
+        }
+        let generics = (*generic..*generic + GENERIC)
+            .map(|job| Ok((jobs[job].values.as_slice(), code(job)?)))
+            .collect::<Result<Vec<_>, Dropped>>()?;
+        let template = if *like == templates.len() {
+            let template = fit(base, &jobs[*generic].values, probes, codes)?;
+            agrees(&template, &generics).map_err(Dropped::NotUniform)?;
+            for (value, samples) in probes.iter().enumerate() {
+                for (constant, job) in samples {
+                    let patched = patch(&template, &jobs[*job].values);
+                    let same = codes[*job].as_ref().is_ok_and(|sample| {
+                        sample.code == patched && sample.holes == template.relocations
+                    });
+                    if !same
+                        && !judge(&Doubt {
+                            form,
+                            job: &jobs[*job],
+                            patched,
+                            holes: &template.relocations,
+                        })
+                    {
+                        exceptions[value].push(*constant);
+                    }
+                }
+            }
+            template
+        } else {
+            let known = templates
+                .get(*like)
+                .and_then(Option::as_ref)
+                .ok_or_else(|| Dropped::NotUniform("nothing was learnt (our bug)".to_owned()))?;
+            locate(&known.fields, &generics).map_err(|what| {
+                let registers = &jobs[*generic].registers;
+                Dropped::NotUniform(format!("registers {registers:?}: {what}"))
+            })?
+        };
+        templates.push(Some(template));
+    }
+    let domains = domains(alternative, &templates, exceptions)?;
+    let mut stencils: Vec<Stencil> = Vec::new();
+    for (record, template) in alternative.records.iter().zip(&templates) {
+        let stencil = match (record, template) {
+            (Record::Same(other), _) => stencils.get(*other).cloned(),
+            (_, Some(template)) => Some(finish(op, template).map_err(|what| {
+                let Record::Compiled { generic, .. } = record else {
+                    return Dropped::NotUniform(what);
+                };
+                Dropped::NotUniform(format!("{what} (registers {:?})", jobs[*generic].registers))
+            })?),
+            _ => None,
+        };
+        stencils.extend(stencil);
+    }
+    Ok(Learnt { domains, stencils })
+}
+
+/// Learns the fields of all values on one register assignment.
+fn fit(
+    base: &Trimmed,
+    generic: &[i64],
+    probes: &[Vec<(i64, usize)>],
+    codes: &[Result<Trimmed, Refusal>],
+) -> Result<Template, Dropped> {
+    let mut fields = Vec::new();
+    for (value, jobs) in probes.iter().enumerate() {
+        let mut samples = vec![Sample {
+            value: generic[value],
+            code: base.code.clone(),
+        }];
+        for (constant, job) in jobs {
+            if let Ok(trimmed) = &codes[*job] {
+                samples.push(Sample {
+                    value: *constant,
+                    code: trimmed.code.clone(),
+                });
+            }
+        }
+        let template = probe::fit(&samples)
+            .map_err(|error| Dropped::NotUniform(format!("value {value}: {error}")))?;
+        fields.extend(template.fields.into_iter().map(|field| (value, field)));
+    }
+    fields.sort_by_key(|(_, field)| field.offset);
+    let mut code = base.code.clone();
+    for (_, field) in &fields {
+        write(&mut code, field, |_| 0)
+            .ok_or_else(|| Dropped::NotUniform("a field lies outside the code".to_owned()))?;
+    }
+    Ok(Template {
+        code,
+        fields,
+        relocations: base.holes.clone(),
+    })
+}
+
+/// Whether the template gives the code of every generic sample.
+fn agrees(template: &Template, generics: &[(&[i64], &Trimmed)]) -> Result<(), String> {
+    for (values, sample) in generics {
+        if patch(template, values) != sample.code || template.relocations != sample.holes {
+            return Err(format!(
+                "the code for {values:x?} is not that of the template"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Finds known fields, in the same order, in the code of other registers, where offsets may differ.
+fn locate(known: &[(usize, Located)], generics: &[(&[i64], &Trimmed)]) -> Result<Template, String> {
+    let [(_, base), ..] = generics else {
+        return Err("no samples (our bug)".to_owned());
+    };
+    let mut code = base.code.clone();
+    let mut fields = Vec::new();
+    let mut from = 0;
+    for (value, field) in known {
+        let kind = &field.kind;
+        let fits = |offset: &usize| {
+            generics.iter().all(|(values, sample)| {
+                read(&sample.code, *offset, kind.window).is_some_and(|window| {
+                    kind.fields
+                        .iter()
+                        .all(|field| bits(window, field) == field.encode(values[*value]))
+                })
+            })
+        };
+        let offset = (from..base.code.len())
+            .find(fits)
+            .ok_or_else(|| format!("the field of value {value} is not in the code"))?;
+        let located = Located {
+            offset,
+            kind: kind.clone(),
+        };
+        write(&mut code, &located, |_| 0).ok_or("a field lies outside the code")?;
+        fields.push((*value, located));
+        from = offset;
+    }
+    let template = Template {
+        code,
+        fields,
+        relocations: base.holes.clone(),
+    };
+    agrees(&template, generics)?;
+    Ok(template)
+}
+
+/// The code with these values.
+fn patch(template: &Template, values: &[i64]) -> Vec<u8> {
+    let mut code = template.code.clone();
+    for (value, located) in &template.fields {
+        // The fields were found within this code.
+        let _ = write(&mut code, located, |field| field.encode(values[*value]));
+    }
+    code
+}
+
+fn read(code: &[u8], offset: usize, window: u8) -> Option<u64> {
+    let mut bytes = [0; 8];
+    let from = code.get(offset..offset + usize::from(window))?;
+    bytes.get_mut(..from.len())?.copy_from_slice(from);
+    Some(u64::from_le_bytes(bytes))
+}
+
+fn mask(field: &Field) -> u64 {
+    match field.end - field.start {
+        64.. => u64::MAX,
+        width => ((1 << width) - 1) << field.start,
+    }
+}
+
+fn bits(window: u64, field: &Field) -> u64 {
+    (window & mask(field)) >> field.start
+}
+
+fn write(code: &mut [u8], located: &Located, encode: impl Fn(&Field) -> u64) -> Option<()> {
+    let window = located.kind.window;
+    let mut word = read(code, located.offset, window)?;
+    for field in &located.kind.fields {
+        word = word & !mask(field) | encode(field) << field.start;
+    }
+    code.get_mut(located.offset..located.offset + usize::from(window))?
+        .copy_from_slice(&word.to_le_bytes()[..usize::from(window)]);
+    Some(())
+}
+
+/// What is left of the ranges after what the fields can hold and the exceptions.
+fn domains(
+    alternative: &AlternativePlan,
+    templates: &[Option<Template>],
+    exceptions: Vec<Vec<i64>>,
+) -> Result<Vec<Domain>, Dropped> {
+    let mut domains = Vec::new();
+    for (value, (range, mut exceptions)) in alternative.ranges.iter().zip(exceptions).enumerate() {
+        let Range {
+            mut lo,
+            mut hi,
+            mut align,
+        } = *range;
+        for template in templates.iter().flatten() {
+            let fields = template.fields.iter().filter(|(of, _)| *of == value);
+            let named = format!("{}{value}", hole::VALUE);
+            let relocated = template
+                .relocations
+                .iter()
+                .filter(|relocation| relocation.symbol == named)
+                .map(relocated_kind);
+            for kind in fields.map(|(_, field)| field.kind.clone()).chain(relocated) {
+                lo = lo.max(kind.lo);
+                hi = hi.min(kind.hi);
+                align = align.max(kind.align);
+            }
+        }
+        if lo > hi {
+            let what = format!("value {value} has an empty domain");
+            return Err(Dropped::NotUniform(what));
+        }
+        exceptions.sort_unstable();
+        exceptions.dedup();
+        exceptions.retain(|value| (lo..=hi).contains(value));
+        domains.push(Domain {
+            lo,
+            hi,
+            align,
+            exceptions,
+        });
+    }
+    Ok(domains)
+}
+
+/// The kind of a hole that the linker would fill.
+fn relocated_kind(relocation: &Relocation) -> PatchKind {
+    let window = relocation.window;
+    let kind = |lo, hi, align, fields| PatchKind {
+        window,
+        pc_relative: relocation.pc_relative,
+        lo,
+        hi,
+        align,
+        fields,
+    };
+    if let Some(bits) = relocation.bits {
+        return kind(bits.lo, bits.hi, bits.align, bits.fields.to_vec());
+    }
+    let width = window.saturating_mul(8).min(64);
+    let (lo, hi) = match width {
+        64 => (i64::MIN, i64::MAX),
+        width => (-1i64 << (width - 1), (1i64 << (width - 1)) - 1),
+    };
+    let whole = Field {
+        start: 0,
+        end: width,
+        shift: 0,
+        negate: false,
+        addend: 0,
+    };
+    kind(lo, hi, 0, vec![whole])
+}
+
+/// Turns fields and relocations into holes.
+fn finish(op: &Operation, template: &Template) -> Result<Stencil, String> {
+    let mut holes = Vec::new();
+    for (value, located) in &template.fields {
+        holes.push(Hole {
+            offset: located.offset,
+            kind: located.kind.clone(),
+            filler: Filler::Source(Source::Value(*value as u8)),
+            addend: 0,
+        });
+    }
+    for relocation in &template.relocations {
+        holes.push(Hole {
+            offset: relocation.offset,
+            kind: relocated_kind(relocation),
+            filler: filler(op, &relocation.symbol)
+                .ok_or_else(|| format!("it refers to {}, which is no hole", relocation.symbol))?,
+            addend: relocation.addend,
+        });
+    }
+    holes.sort_by_key(|hole| hole.offset);
+    let mut end = 0;
+    for hole in &holes {
+        if hole.offset < end {
+            return Err(format!("two holes overlap at {:#x}", hole.offset));
+        }
+        end = hole.offset + usize::from(hole.kind.window);
+    }
+    Ok(Stencil {
+        code: template.code.clone(),
+        holes,
+    })
+}
+
+fn filler(op: &Operation, symbol: &str) -> Option<Filler> {
+    if let Some(constant) = pool_constant(symbol) {
+        return Some(Filler::Constant(constant));
+    }
+    let number = |prefix: &str| symbol.strip_prefix(prefix)?.parse::<u8>().ok();
+    let source = if symbol == hole::TABLE {
+        Source::Table
+    } else if let Some(number) = number(hole::TRAP) {
+        Source::Trap(*op.traps.get(usize::from(number))?)
+    } else if let Some(number) = number(hole::VALUE) {
+        Source::Value(number)
+    } else {
+        Source::Target(number(hole::TARGET)?)
+    };
+    Some(Filler::Source(source))
+}

@@ -1,0 +1,434 @@
+//! The whole build: plan, write C, compile, trim, learn, lay out.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use copatch_spec::isa::{InstructionSet, Shape};
+use copatch_spec::pack::tables::HoleRow;
+use copatch_spec::pack::{
+    AlternativeParts, FormParts, Metadata, PackWriter, StencilParts, validate,
+};
+use copatch_spec::patch::{PatchKind, Source};
+use copatch_spec::target::{FeatureSet, Target};
+use copatch_spec::types::Place;
+use rayon::prelude::*;
+
+use crate::cfg::{self, Trimmed};
+use crate::clang::{Clang, Unit};
+use crate::error::BuildError;
+use crate::evaluator;
+use crate::learn::{self, Dropped, Filler, Learnt};
+use crate::object_file;
+use crate::plan::{self, FormPlan, Plan};
+use crate::probe;
+use crate::refusal::Refusal;
+use crate::report::{DroppedLine, Report, form_name};
+use crate::source::{self, Variant};
+
+/// Alignment of a constant in the pool and behind an evaluator, in bytes: what aligned vector loads need.
+pub const POOL_ALIGNMENT: usize = 16;
+
+/// Functions of one translation unit: enough that clang's start does not count, few enough to keep all cores busy.
+const UNIT_FUNCTIONS: usize = 400;
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Name of a built-in instruction set, or a folder with `ops.toml` and `ops.h`.
+    pub isa: String,
+    /// Target triple.
+    pub triple: String,
+    /// Name of a feature set of the target; empty for the baseline.
+    pub features: String,
+    /// The compiler, if it is named.
+    pub clang: Option<PathBuf>,
+}
+
+/// Builds a pack: its file name, its bytes and a report (whose `file` is the file name).
+///
+/// # Errors
+/// See [`BuildError`]. A form that is not accepted is an error only if the engine cannot do without it.
+pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError> {
+    let start = Instant::now();
+    let isa = instruction_set(&request.isa)?;
+    let (target, features) = target(&request.triple, &request.features)?;
+    let clang = Clang::find(
+        request.clang.as_deref(),
+        &request.triple,
+        &target,
+        features.as_ref(),
+    )?;
+    let plan = plan::plan(&isa, &target, probe::probe_values);
+    let codes = compile(&isa, &target, &plan, &clang)?;
+    let evaluators = evaluator::build(&isa, &clang)?;
+
+    let learnt: Vec<Vec<Result<Learnt, Dropped>>> = plan
+        .forms
+        .par_iter()
+        .map(|form| {
+            let judge = |_: &learn::Doubt<'_>| false;
+            form.alternatives
+                .iter()
+                .map(|alternative| {
+                    let op = &isa.ops[form.op];
+                    learn::learn(op, form, alternative, &plan.jobs, &codes, &judge)
+                })
+                .collect()
+        })
+        .collect();
+
+    let mut layout = Layout::default();
+    let mut forms = Vec::new();
+    let mut dropped = Vec::new();
+    for (form, results) in plan.forms.iter().zip(learnt) {
+        let kept = select(&isa, form, results, &mut dropped)?;
+        if kept.is_empty() {
+            continue;
+        }
+        forms.push(FormParts {
+            op: form.op as u16,
+            key: form.form.key(),
+            values: form.values.len() as u16,
+            alternatives: kept
+                .into_iter()
+                .map(|learnt| layout.alternative(learnt))
+                .collect::<Result<_, _>>()?,
+        });
+    }
+    let mut report = Report {
+        isa: isa.name.clone(),
+        triple: request.triple.clone(),
+        features: request.features.clone(),
+        file: file_name(&request.triple, &request.features),
+        operations: isa.ops.len(),
+        forms: forms.len(),
+        alternatives: forms.iter().map(|form| form.alternatives.len()).sum(),
+        records: forms
+            .iter()
+            .flat_map(|form| &form.alternatives)
+            .map(|alternative| alternative.stencils.len())
+            .sum(),
+        functions: plan.jobs.len(),
+        bytes: 0,
+        seconds: 0.0,
+        dropped,
+        exceptions: forms
+            .iter()
+            .flat_map(|form| &form.alternatives)
+            .flat_map(|alternative| &alternative.domains)
+            .map(|domain| domain.exceptions.len())
+            .sum(),
+    };
+    let metadata = Metadata {
+        isa: isa.name.clone(),
+        isa_version: isa.version,
+        isa_digest: isa.digest,
+        triple: request.triple.clone(),
+        features: request.features.clone(),
+        cpu: features.map(|set| set.cpu).unwrap_or_default(),
+        compiler: clang.version.clone(),
+        flags: clang.flags.clone(),
+        machine: target.machine(),
+        traps: isa.traps,
+        kinds: layout.kinds,
+        ops: isa.ops,
+    };
+    let writer = PackWriter {
+        forms,
+        pool: layout.pool,
+        evaluators,
+    };
+    let bytes = writer.write(&metadata)?;
+    validate(&bytes)?;
+    report.bytes = bytes.len();
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok((report.file.clone(), bytes, report))
+}
+
+/// `x86_64-unknown-linux-gnu+x86-64-v3.pack`.
+pub fn file_name(triple: &str, features: &str) -> String {
+    if features.is_empty() {
+        format!("{triple}.pack")
+    } else {
+        format!("{triple}+{features}.pack")
+    }
+}
+
+/// The built-in instruction set of that name, or the one in that folder.
+///
+/// # Errors
+/// If there is neither, or its table does not make sense.
+pub fn instruction_set(name: &str) -> Result<InstructionSet, BuildError> {
+    if let Some(isa) = InstructionSet::builtin(name) {
+        return Ok(isa?);
+    }
+    let folder = Path::new(name);
+    if !folder.is_dir() {
+        let what = format!("{name}: neither a built-in instruction set nor a folder with one");
+        return Err(BuildError::Spec(what));
+    }
+    let read = |file: &str| {
+        let path = folder.join(file);
+        std::fs::read_to_string(&path).map_err(|source| BuildError::Io { path, source })
+    };
+    Ok(InstructionSet::parse(&read("ops.toml")?, &read("ops.h")?)?)
+}
+
+fn target(triple: &str, features: &str) -> Result<(Target, Option<FeatureSet>), BuildError> {
+    let arch = triple.split('-').next().unwrap_or("");
+    let target = Target::builtin(arch)
+        .ok_or_else(|| BuildError::Spec(format!("{triple}: no target is called {arch}")))?;
+    if features.is_empty() {
+        return Ok((target, None));
+    }
+    let set = target.features.get(features).cloned().ok_or_else(|| {
+        let known: Vec<&str> = target.features.keys().map(String::as_str).collect();
+        BuildError::Spec(format!(
+            "{arch} has no feature set {features} (it has {})",
+            known.join(", ")
+        ))
+    })?;
+    Ok((target, Some(set)))
+}
+
+/// Compiles and trims every job; results in the order of jobs.
+fn compile(
+    isa: &InstructionSet,
+    target: &Target,
+    plan: &Plan,
+    clang: &Clang,
+) -> Result<Vec<Result<Trimmed, Refusal>>, BuildError> {
+    let prelude = source::prelude(isa);
+    let mut units = Vec::new();
+    let is_assembly = |job: &plan::Job| isa.ops[job.op].shape == Shape::Asm;
+    let mut start = 0;
+    while start < plan.jobs.len() {
+        let assembly = is_assembly(&plan.jobs[start]);
+        let count = plan.jobs[start..]
+            .iter()
+            .take(UNIT_FUNCTIONS)
+            .take_while(|job| is_assembly(job) == assembly)
+            .count();
+        let mut text = if assembly {
+            String::new()
+        } else {
+            prelude.clone()
+        };
+        for (index, job) in plan.jobs.iter().enumerate().skip(start).take(count) {
+            let variant = Variant {
+                op: &isa.ops[job.op],
+                form: &plan.forms[job.form].form,
+                registers: &job.registers,
+                values: &job.values,
+            };
+            let name = job_name(isa, plan, index);
+            if assembly {
+                source::assembly(&mut text, &name, target, &variant)?;
+            } else {
+                source::function(&mut text, &name, target, &variant)?;
+            }
+        }
+        units.push(Unit {
+            name: format!("stencils_{start}.{}", if assembly { "s" } else { "c" }),
+            text,
+        });
+        start += count;
+    }
+    let compiled = clang.compile(units, "stencils", |unit, object| {
+        let stencils = object_file::read(&unit.name, object)?;
+        let mut found = Vec::with_capacity(stencils.len());
+        for raw in stencils {
+            let Some(job) = job_of(&raw.name, plan) else {
+                continue;
+            };
+            let trimmed = if is_assembly(&plan.jobs[job]) {
+                // What the target's file says is taken as it is.
+                Ok(Trimmed {
+                    code: raw.code,
+                    holes: raw.relocations,
+                })
+            } else {
+                cfg::trim(&raw, target)
+            };
+            found.push((job, trimmed));
+        }
+        Ok::<_, BuildError>(found)
+    })?;
+    let mut codes: Vec<Option<Result<Trimmed, Refusal>>> = vec![None; plan.jobs.len()];
+    for (job, code) in compiled.into_iter().flatten() {
+        codes[job] = Some(code);
+    }
+    codes
+        .into_iter()
+        .enumerate()
+        .map(|(job, code)| {
+            code.ok_or_else(|| {
+                let name = job_name(isa, plan, job);
+                BuildError::Spec(format!("{name} is in no object file (our bug)"))
+            })
+        })
+        .collect()
+}
+
+/// `stencil_i32_add_4711`: the prefix keeps clang from recognising functions of the C library.
+fn job_name(isa: &InstructionSet, plan: &Plan, job: usize) -> String {
+    format!("stencil_{}_{job}", isa.ops[plan.jobs[job].op].c_name())
+}
+
+fn job_of(name: &str, plan: &Plan) -> Option<usize> {
+    let job = name.strip_prefix("stencil_")?.rsplit('_').next()?;
+    job.parse().ok().filter(|job| *job < plan.jobs.len())
+}
+
+/// The alternatives of a form that go into the pack.
+///
+/// # Errors
+/// If none is left and the form has nothing but registers and slots: then the operation could not be had at all.
+fn select(
+    isa: &InstructionSet,
+    form: &FormPlan,
+    results: Vec<Result<Learnt, Dropped>>,
+    dropped: &mut Vec<DroppedLine>,
+) -> Result<Vec<Learnt>, BuildError> {
+    let op = &isa.ops[form.op];
+    let mut kept: Vec<Learnt> = Vec::new();
+    let mut refused = Vec::new();
+    for (alternative, result) in form.alternatives.iter().zip(results) {
+        match result {
+            Ok(learnt) => {
+                // A wider range with the same code makes a narrower one superfluous.
+                kept.retain(|narrower| !serves(&learnt, narrower));
+                kept.push(learnt);
+            }
+            Err(why) => refused.push((format!("{:?}", alternative.ranges), why)),
+        }
+    }
+    let needed = form
+        .form
+        .operands
+        .iter()
+        .all(|place| *place == Place::Register);
+    if kept.is_empty() && needed {
+        let (op, form) = (op.name.clone(), form_name(&form.form));
+        return Err(match refused.pop() {
+            Some((_, Dropped::Refused(refusal))) => BuildError::Refused { op, form, refusal },
+            Some((_, Dropped::NotUniform(what))) => BuildError::NotUniform { op, form, what },
+            None => BuildError::Spec(format!("operation {op}, form {form}: nothing was tried")),
+        });
+    }
+    for (ranges, why) in refused {
+        dropped.push(DroppedLine {
+            op: op.name.clone(),
+            form: form_name(&form.form),
+            ranges,
+            why: match why {
+                Dropped::Refused(refusal) => refusal.what,
+                Dropped::NotUniform(what) => what,
+            },
+            form_lost: kept.is_empty(),
+        });
+    }
+    Ok(kept)
+}
+
+/// Whether `wide` has the same stencils as `narrow` and admits every value that it admits.
+fn serves(wide: &Learnt, narrow: &Learnt) -> bool {
+    wide.stencils.len() == narrow.stencils.len()
+        && wide
+            .domains
+            .iter()
+            .zip(&narrow.domains)
+            .all(|(wide, narrow)| {
+                wide.lo <= narrow.lo
+                    && narrow.hi <= wide.hi
+                    && wide.align <= narrow.align
+                    && wide.exceptions.iter().all(|value| {
+                        !(narrow.lo..=narrow.hi).contains(value)
+                            || narrow.exceptions.contains(value)
+                    })
+            })
+        && wide
+            .stencils
+            .iter()
+            .zip(&narrow.stencils)
+            .all(|(wide, narrow)| {
+                let same = |(a, b): (&learn::Hole, &learn::Hole)| {
+                    (a.offset, &a.kind.fields, &a.filler, a.addend)
+                        == (b.offset, &b.kind.fields, &b.filler, b.addend)
+                };
+                wide.code == narrow.code
+                    && wide.holes.len() == narrow.holes.len()
+                    && wide.holes.iter().zip(&narrow.holes).all(same)
+            })
+}
+
+/// Numbers for patch kinds and places for constants, handed out in the order in which stencils come.
+#[derive(Default)]
+struct Layout {
+    kinds: Vec<PatchKind>,
+    known_kinds: HashMap<PatchKind, u8>,
+    pool: Vec<u8>,
+    known_constants: HashMap<Vec<u8>, i64>,
+}
+
+impl Layout {
+    fn alternative(&mut self, learnt: Learnt) -> Result<AlternativeParts, BuildError> {
+        let mut stencils = Vec::with_capacity(learnt.stencils.len());
+        for stencil in learnt.stencils {
+            let mut holes = Vec::with_capacity(stencil.holes.len());
+            for hole in stencil.holes {
+                holes.push(self.hole(hole)?);
+            }
+            stencils.push(Some(StencilParts {
+                code: stencil.code,
+                holes,
+            }));
+        }
+        Ok(AlternativeParts {
+            domains: learnt.domains,
+            stencils,
+        })
+    }
+
+    fn hole(&mut self, hole: learn::Hole) -> Result<HoleRow, BuildError> {
+        let too_large = |what: &str| BuildError::Spec(format!("{what} does not fit the format"));
+        let (source, addend) = match hole.filler {
+            Filler::Source(source) => (source, hole.addend),
+            Filler::Constant(bytes) => (Source::Pool, self.constant(bytes) + hole.addend),
+        };
+        let kind = match self.known_kinds.get(&hole.kind) {
+            Some(number) => *number,
+            None => {
+                let number = u8::try_from(self.kinds.len())
+                    .map_err(|_| too_large("the number of patch kinds"))?;
+                self.kinds.push(hole.kind.clone());
+                self.known_kinds.insert(hole.kind, number);
+                number
+            }
+        };
+        Ok(HoleRow {
+            offset: u16::try_from(hole.offset)
+                .map_err(|_| too_large("an offset"))?
+                .into(),
+            kind,
+            source: source.encode(),
+            addend: i32::try_from(addend)
+                .map_err(|_| too_large("an addend"))?
+                .into(),
+        })
+    }
+
+    fn constant(&mut self, bytes: Vec<u8>) -> i64 {
+        let pool = &mut self.pool;
+        *self
+            .known_constants
+            .entry(bytes)
+            .or_insert_with_key(|bytes| {
+                pool.resize(pool.len().next_multiple_of(POOL_ALIGNMENT), 0);
+                let at = pool.len() as i64;
+                pool.extend_from_slice(bytes);
+                at
+            })
+    }
+}

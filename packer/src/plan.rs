@@ -1,0 +1,434 @@
+//! What is compiled: every form of every operation, the ranges tried for its values, and one job for each function.
+
+use copatch_spec::isa::{InstructionSet, Operation, Shape};
+use copatch_spec::target::{Machine, Target};
+use copatch_spec::types::{Place, ValueType};
+use copatch_spec::variants::{Form, Value, assignments, forms, record_index};
+
+/// One function to compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Number of the operation.
+    pub op: usize,
+    /// Number of the form in [`Plan::forms`].
+    pub form: usize,
+    /// Its registers, one a position.
+    pub registers: Vec<usize>,
+    /// Its constants, one a value.
+    pub values: Vec<i64>,
+}
+
+/// A form with everything to try for it.
+#[derive(Clone, Debug)]
+pub struct FormPlan {
+    /// Number of the operation.
+    pub op: usize,
+    /// The form.
+    pub form: Form,
+    /// Its values.
+    pub values: Vec<Value>,
+    /// Narrowest ranges first.
+    pub alternatives: Vec<AlternativePlan>,
+}
+
+/// Multiples of `1 << align` from `lo` to `hi`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Least value.
+    pub lo: i64,
+    /// Greatest value.
+    pub hi: i64,
+    /// Power of two.
+    pub align: u8,
+}
+
+impl Range {
+    fn intersect(self, other: Range) -> Option<Range> {
+        let align = self.align.max(other.align);
+        let step = 1i64 << align;
+        let lo = self
+            .lo
+            .max(other.lo)
+            .checked_next_multiple_of_signed(step)?;
+        let hi = self.hi.min(other.hi) & !(step - 1);
+        (lo <= hi).then_some(Range { lo, hi, align })
+    }
+
+    fn contains(self, value: i64) -> bool {
+        self.lo <= value && value <= self.hi
+    }
+
+    fn covers(self, other: Range) -> bool {
+        self.lo <= other.lo && other.hi <= self.hi && self.align <= other.align
+    }
+}
+
+/// Rounding up towards positive infinity, which the standard library has for signed integers on nightly only.
+trait NextMultiple: Sized {
+    fn checked_next_multiple_of_signed(self, step: Self) -> Option<Self>;
+}
+
+impl NextMultiple for i64 {
+    fn checked_next_multiple_of_signed(self, step: i64) -> Option<i64> {
+        self.checked_add(step - 1).map(|sum| sum & !(step - 1))
+    }
+}
+
+/// One combination of ranges for a form's values.
+#[derive(Clone, Debug)]
+pub struct AlternativePlan {
+    /// One a value.
+    pub ranges: Vec<Range>,
+    /// One a register assignment, in index order.
+    pub records: Vec<Record>,
+}
+
+/// Where the code of one register assignment comes from.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// The record of that index has the same code, since the operands may be exchanged.
+    Same(usize),
+    /// Jobs with generic constants: [`GENERIC`] of them, or one if the form has no values.
+    Compiled {
+        /// First job; the others follow it.
+        generic: usize,
+        /// The record on which fields are learnt for all that share registers in the same way; it may be this one.
+        like: usize,
+        /// On that record: for each value, its samples and their jobs. Empty elsewhere.
+        probes: Vec<Vec<(i64, usize)>>,
+    },
+}
+
+/// Generic constants on every register assignment: enough to find fields and to see that nothing else moves.
+pub const GENERIC: usize = 3;
+
+/// All forms and all jobs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Ascending by operation, then key.
+    pub forms: Vec<FormPlan>,
+    /// The functions to compile, those of a form one after another.
+    pub jobs: Vec<Job>,
+}
+
+/// Plans an instruction set on a target. `probe` gives the values on which a range is learnt.
+pub fn plan(
+    isa: &InstructionSet,
+    target: &Target,
+    probe: impl Fn(i64, i64, u8) -> Vec<i64>,
+) -> Plan {
+    let machine = target.machine();
+    let mut plan = Plan {
+        forms: Vec::new(),
+        jobs: Vec::new(),
+    };
+    for (number, op) in isa.ops.iter().enumerate() {
+        for form in forms(op, &machine) {
+            let values = form.values(op);
+            let alternatives = if op.shape == Shape::Asm {
+                vec![AlternativePlan {
+                    ranges: values
+                        .iter()
+                        .map(|value| limits(op, *value, target))
+                        .collect(),
+                    records: Vec::new(),
+                }]
+            } else {
+                combinations(&values, op, target)
+            };
+            plan.forms.push(FormPlan {
+                op: number,
+                form,
+                values,
+                alternatives,
+            });
+        }
+    }
+    for number in 0..plan.forms.len() {
+        let form = &mut plan.forms[number];
+        let op = &isa.ops[form.op];
+        let radices = form.form.radices(op, &machine);
+        for alternative in &mut form.alternatives {
+            let generic = if op.shape == Shape::Asm {
+                vec![vec![0; form.values.len()]]
+            } else {
+                generic_constants(&alternative.ranges)
+            };
+            let mut patterns = Vec::new();
+            for registers in assignments(&radices) {
+                if let Some(other) = exchanged(op, &form.form, &registers) {
+                    let record = Record::Same(record_index(&radices, &other));
+                    alternative.records.push(record);
+                    continue;
+                }
+                let mut job = |values: Vec<i64>| {
+                    plan.jobs.push(Job {
+                        op: form.op,
+                        form: number,
+                        registers: registers.clone(),
+                        values,
+                    });
+                    plan.jobs.len() - 1
+                };
+                let first = job(generic[0].clone());
+                for constants in &generic[1..] {
+                    job(constants.clone());
+                }
+                let pattern = pattern(op, &form.form, &registers, &machine);
+                let known = patterns.iter().find(|(known, _)| *known == pattern);
+                let like = known.map_or(alternative.records.len(), |(_, record)| *record);
+                let mut probes = Vec::new();
+                if known.is_none() {
+                    patterns.push((pattern, like));
+                    for (index, range) in alternative.ranges.iter().enumerate() {
+                        if op.shape == Shape::Asm {
+                            break;
+                        }
+                        let samples = probe(range.lo, range.hi, range.align);
+                        let jobs = samples.into_iter().map(|value| {
+                            let mut values = generic[0].clone();
+                            values[index] = value;
+                            (value, job(values))
+                        });
+                        probes.push(jobs.collect());
+                    }
+                }
+                alternative.records.push(Record::Compiled {
+                    generic: first,
+                    like,
+                    probes,
+                });
+            }
+        }
+    }
+    plan
+}
+
+/// Every value that a form's value may have.
+fn limits(op: &Operation, value: Value, target: &Target) -> Range {
+    // Slots are words, and frames stay within reach of a 32-bit displacement everywhere.
+    let slot = Range {
+        lo: -i64::from(target.frame_bias),
+        hi: i64::from(i32::MAX) & !7,
+        align: 3,
+    };
+    match value {
+        Value::Constant(_, ValueType::I32 | ValueType::F32) => Range {
+            lo: i64::from(i32::MIN),
+            hi: i64::from(i32::MAX),
+            align: 0,
+        },
+        Value::Constant(..) => Range {
+            lo: i64::MIN,
+            hi: i64::MAX,
+            align: 0,
+        },
+        Value::OperandSlot(..) | Value::ResultSlot(_) => slot,
+        Value::Immediate(1) if op.shape == Shape::Helper => slot,
+        Value::Immediate(index) => {
+            let (lo, hi) = op
+                .immediates
+                .get(index)
+                .map_or((i64::MIN, i64::MAX), |ty| ty.range());
+            Range { lo, hi, align: 0 }
+        }
+    }
+}
+
+/// The target's ranges for one value, those that add nothing left out.
+fn ranges(op: &Operation, value: Value, target: &Target) -> Vec<Range> {
+    // The number of a helper is scaled by the size of a pointer before it becomes a displacement.
+    let scale = match value {
+        Value::Immediate(0) if op.shape == Shape::Helper => i64::from(target.pointer_bits / 8),
+        _ => 1,
+    };
+    let limits = limits(op, value, target);
+    let mut ranges: Vec<Range> = Vec::new();
+    for class in &target.immediate {
+        let class = Range {
+            lo: class.lo / scale,
+            hi: class.hi / scale,
+            align: class.align,
+        };
+        if let Some(range) = class.intersect(limits)
+            && !ranges.iter().any(|narrower| narrower.covers(range))
+        {
+            ranges.push(range);
+        }
+    }
+    ranges
+}
+
+/// The combinations of ranges of a form's values, in the order in which the engine tries them.
+fn combinations(values: &[Value], op: &Operation, target: &Target) -> Vec<AlternativePlan> {
+    let mut combinations = vec![Vec::new()];
+    for value in values {
+        let ranges = ranges(op, *value, target);
+        combinations = combinations
+            .iter()
+            .flat_map(|before: &Vec<Range>| {
+                ranges.iter().map(move |range| {
+                    let mut next = before.clone();
+                    next.push(*range);
+                    next
+                })
+            })
+            .collect();
+    }
+    combinations
+        .into_iter()
+        .map(|ranges| AlternativePlan {
+            ranges,
+            records: Vec::new(),
+        })
+        .collect()
+}
+
+/// The assignment whose code serves this one too, since operands 0 and 1 may be exchanged.
+fn exchanged(op: &Operation, form: &Form, registers: &[usize]) -> Option<Vec<usize>> {
+    let both = form.operands.get(..2) == Some(&[Place::Register; 2]);
+    if !op.commutative || !both || form.tied(op) || registers[0] <= registers[1] {
+        return None;
+    }
+    let mut other = registers.to_vec();
+    other.swap(0, 1);
+    Some(other)
+}
+
+/// Which positions share a register: clang chooses instructions by that, so each such pattern is learnt by itself.
+fn pattern(op: &Operation, form: &Form, registers: &[usize], machine: &Machine) -> Vec<usize> {
+    let places = form.operands.iter().zip(&op.operands);
+    let types = places
+        .filter(|(place, _)| **place == Place::Register)
+        .map(|(_, ty)| *ty)
+        .chain(op.result);
+    let named: Vec<_> = types
+        .map(|ty| machine.class_of(ty))
+        .zip(registers)
+        .collect();
+    named
+        .iter()
+        .map(|register| {
+            named
+                .iter()
+                .position(|other| other == register)
+                .unwrap_or(0)
+        })
+        .collect()
+}
+
+/// Constants without a special encoding anywhere, widest first.
+const CONSTANTS: [i64; 17] = [
+    0x1b34_5a78_9cbc_d6f3,
+    -0x2d5b_3c1a_97c3_9b5b,
+    0x5a96_c3b1_7d2e_4f85,
+    0x93b5_a7d1,
+    0xd7a5_3b19,
+    0xb2c6_9e4d,
+    0x1234_567b,
+    -0x2345_678d,
+    0x5b3c_1a97,
+    0x2d5b_97c3,
+    83,
+    -78,
+    107,
+    86,
+    11,
+    13,
+    6,
+];
+
+/// [`GENERIC`] constants a value, one set after another; a single empty set if there are no values.
+fn generic_constants(ranges: &[Range]) -> Vec<Vec<i64>> {
+    if ranges.is_empty() {
+        return vec![Vec::new()];
+    }
+    let choose = |range: &Range, index: usize| {
+        let mut fitting: Vec<i64> = Vec::new();
+        for constant in CONSTANTS {
+            let value = constant & !((1i64 << range.align) - 1);
+            if range.contains(value) && !fitting.contains(&value) {
+                fitting.push(value);
+            }
+        }
+        // A range too narrow for them (it has few values at all) repeats what it has.
+        match fitting.len() {
+            0 => range.lo,
+            some => fitting[index % some],
+        }
+    };
+    (0..GENERIC)
+        .map(|index| {
+            ranges
+                .iter()
+                .enumerate()
+                // Different constants for different values of one form, so that their fields cannot be mistaken.
+                .map(|(value, range)| choose(range, (index + value) % GENERIC))
+                .collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan_of(name: &str) -> (InstructionSet, Plan) {
+        let isa = InstructionSet::builtin(name).unwrap().unwrap();
+        let target = Target::builtin("x86_64").unwrap();
+        let plan = plan(&isa, &target, |lo, hi, _| vec![lo, hi]);
+        (isa, plan)
+    }
+
+    #[test]
+    fn every_form_has_a_record_for_every_assignment() {
+        let (isa, plan) = plan_of("toy");
+        let machine = Target::builtin("x86_64").unwrap().machine();
+        for form in &plan.forms {
+            let op = &isa.ops[form.op];
+            let count: usize = form.form.radices(op, &machine).iter().product();
+            for alternative in &form.alternatives {
+                assert_eq!(alternative.records.len(), count, "{}", op.name);
+                for (index, record) in alternative.records.iter().enumerate() {
+                    if let Record::Same(other) = record {
+                        assert!(*other < index);
+                        assert!(matches!(
+                            alternative.records[*other],
+                            Record::Compiled { .. }
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn generic_constants_lie_in_their_ranges_and_differ() {
+        let (_, plan) = plan_of("wasm");
+        for form in &plan.forms {
+            for alternative in &form.alternatives {
+                let sets = generic_constants(&alternative.ranges);
+                for (value, range) in alternative.ranges.iter().enumerate() {
+                    assert!(sets.iter().all(|set| range.contains(set[value])));
+                    assert!(sets[0][value] != sets[1][value], "{range:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slots_in_reach_of_a_byte_are_offsets_of_whole_words() {
+        let target = Target::builtin("x86_64").unwrap();
+        let isa = InstructionSet::builtin("wasm").unwrap().unwrap();
+        let op = &isa.ops[isa.op("core.move_i64").unwrap()];
+        let ranges = ranges(op, Value::OperandSlot(0, ValueType::I64), &target);
+        let near = Range {
+            lo: -128,
+            hi: 120,
+            align: 3,
+        };
+        assert_eq!(ranges.len(), 2);
+        assert_eq!(ranges[0], near);
+        assert!(ranges[1].covers(near));
+    }
+}

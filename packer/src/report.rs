@@ -1,0 +1,105 @@
+//! What a build says of itself.
+
+use std::fmt;
+
+use copatch_spec::types::Place;
+use copatch_spec::variants::{Form, Outcome};
+use serde::Serialize;
+
+/// A build in figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The instruction set.
+    pub isa: String,
+    /// The target triple.
+    pub triple: String,
+    /// The feature set; empty for the baseline.
+    pub features: String,
+    /// The file that was written.
+    pub file: String,
+    /// Operations.
+    pub operations: usize,
+    /// Forms in the pack.
+    pub forms: usize,
+    /// Alternatives in the pack.
+    pub alternatives: usize,
+    /// Records, those that share their code with another one included.
+    pub records: usize,
+    /// Functions that were compiled.
+    pub functions: usize,
+    /// Bytes of the pack.
+    pub bytes: usize,
+    /// Seconds that the build took.
+    pub seconds: f64,
+    /// Alternatives that are not in the pack.
+    pub dropped: Vec<DroppedLine>,
+    /// Values that no template may be patched with, over all alternatives.
+    pub exceptions: usize,
+}
+
+/// One alternative that is not in the pack.
+#[derive(Clone, Debug, Serialize)]
+pub struct DroppedLine {
+    /// The operation.
+    pub op: String,
+    /// Its form, as [`form_name`] writes it.
+    pub form: String,
+    /// The ranges of its values.
+    pub ranges: String,
+    /// Why.
+    pub why: String,
+    /// Whether nothing is left of the form.
+    pub form_lost: bool,
+}
+
+/// A form in the letters of the op table: `ri`, `s>s`, `rr?` and `rr!` (branch if not zero, if zero).
+pub fn form_name(form: &Form) -> String {
+    let mut name: String = form.operands.iter().map(|place| place.letter()).collect();
+    if form.result == Some(Place::Slot) {
+        name.push_str(">s");
+    }
+    name.push_str(match form.outcome {
+        Outcome::Plain => "",
+        Outcome::BranchTrue => "?",
+        Outcome::BranchFalse => "!",
+    });
+    if name.is_empty() {
+        "-".to_owned()
+    } else {
+        name
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let features = if self.features.is_empty() {
+            "baseline"
+        } else {
+            &self.features
+        };
+        writeln!(
+            f,
+            "{}: {} for {} ({features})",
+            self.file, self.isa, self.triple
+        )?;
+        writeln!(
+            f,
+            "  {} operations, {} forms, {} alternatives, {} records, {} exceptions",
+            self.operations, self.forms, self.alternatives, self.records, self.exceptions
+        )?;
+        writeln!(
+            f,
+            "  {} bytes from {} functions in {:.1} s",
+            self.bytes, self.functions, self.seconds
+        )?;
+        let lost: Vec<_> = self.dropped.iter().filter(|line| line.form_lost).collect();
+        for line in &lost {
+            writeln!(f, "  without {} {}: {}", line.op, line.form, line.why)?;
+        }
+        write!(
+            f,
+            "  {} ranges dropped, which other ranges of their forms replace",
+            self.dropped.len() - lost.len()
+        )
+    }
+}
