@@ -8,6 +8,8 @@ pub const IMMEDIATES: usize = 2;
 pub const VALUES: usize = OPERANDS + IMMEDIATES + 1;
 /// Traps of an instruction set, `core` included.
 pub const TRAPS: usize = 64;
+/// Patch kinds of a pack: their numbers are bytes.
+pub const KINDS: usize = 256;
 /// Operations of an instruction set.
 pub const OPS: usize = 4096;
 /// Value registers of a class.
