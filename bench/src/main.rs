@@ -1,3 +1,147 @@
 //! copatch measured side by side with other WebAssembly engines, in one run, on one core.
+//!
+//! ```text
+//! kernels/*.wasm ──► every contender prints the same? ──► rounds, contenders in turn ──► medians, ratios
+//! one large module ──► every contender compiles it ──► rounds, contenders in turn ──► medians, ratios
+//! ```
+//!
+//! | phase | file |
+//! |---|---|
+//! | what a contender is | `contender` |
+//! | the contenders | `contender/{copatch, liftoff, cranelift, wasmi}` |
+//! | the WASI calls that the kernels make, the same for every contender | `wasi` (and `contender/liftoff.mjs`) |
+//! | the kernels: what they are, what they must print | `kernels` |
+//! | the module to compile | `module` |
+//! | rounds, medians | `measure` |
+//! | tables and JSON | `report` |
 
-fn main() {}
+mod contender;
+mod kernels;
+mod measure;
+mod module;
+mod report;
+mod wasi;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use contender::{Contender, Result};
+
+/// Measures copatch beside V8 Liftoff, Winch, Cranelift and wasmi, on one core.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    /// Kernels to run; else all.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    kernels: Vec<String>,
+    /// Contenders to run, of copatch, liftoff, winch, cranelift, wasmi; else all.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    contenders: Vec<String>,
+    /// How often each contender runs each kernel and compiles each module.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Modules to compile; else one made of the `format` kernel's functions many times over.
+    #[arg(long, value_name = "FILE")]
+    module: Vec<PathBuf>,
+    /// Leaves out whole-module compilation.
+    #[arg(long)]
+    no_compile: bool,
+    /// Leaves out the kernels.
+    #[arg(long)]
+    no_kernels: bool,
+    /// Runs each kernel once under every contender, compares the outputs and times nothing.
+    #[arg(long)]
+    check: bool,
+    /// The core to run on; else the first that is allowed.
+    #[arg(long)]
+    core: Option<usize>,
+    /// Writes one JSON object to standard output instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("copatch-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let core = pin(arguments.core)?;
+    let mut contenders = contender::all(&arguments.contenders)?;
+    let kernels = kernels::find(&arguments.kernels)?;
+    if arguments.check {
+        for kernel in &kernels {
+            measure::check(kernel, &mut contenders)?;
+        }
+        println!(
+            "{} kernels print the same under {}",
+            kernels.len(),
+            names(&contenders)
+        );
+        return Ok(());
+    }
+
+    let mut report = report::Report::new(core, &contenders);
+    if !arguments.no_kernels {
+        for kernel in &kernels {
+            eprintln!("{} …", kernel.name);
+            report
+                .kernels
+                .push(measure::kernel(kernel, &mut contenders, arguments.rounds)?);
+        }
+    }
+    if !arguments.no_compile {
+        let modules = match arguments.module.as_slice() {
+            [] => vec![module::synthetic(&kernels::bytes("format")?)?],
+            files => files
+                .iter()
+                .map(|file| module::read(file))
+                .collect::<Result<_>>()?,
+        };
+        for module in &modules {
+            eprintln!("compiling {} …", module.name);
+            report
+                .modules
+                .push(measure::module(module, &mut contenders, arguments.rounds)?);
+        }
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+fn names(contenders: &[Box<dyn Contender>]) -> String {
+    contenders
+        .iter()
+        .map(|contender| contender.name())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Keeps this process and its children on one core, so that no contender compiles on another while it runs.
+fn pin(core: Option<usize>) -> Result<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let allowed = sched_getaffinity(None)?;
+    let core = match core {
+        Some(core) if core < CpuSet::MAX_CPU && allowed.is_set(core) => core,
+        Some(core) => {
+            return Err(format!("core {core} is not one that this process may run on").into());
+        }
+        None => (0..CpuSet::MAX_CPU)
+            .find(|core| allowed.is_set(*core))
+            .ok_or("no core to run on")?,
+    };
+    let mut one = CpuSet::new();
+    one.set(core);
+    sched_setaffinity(None, &one)?;
+    Ok(core)
+}
