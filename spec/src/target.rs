@@ -43,6 +43,10 @@ pub struct ImmediateClass {
     /// The values are multiples of 2 to this power.
     #[serde(default)]
     pub align: u8,
+    /// Whether a constant operand of this range is moved to a register first, as the machine itself would do it:
+    /// a form of the operation would only contain that move.
+    #[serde(default)]
+    pub moved: bool,
 }
 
 /// How an i32 lies in a 64-bit register.
