@@ -214,7 +214,7 @@ fn files_that_are_no_libraries_are_refused() {
 fn truncated_libraries_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let whole = fs::read(example()).unwrap();
-    let path = dir.path().join("short.so");
+    let path = dir.path().join(example().file_name().unwrap());
     for length in [
         4,
         5,
@@ -298,7 +298,12 @@ fn a_library_without_the_symbol_is_refused() {
         matches!(error, PluginError::MissingSymbol { .. }),
         "{error}"
     );
-    assert!(error.to_string().contains("copatch_plugin_v1"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with("no symbol copatch_plugin_v1_plain or copatch_plugin_v1"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The C interface of plugins, version 1.
 //!
-//! A plugin exports a [`PluginTable`] as [`SYMBOL`]. Memory that crosses the boundary is either lent for the length of a call
+//! A plugin `libNAME.so` exports a [`PluginTable`] as `copatch_plugin_v1_NAME` or plain `copatch_plugin_v1`. Memory that crosses the boundary is either lent for the length of a call
 //! ([`Bytes`]) or owned by the plugin and given back through [`PluginTable::free`] ([`Buffer`]).
 #![allow(unsafe_code)] // Memory described by pointer and length.
 
@@ -11,8 +11,9 @@ use super::Timings;
 
 /// Version of the interface. The symbol's name carries it too, so that versions can live in one library.
 pub const VERSION: u32 = 1;
-/// Name of the exported table, as C wants it.
-pub const SYMBOL: &[u8] = b"copatch_plugin_v1\0";
+/// Name of the exported table, or what its name begins with: [`export_plugin!`](crate::export_plugin) adds an underscore and
+/// the crate's name, which is the library's too, so that one program can link several front ends.
+pub const SYMBOL: &str = "copatch_plugin_v1";
 
 /// The call did what was asked.
 pub const OK: u32 = 0;

@@ -18,7 +18,7 @@ use super::{CompileOptions, Compiled, FrontEnd, GuestDir, RunError, RunOptions, 
 /// Exports a front end from a crate of type `cdylib`, so that [`PluginLibrary`](crate::plugin::PluginLibrary) can load it.
 ///
 /// The type must be a [`FrontEnd`](crate::plugin::FrontEnd) and `Default`; it is made anew for each call, so it should be
-/// empty. One library exports one front end, and one program links at most one crate that does.
+/// empty. A crate exports one front end, under a symbol with the crate's name in it; the library must keep that name.
 ///
 /// ```
 /// use copatch::plugin::{CompileOptions, Compiled, FrontEnd};
@@ -35,15 +35,15 @@ use super::{CompileOptions, Compiled, FrontEnd, GuestDir, RunError, RunOptions, 
 /// }
 ///
 /// copatch::export_plugin!(Nothing);
-/// assert_eq!(copatch_plugin_v1.abi_version, 1);
+/// assert_eq!(COPATCH_PLUGIN.abi_version, 1);
 /// ```
 #[macro_export]
 macro_rules! export_plugin {
     ($front_end:ty) => {
         /// The plugin's table.
-        #[allow(unsafe_code, non_upper_case_globals)] // An exported symbol, under the name that the interface gives it.
-        #[unsafe(no_mangle)]
-        pub static copatch_plugin_v1: $crate::plugin::abi::PluginTable =
+        #[allow(unsafe_code)] // An exported symbol; its name has the crate's in it, so that it is the only one.
+        #[unsafe(export_name = concat!("copatch_plugin_v1_", env!("CARGO_CRATE_NAME")))]
+        pub static COPATCH_PLUGIN: $crate::plugin::abi::PluginTable =
             $crate::plugin::export::table::<$front_end>();
     };
 }

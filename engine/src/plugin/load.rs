@@ -1,6 +1,7 @@
 //! The C interface as a [`FrontEnd`].
 #![allow(unsafe_code)] // Runs a shared library's code.
 
+use std::env::consts::DLL_PREFIX;
 use std::ffi::{OsStr, c_void};
 use std::io;
 use std::mem::ManuallyDrop;
@@ -45,10 +46,12 @@ pub enum PluginError {
         reason: String,
     },
     /// It loads, but exports no plugin table.
-    #[error("{}: no copatch plugin for interface {VERSION}: it exports no symbol copatch_plugin_v{VERSION}", path.display())]
+    #[error("{}: no copatch plugin for interface {VERSION}: it exports no symbol {symbols}", path.display())]
     MissingSymbol {
         /// The file.
         path: PathBuf,
+        /// What was looked for.
+        symbols: String,
     },
     /// Its table is of another version.
     #[error("{}: a plugin for interface {found} (table of {size} bytes), but this is interface {VERSION}", path.display())]
@@ -102,12 +105,16 @@ impl PluginLibrary {
             reason: reason(&error),
         })?;
         let library = ManuallyDrop::new(library);
-        // SAFETY: the symbol, if it is there, is the address of a table by the interface's definition.
-        let table = unsafe { library.get::<*const PluginTable>(SYMBOL) }
+        let table = symbols(&path)
+            .iter()
+            // SAFETY: the symbol, if it is there, is the address of a table by the interface's definition.
+            .find_map(|name| unsafe { library.get::<*const PluginTable>(name.as_bytes()) }.ok())
             .map(|symbol| *symbol)
-            .ok()
             .filter(|table| !table.is_null() && table.is_aligned())
-            .ok_or_else(|| PluginError::MissingSymbol { path: path.clone() })?;
+            .ok_or_else(|| PluginError::MissingSymbol {
+                path: path.clone(),
+                symbols: symbols(&path).join(" or "),
+            })?;
         // SAFETY: every version of the table begins with these two numbers.
         let (found, size) = unsafe { ((*table).abi_version, (*table).size) };
         if found != VERSION || (size as usize) < size_of::<PluginTable>() {
@@ -164,6 +171,20 @@ fn panicked(path: &Path, message: &str) -> String {
         "plugin {}: panicked, which is a bug of the plugin: {message}",
         path.display()
     )
+}
+
+/// The names that the table may have in the library at `path`.
+fn symbols(path: &Path) -> [String; 2] {
+    let file = path
+        .file_name()
+        .map(OsStr::to_string_lossy)
+        .unwrap_or_default();
+    let file = file.strip_prefix(DLL_PREFIX).unwrap_or(&file);
+    let name = file.split('.').next().unwrap_or_default();
+    [
+        format!("{SYMBOL}_{}", name.replace('-', "_")),
+        SYMBOL.to_owned(),
+    ]
 }
 
 /// What a buffer of the plugin's holds; gives it back.
