@@ -31,11 +31,6 @@ pub trait Contender {
 
     /// Validates and compiles a whole module to callable code, and throws it away (outside the time).
     fn compile(&mut self, module: &[u8]) -> Result<Duration>;
-
-    /// Rounds of the kernels that it takes part in, of those asked for.
-    fn rounds(&self, asked: u32) -> u32 {
-        asked
-    }
 }
 
 /// The contenders of these names, or all, copatch first. One that cannot run on this machine is left out, with the reason on

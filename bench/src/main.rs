@@ -38,7 +38,7 @@ struct Arguments {
     /// Contenders to run, of copatch, liftoff, winch, cranelift, wasmi; else all.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     contenders: Vec<String>,
-    /// How often each contender runs each kernel and compiles each module.
+    /// How often each contender runs each kernel and compiles each module; slow ones sit out the last rounds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Modules to compile; else one made of the `format` kernel's functions many times over.

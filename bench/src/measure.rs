@@ -8,6 +8,9 @@ use crate::contender::{Contender, Result};
 use crate::kernels::Kernel;
 use crate::module::Module;
 
+/// A contender that has had this many seconds of a kernel or a module sits out the rounds that remain.
+const ENOUGH: f64 = 5.0;
+
 /// What was measured of one kernel or one module.
 #[derive(Serialize)]
 pub struct Measured {
@@ -78,9 +81,7 @@ pub fn kernel(
     rounds: u32,
 ) -> Result<Measured> {
     check(kernel, contenders)?;
-    let seconds = take_turns(contenders, rounds, |contender, round| {
-        (round < contender.rounds(rounds)).then(|| contender.run().map(|run| run.time))
-    })?;
+    let seconds = take_turns(contenders, rounds, |contender| Ok(contender.run()?.time))?;
     Ok(Measured {
         name: kernel.name.clone(),
         bytes: kernel.module.len(),
@@ -94,8 +95,8 @@ pub fn module(
     contenders: &mut [Box<dyn Contender>],
     rounds: u32,
 ) -> Result<Measured> {
-    let seconds = take_turns(contenders, rounds, |contender, _| {
-        Some(contender.compile(&module.bytes))
+    let seconds = take_turns(contenders, rounds, |contender| {
+        contender.compile(&module.bytes)
     })?;
     Ok(Measured {
         name: module.name.clone(),
@@ -108,13 +109,14 @@ pub fn module(
 fn take_turns(
     contenders: &mut [Box<dyn Contender>],
     rounds: u32,
-    mut turn: impl FnMut(&mut dyn Contender, u32) -> Option<Result<Duration>>,
+    mut turn: impl FnMut(&mut dyn Contender) -> Result<Duration>,
 ) -> Result<Vec<Vec<f64>>> {
     let mut seconds = vec![Vec::new(); contenders.len()];
-    for round in 0..rounds {
+    for _ in 0..rounds {
         for (contender, seconds) in contenders.iter_mut().zip(&mut seconds) {
-            if let Some(time) = turn(contender.as_mut(), round) {
-                let time = time.map_err(|error| format!("{}: {error}", contender.name()))?;
+            if seconds.iter().sum::<f64>() < ENOUGH {
+                let time = turn(contender.as_mut())
+                    .map_err(|error| format!("{}: {error}", contender.name()))?;
                 seconds.push(time.as_secs_f64());
             }
         }

@@ -75,9 +75,9 @@ impl Report {
         if rows.len() > 1 {
             write!(
                 f,
-                "{:width$}{:1$}",
+                "{:1$}",
                 "geometric mean",
-                11 * self.contenders.len()
+                width + 11 * self.contenders.len()
             )?;
             for ratios in ratios {
                 write!(f, " {:>10.2}", geometric_mean(ratios.into_iter()))?;

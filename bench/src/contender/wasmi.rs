@@ -12,8 +12,6 @@ use crate::wasi::{self, Call, Outcome, Wasi};
 
 /// Frames that a program may have: `ackermann` wants some four thousand.
 const FRAMES: usize = 100_000;
-/// Rounds that it takes part in: it is ten times slower than all others together, and steady.
-const ROUNDS: u32 = 2;
 
 pub struct Wasmi {
     engine: Engine,
@@ -112,9 +110,5 @@ impl Contender for Wasmi {
         let time = begin.elapsed();
         drop(module);
         Ok(time)
-    }
-
-    fn rounds(&self, asked: u32) -> u32 {
-        asked.min(ROUNDS)
     }
 }
