@@ -1,0 +1,48 @@
+//! What the kit cannot read from an op table, and a front end tells it.
+
+use copatch::ValueType;
+use copatch_spec::Operation;
+
+use crate::choices::Choices;
+use crate::program::{Step, op};
+
+/// Bytes of linear memory (or of whatever else operations work on) that a program gets.
+pub const MEMORY: usize = 1 << 16;
+
+/// What operations of an instruction set expect of their surroundings.
+pub trait Dialect {
+    /// The words that follow the engine's context; `memory` is the address of [`MEMORY`] bytes.
+    fn context(&self, memory: *mut u8) -> Vec<u64> {
+        let _ = memory;
+        Vec::new()
+    }
+
+    /// Immediates for an operation, or `None` to leave it out. Accesses that do not check themselves must stay inside
+    /// [`MEMORY`] and the words of [`Dialect::context`].
+    fn immediates(&self, operation: &Operation, choices: &mut Choices) -> Option<Vec<i64>> {
+        (operation.immediates.is_empty() && !operation.uses_mem && !operation.uses_ctx)
+            .then(Vec::new)
+            .filter(|_| choices.bits() < u64::MAX)
+    }
+
+    /// Steps that turn operand `index`, on top of the stack, into one that the operation can take.
+    fn confine(&self, operation: &Operation, index: usize, choices: &mut Choices) -> Vec<Step> {
+        let _ = (operation, index, choices);
+        Vec::new()
+    }
+
+    /// Whether the operation shows the payload or the sign of a NaN that is its last operand. Those bits differ between
+    /// ways to compute a NaN, so the kit makes it canonical first.
+    fn shows_nan(&self, operation: &Operation) -> bool {
+        let float = |ty: &ValueType| matches!(ty, ValueType::F32 | ValueType::F64);
+        let compares = operation.branch || operation.result == Some(ValueType::I32) && operation.operands.len() == 2;
+        let takes = operation.operands.last().is_some_and(float);
+        let gives = operation.result.as_ref().is_some_and(float);
+        takes && !compares && (!gives || operation.name.contains("copysign"))
+    }
+
+    /// The operation that compares two floats for equality.
+    fn equal(&self, ty: ValueType) -> Step {
+        op(&format!("{}.eq", ty.name()), &[])
+    }
+}

@@ -1,0 +1,132 @@
+//! The kit: programs, ways to run them, and a verdict.
+
+use std::fmt;
+use std::sync::Arc;
+
+use copatch::Pack;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use crate::dialect::Dialect;
+use crate::execute::{Compiled, Evaluated, Executor};
+use crate::generate::generate;
+use crate::program::Program;
+
+/// Programs a test runs unless `COPATCH_CASES` says otherwise. A full run is 10,000 a front end.
+pub const CASES: u32 = 300;
+
+/// How many programs to run: `COPATCH_CASES`, or [`CASES`].
+pub fn cases() -> u32 {
+    let wanted = std::env::var("COPATCH_CASES").ok();
+    wanted.and_then(|count| count.trim().parse().ok()).unwrap_or(CASES)
+}
+
+/// Judges compiled code of one instruction set.
+pub struct Kit {
+    pack: Arc<Pack>,
+    dialect: Box<dyn Dialect>,
+    executors: Vec<Box<dyn Executor>>,
+}
+
+/// A program on which two executors disagree.
+#[derive(Clone, Debug)]
+pub struct Disagreement {
+    /// Their names.
+    pub between: (String, String),
+    /// About what.
+    pub what: String,
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} and {}: {}", self.between.0, self.between.1, self.what)
+    }
+}
+
+impl Kit {
+    /// Compiled code, with a plan and without one, against the evaluators of the same pack.
+    ///
+    /// # Errors
+    /// When the evaluators cannot be made executable.
+    pub fn new(pack: Arc<Pack>, dialect: impl Dialect + 'static) -> copatch::Result<Self> {
+        let executors: Vec<Box<dyn Executor>> = vec![
+            Box::new(Evaluated::new(Arc::clone(&pack))?),
+            Box::new(Compiled { pack: Arc::clone(&pack), planned: true }),
+            Box::new(Compiled { pack: Arc::clone(&pack), planned: false }),
+        ];
+        Ok(Self { pack, dialect: Box::new(dialect), executors })
+    }
+
+    /// Code generated from `subject` against the evaluators of `judge`, a pack of the same instruction set.
+    ///
+    /// # Errors
+    /// When the evaluators cannot be made executable.
+    pub fn across(judge: Arc<Pack>, subject: Arc<Pack>, dialect: impl Dialect + 'static) -> copatch::Result<Self> {
+        let mut kit = Self::new(judge, dialect)?;
+        kit.executors.truncate(1);
+        kit.executors.push(Box::new(Compiled { pack: Arc::clone(&subject), planned: true }));
+        kit.executors.push(Box::new(Compiled { pack: subject, planned: false }));
+        Ok(kit)
+    }
+
+    /// Adds another way to run programs, such as an interpreter that nobody here wrote.
+    #[must_use]
+    pub fn with(mut self, executor: impl Executor + 'static) -> Self {
+        self.executors.push(Box::new(executor));
+        self
+    }
+
+    /// The program that these numbers stand for.
+    pub fn program(&self, numbers: &[u64]) -> Program {
+        generate(self.pack.metadata(), self.dialect.as_ref(), numbers)
+    }
+
+    /// Runs a program every way.
+    ///
+    /// # Errors
+    /// The first two that disagree; one that cannot run the program disagrees with all others.
+    pub fn agree(&self, program: &Program) -> Result<(), Disagreement> {
+        let mut first = None;
+        for executor in &self.executors {
+            let outcome = executor.run(program, self.dialect.as_ref());
+            let Some((judge, expected)) = &first else {
+                first = Some((executor.name(), outcome));
+                continue;
+            };
+            let what = match (expected, &outcome) {
+                (Ok(expected), Ok(found)) => expected.difference(found),
+                (Err(what), _) | (_, Err(what)) => Some(what.clone()),
+            };
+            if let Some(what) = what {
+                return Err(Disagreement { between: (judge.clone(), executor.name()), what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs that many random programs.
+    ///
+    /// # Errors
+    /// A program on which executors disagree, as small as shrinking makes it, printed as a test.
+    pub fn run(&self, cases: u32) -> Result<(), String> {
+        let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed()));
+        let numbers = prop::collection::vec(any::<u64>(), 0..600);
+        let verdict = runner.run(&numbers, |numbers| {
+            self.agree(&self.program(&numbers)).map_err(|found| TestCaseError::fail(found.to_string()))
+        });
+        match verdict {
+            Ok(()) => Ok(()),
+            Err(TestError::Fail(reason, numbers)) => Err(format!("{reason}\n\n{}", self.program(&numbers))),
+            Err(TestError::Abort(reason)) => Err(reason.to_string()),
+        }
+    }
+}
+
+/// The same programs each time, so that a failure can be looked at again; `COPATCH_SEED` gives others.
+fn seed() -> [u8; 32] {
+    let number: u64 = std::env::var("COPATCH_SEED").ok().and_then(|seed| seed.trim().parse().ok()).unwrap_or(1);
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    seed
+}

@@ -1,0 +1,49 @@
+//! Reads a patched value back out of code: the inverse of a patch kind, written without looking at how patching works.
+
+use copatch_spec::patch::PatchKind;
+
+/// The one value between the kind's bounds that its fields encode as they stand in `window`; `None` if there is none, or
+/// if the fields do not say which.
+///
+/// A field holds some bits of `±v + c`. Its lower bits follow from what is known of `v`: multiples of the kind's alignment
+/// at first, and after each field as many more bits of `v` as the field has.
+pub fn read_back(kind: &PatchKind, window: u64) -> Option<i64> {
+    let mut fields = kind.fields.clone();
+    fields.sort_by_key(|field| field.shift);
+    // `known` low bits of the value are those of `value`.
+    let (mut known, mut value) = (u32::from(kind.align), 0u64);
+    for field in &fields {
+        let (shift, width) = (u32::from(field.shift), u32::from(field.end.checked_sub(field.start)?));
+        if shift > known {
+            return None;
+        }
+        let bits = window >> field.start & ones(width);
+        let signed = if field.negate { value.wrapping_neg() } else { value };
+        let low = signed.wrapping_add(field.addend as u64) & ones(shift);
+        let sum = low | bits.checked_shl(shift).unwrap_or(0);
+        let back = sum.wrapping_sub(field.addend as u64);
+        let back = if field.negate { back.wrapping_neg() } else { back };
+        let both = known.min(shift + width);
+        if back & ones(both) != value & ones(both) {
+            return None;
+        }
+        if shift + width > known {
+            known = (shift + width).min(64);
+            value = back & ones(known);
+        }
+    }
+    let span = (kind.hi as u64).wrapping_sub(kind.lo as u64);
+    let above = value.wrapping_sub(kind.lo as u64) & ones(known);
+    let unique = known >= 64 || span <= ones(known);
+    (unique && above <= span).then(|| (kind.lo as u64).wrapping_add(above) as i64)
+}
+
+/// A mask of that many bits.
+fn ones(count: u32) -> u64 {
+    1u64.checked_shl(count).map_or(u64::MAX, |bit| bit - 1)
+}
+
+/// Whether a kind admits a value: the test's own reading of what the fields of [`PatchKind`] promise.
+pub fn admits(kind: &PatchKind, value: i64) -> bool {
+    (kind.lo..=kind.hi).contains(&value) && value as u64 & ones(u32::from(kind.align)) == 0
+}

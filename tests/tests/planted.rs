@@ -1,0 +1,192 @@
+//! The kit is worth something if it notices what is wrong: here errors are planted in packs, and it must.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::Toy;
+use copatch::spec::pack::tables::HoleRow;
+use copatch::spec::pack::{FormParts, Metadata, PackWriter};
+use copatch::spec::patch::Source;
+use copatch::spec::variants::{FormKey, Outcome};
+use copatch::spec::Place;
+use copatch::{Pack, Signature, ValueType};
+use copatch_conformance::edit::edited;
+use copatch_conformance::{Function, Kit, Program, Step, op};
+
+/// The bytes of the toy pack that this machine runs.
+fn bytes() -> &'static [u8] {
+    copatch_pack_toy::PACKS.iter().map(|(_, bytes)| *bytes).find(|bytes| Pack::for_host(&[("", bytes)]).is_ok()).unwrap()
+}
+
+/// Code from a pack with an error against the evaluators of the pack without.
+fn kit(plant: impl FnOnce(&mut PackWriter, &mut Metadata)) -> Kit {
+    let wrong = edited(bytes(), plant).unwrap();
+    let judge = Pack::for_host(&[("right", bytes())]).unwrap();
+    Kit::across(judge, Pack::from_bytes("planted", wrong).unwrap(), Toy).unwrap()
+}
+
+/// Runs random programs until the error is found, and checks the report.
+fn found(kit: &Kit) -> String {
+    let report = kit.run(2_000).expect_err("the kit did not notice");
+    assert!(report.contains("#[test]") && report.contains("Program {"), "{report}");
+    let steps = report.lines().filter(|line| line.starts_with("                    ")).count();
+    assert!(steps <= 60, "{steps} steps are no small program:\n{report}");
+    report
+}
+
+fn number(metadata: &Metadata, name: &str) -> u16 {
+    metadata.ops.iter().position(|op| op.name == name).unwrap() as u16
+}
+
+fn forms<'w>(writer: &'w mut PackWriter, op: u16, fits: impl Fn(FormKey) -> bool) -> Vec<&'w mut FormParts> {
+    let found: Vec<_> = writer.forms.iter_mut().filter(|form| form.op == op && fits(form.key)).collect();
+    assert!(!found.is_empty(), "there is no such form");
+    found
+}
+
+fn holes(form: &mut FormParts) -> impl Iterator<Item = &mut HoleRow> {
+    let stencils = form.alternatives.iter_mut().flat_map(|alternative| alternative.stencils.iter_mut().flatten());
+    stencils.flat_map(|stencil| &mut stencil.holes)
+}
+
+#[test]
+fn nothing_planted_is_nothing_found() {
+    if copatch::jit_available() {
+        kit(|_, _| {}).run(200).unwrap();
+    }
+}
+
+/// A value is spilled to the slot above its own.
+#[test]
+fn a_wrong_spill_is_found() {
+    if !copatch::jit_available() {
+        return;
+    }
+    let kit = kit(|writer, metadata| {
+        let to_slot = |key: FormKey| key.result_slot() && key.operand(0) == Some(Place::Register);
+        for form in forms(writer, number(metadata, "core.move_i64"), to_slot) {
+            // Narrow displacements keep room for the planted distance.
+            for hole in holes(form) {
+                hole.addend = (hole.addend.get() + 8).into();
+            }
+            for domain in form.alternatives.iter_mut().flat_map(|alternative| &mut alternative.domains) {
+                domain.hi -= 8;
+            }
+        }
+    });
+    found(&kit);
+}
+
+/// A constant operand is patched in one too high.
+#[test]
+fn a_wrong_patch_is_found() {
+    if !copatch::jit_available() {
+        return;
+    }
+    let kit = kit(|writer, metadata| {
+        let immediate = |key: FormKey| key.operand(1) == Some(Place::Immediate);
+        let add = number(metadata, "i64.add");
+        let mut kinds: Vec<u8> =
+            forms(writer, add, immediate).into_iter().flat_map(|form| holes(form).map(|hole| hole.kind).collect::<Vec<_>>()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        // A kind of its own for these holes: others may share theirs.
+        for kind in kinds {
+            let mut wrong = metadata.kinds[usize::from(kind)].clone();
+            wrong.fields.iter_mut().for_each(|field| field.addend += 1);
+            let new = metadata.kinds.len() as u8;
+            metadata.kinds.push(wrong);
+            for form in forms(writer, add, immediate) {
+                holes(form).filter(|hole| hole.kind == kind).for_each(|hole| hole.kind = new);
+            }
+        }
+    });
+    found(&kit);
+}
+
+/// `|` is where `&` should be.
+#[test]
+fn a_wrong_stencil_is_found() {
+    if !copatch::jit_available() {
+        return;
+    }
+    let kit = kit(|writer, metadata| {
+        let registers = |key: FormKey| key == FormKey::registers();
+        let other = forms(writer, number(metadata, "i64.or"), registers)[0].alternatives.clone();
+        forms(writer, number(metadata, "i64.and"), registers)[0].alternatives = other;
+    });
+    found(&kit);
+}
+
+/// A branch goes the wrong way.
+#[test]
+fn a_wrong_branch_is_found() {
+    if !copatch::jit_available() {
+        return;
+    }
+    let kit = kit(|writer, metadata| {
+        let br_if = number(metadata, "core.br_if");
+        let key = |outcome| FormKey::registers().with_outcome(outcome);
+        let other = forms(writer, br_if, |found| found == key(Outcome::BranchFalse))[0].alternatives.clone();
+        forms(writer, br_if, |found| found == key(Outcome::BranchTrue))[0].alternatives = other;
+    });
+    found(&kit);
+}
+
+/// clang turns `a < C` into a comparison with C - 1, which has no encoding for the least C: a pack whose domains do not
+/// say so is wrong there and nowhere else.
+#[test]
+fn a_probing_rule_without_domains_is_found() {
+    if !copatch::jit_available() {
+        return;
+    }
+    let comparisons = ["i64.lt_s", "i64.ge_s", "i64.gt_s", "i64.le_s"];
+    let mut constants = Vec::new();
+    let kit = kit(|writer, metadata| {
+        for name in comparisons {
+            let immediate = |key: FormKey| key.operand(1) == Some(Place::Immediate);
+            for form in forms(writer, number(metadata, name), immediate) {
+                for alternative in &mut form.alternatives {
+                    for (index, domain) in alternative.domains.iter_mut().enumerate() {
+                        let patched = alternative.stencils.iter().flatten().any(|stencil| {
+                            stencil.holes.iter().any(|hole| Source::decode(hole.source) == Some(Source::Value(index as u8)))
+                        });
+                        // The edge that the packer left out, by a narrower range or by an exception.
+                        let left_out = [domain.lo.wrapping_sub(1), domain.hi.wrapping_add(1)];
+                        constants.extend(domain.exceptions.drain(..));
+                        if patched && domain.lo > i64::MIN && domain.hi < i64::MAX {
+                            constants.extend(left_out);
+                            domain.lo -= 1;
+                            domain.hi += 1;
+                        }
+                    }
+                }
+            }
+        }
+    });
+    assert!(!constants.is_empty());
+    let compare = |name: &str, constant: i64| Program {
+        functions: vec![Function {
+            signature: Signature { params: vec![ValueType::I64], results: vec![ValueType::I32] },
+            locals: Vec::new(),
+            body: vec![Step::Get(0), Step::Constant(ValueType::I64, constant as u64), op(name, &[]), Step::End],
+        }],
+        helpers: Vec::new(),
+        arguments: vec![0],
+    };
+    let wrong = |name: &&str| {
+        let noticed = |constant: &i64| kit.agree(&compare(name, *constant)).is_err();
+        constants.iter().filter(|constant| noticed(constant)).count()
+    };
+    let noticed: usize = comparisons.iter().map(|name| wrong(name)).sum();
+    assert!(noticed > 0, "none of {constants:?} is wrong without its domain");
+    // The pack as it is gets all of them right.
+    let right: Arc<Pack> = Pack::for_host(&[("right", bytes())]).unwrap();
+    let right = Kit::new(right, Toy).unwrap();
+    for name in comparisons {
+        for constant in &constants {
+            right.agree(&compare(name, *constant)).unwrap();
+        }
+    }
+}

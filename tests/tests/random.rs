@@ -1,0 +1,29 @@
+//! Random programs mean the same however they are run. A failure prints a program as a test: paste it below `found`.
+//!
+//! `COPATCH_CASES=10000` makes it a full run, `COPATCH_SEED=7` takes other programs.
+
+mod common;
+
+use common::{Toy, Wasm, runnable};
+use copatch_conformance::{Kit, cases};
+
+fn run(packs: &[(&'static str, &'static [u8])], kit: impl Fn(std::sync::Arc<copatch::Pack>) -> Kit) {
+    if !copatch::jit_available() {
+        return;
+    }
+    for (name, pack) in runnable(packs) {
+        if let Err(found) = kit(pack).run(cases()) {
+            panic!("{name}: {found}");
+        }
+    }
+}
+
+#[test]
+fn toy() {
+    run(copatch_pack_toy::PACKS, |pack| Kit::new(pack, Toy).unwrap());
+}
+
+#[test]
+fn wasm() {
+    run(copatch_pack_wasm::PACKS, |pack| Kit::new(pack, Wasm).unwrap());
+}
