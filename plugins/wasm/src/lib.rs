@@ -37,7 +37,7 @@
 mod compile;
 mod engine;
 mod error;
-// mod front_end;
+mod front_end;
 mod helpers;
 mod instance;
 mod layout;
@@ -52,11 +52,12 @@ mod table;
 mod value;
 pub mod wasi;
 
+pub use copatch::plugin::Timings;
 pub use copatch::{Signature, ValueType};
 pub use engine::Engine;
 pub use error::{Error, HostError, Trap, TrapCode};
-// pub use front_end::Wasm;
+pub use front_end::Wasm;
 pub use instance::{Caller, Instance};
 pub use linker::Linker;
-pub use module::{Module, Timings};
+pub use module::Module;
 pub use value::Value;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use copatch::plugin::Timings;
 use copatch::{Program, Signature, ValueType};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody,
@@ -348,27 +349,6 @@ fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValueType>, Error> {
     types.iter().map(|ty| value_type(*ty, 0)).collect()
 }
 
-/// How long compiling took and what it was given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// Bytes of the module.
-    pub bytes_in: u64,
-    /// Bytes of machine code.
-    pub bytes_out: u64,
-    /// Functions with a body.
-    pub functions: u64,
-    /// WebAssembly instructions.
-    pub operations: u64,
-    /// Nanoseconds in the pre-scan; part of `generate_ns`.
-    pub prescan_ns: u64,
-    /// Nanoseconds of pre-scan, decoding, validation and generation.
-    pub generate_ns: u64,
-    /// Nanoseconds of linking, and of making the code executable.
-    pub publish_ns: u64,
-    /// Nanoseconds from bytes in memory to callable code.
-    pub total_ns: u64,
-}
-
 /// A compiled module. Cheap to clone, shareable between threads; any number of instances can be made of it.
 #[derive(Clone, Debug)]
 pub struct Module {
@@ -398,7 +378,7 @@ impl Module {
         Self::compile(engine, bytes, false)
     }
 
-    /// Like [`Module::new`], and remembers each stencil for [`Module::explain`].
+    /// Like [`Module::new`], and remembers each stencil for the explanation of its code.
     ///
     /// # Errors
     /// As [`Module::new`].
@@ -513,6 +493,12 @@ impl Module {
     pub(crate) fn signature_number(&self, function: u32) -> Option<u32> {
         let ty = *self.description().functions.get(function as usize)?;
         self.inner.signatures.get(ty as usize).copied()
+    }
+
+    /// The function behind an entry wrapper, by the wrapper's number in the program.
+    pub(crate) fn wrapped(&self, wrapper: u32) -> Option<u32> {
+        let index = (wrapper as usize).checked_sub(self.description().functions.len())?;
+        self.inner.entries.get(index).copied()
     }
 
     /// The address at which a function is called from outside.

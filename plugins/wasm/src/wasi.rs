@@ -2,7 +2,7 @@
 //! (`cap-std`) and so stays inside the directories that were opened for the program.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -27,7 +27,7 @@ pub struct WasiOptions {
     /// Environment variables; none are inherited.
     pub env: Vec<(String, String)>,
     /// Directories: the path on this machine, and the path under which the program finds it.
-    pub dirs: Vec<(String, String)>,
+    pub dirs: Vec<(PathBuf, String)>,
 }
 
 /// A program's WASI state: its open files, arguments and environment.
@@ -53,11 +53,11 @@ impl Wasi {
                 .map_err(|error| fault(format!("variable {name:?}: {error}")))?;
         }
         for (host, guest) in &options.dirs {
-            let dir = Dir::open_ambient_dir(Path::new(host), ambient_authority())
-                .map_err(|error| fault(format!("directory {host}: {error}")))?;
+            let dir = Dir::open_ambient_dir(host, ambient_authority())
+                .map_err(|error| fault(format!("directory {}: {error}", host.display())))?;
             builder
                 .preopened_dir(dir, guest)
-                .map_err(|error| fault(format!("directory {host}: {error}")))?;
+                .map_err(|error| fault(format!("directory {}: {error}", host.display())))?;
         }
         Ok(Self(builder.build()))
     }

@@ -1,0 +1,182 @@
+//! WebAssembly as a front end of the command line, linked in or loaded as a shared library.
+
+use copatch::ValueType;
+use copatch::plugin::{
+    CompileOptions, Compiled, Explanation, FrontEnd, RunError, RunOptions, Timings,
+};
+
+use crate::engine::Engine;
+use crate::error::{Error, Trap};
+use crate::instance::Instance;
+use crate::linker::Linker;
+use crate::module::Module;
+use crate::value::Value;
+use crate::wasi::{self, Wasi, WasiOptions};
+
+/// What a module's binary form begins with.
+const MAGIC: &[u8] = b"\0asm";
+/// What a program of WASI exports: its start, and for a library that is called by name, its initialisation.
+const START: &str = "_start";
+const INITIALIZE: &str = "_initialize";
+
+/// The WebAssembly front end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wasm;
+
+impl FrontEnd for Wasm {
+    fn name(&self) -> &str {
+        "wasm"
+    }
+
+    fn probe(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
+    }
+
+    fn compile(&self, bytes: &[u8], options: &CompileOptions) -> Result<Box<dyn Compiled>, String> {
+        let compile = || {
+            let engine = match &options.packs_dir {
+                Some(directory) => Engine::with_packs(directory)?,
+                None => Engine::new()?,
+            };
+            match options.trace {
+                true => Module::with_trace(&engine, bytes),
+                false => Module::new(&engine, bytes),
+            }
+        };
+        match compile() {
+            Ok(module) => Ok(Box::new(Program { module })),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+struct Program {
+    module: Module,
+}
+
+impl Compiled for Program {
+    fn run(&self, options: &RunOptions) -> Result<i32, RunError> {
+        // Found before anything runs, so that a wrong call has no effect.
+        let call = match &options.invoke {
+            Some(name) => Some((name.as_str(), self.arguments(name, options)?)),
+            None if self.module.exported_function(START).is_some() => None,
+            None => {
+                let what = format!("the module exports no {START}; name a function to call");
+                return Err(RunError::Usage(what));
+            }
+        };
+        match self.start(options, call) {
+            Ok(()) => Ok(0),
+            Err(Error::Exit(code)) => Ok(code),
+            Err(Error::Trap(trap)) => Err(trap_error(&trap)),
+            Err(error @ (Error::Export { .. } | Error::Arguments { .. })) => {
+                Err(RunError::Usage(error.to_string()))
+            }
+            Err(error) => Err(RunError::Failure(error.to_string())),
+        }
+    }
+
+    fn explain(&self, func: Option<u32>) -> Result<Explanation, String> {
+        let functions = self.module.description().functions.len() as u32;
+        let name = |index: u32| match self.module.function_name(index) {
+            Some(name) => name.to_owned(),
+            None if index < functions => format!("function {index}"),
+            None => match self.module.wrapped(index) {
+                Some(target) => format!(
+                    "entry of {}",
+                    self.module.function_name(target).unwrap_or_default()
+                ),
+                None => format!("function {index}"),
+            },
+        };
+        Explanation::new(
+            self.module.program(),
+            self.module.engine().pack(),
+            func,
+            &name,
+        )
+    }
+
+    fn timings(&self) -> Timings {
+        self.module.timings()
+    }
+}
+
+impl Program {
+    /// Makes an instance and calls the named function, or else the program's start.
+    fn start(&self, options: &RunOptions, call: Option<(&str, Vec<Value>)>) -> Result<(), Error> {
+        let mut linker = Linker::new();
+        wasi::add_to_linker(&mut linker, |wasi| wasi);
+        let mut instance: Instance<Wasi> =
+            linker.instantiate(&self.module, Wasi::new(&surroundings(options))?)?;
+        let Some((name, arguments)) = call else {
+            return instance.invoke(START, &[]).map(drop);
+        };
+        if name != INITIALIZE && self.module.exported_function(INITIALIZE).is_some() {
+            instance.invoke(INITIALIZE, &[])?;
+        }
+        for value in instance.invoke(name, &arguments)? {
+            println!("{value}");
+        }
+        Ok(())
+    }
+
+    /// The arguments of the command line as values of the types that the function takes.
+    fn arguments(&self, name: &str, options: &RunOptions) -> Result<Vec<Value>, RunError> {
+        let usage = |what: String| RunError::Usage(what);
+        let signature = self
+            .module
+            .exported_function(name)
+            .ok_or_else(|| usage(format!("no function is exported as {name:?}")))?;
+        let given = options.args.get(1..).unwrap_or_default();
+        if given.len() != signature.params.len() {
+            return Err(usage(format!(
+                "{name} takes {} arguments, not {}",
+                signature.params.len(),
+                given.len()
+            )));
+        }
+        let value = |(text, ty): (&std::ffi::OsString, &ValueType)| {
+            let text = text.to_string_lossy();
+            Value::parse(*ty, &text)
+                .ok_or_else(|| usage(format!("{name}: {text:?} is no {}", ty.name())))
+        };
+        given.iter().zip(&signature.params).map(value).collect()
+    }
+}
+
+/// WASI passes UTF-8; what is not is passed as well as it can be.
+fn surroundings(options: &RunOptions) -> WasiOptions {
+    let text = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
+    WasiOptions {
+        args: options.args.iter().map(text).collect(),
+        env: options
+            .env
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+        dirs: options
+            .dirs
+            .iter()
+            .map(|dir| (dir.host.clone(), dir.guest.clone()))
+            .collect(),
+    }
+}
+
+fn trap_error(trap: &Trap) -> RunError {
+    let function = trap
+        .name
+        .clone()
+        .or_else(|| trap.function.map(|index| index.to_string()));
+    let message = match (trap.function, trap.offset) {
+        (Some(index), Some(offset)) => format!("function {index}, offset {offset:#x}"),
+        _ => String::new(),
+    };
+    RunError::Trap {
+        kind: trap.code.to_string(),
+        function,
+        message,
+    }
+}
+
+copatch::export_plugin!(Wasm);

@@ -1,0 +1,207 @@
+//! Random modules agree with wasmi: results (with one NaN for all), traps, globals and memory.
+//!
+//! `COPATCH_CASES` sets how many modules are tried.
+
+mod generate;
+
+use std::sync::OnceLock;
+
+use copatch_wasm::{Engine, Error, Linker, Module, TrapCode, Value, ValueType};
+use generate::{Generator, Operation};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+
+/// What running a module shows.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    result: Result<Vec<Value>, TrapCode>,
+    globals: Vec<Value>,
+    memory: Vec<u8>,
+}
+
+const GLOBALS: [&str; 4] = ["g_i32", "g_i64", "g_f32", "g_f64"];
+
+fn canonical(value: Value) -> Value {
+    match value {
+        Value::F32(bits) if f32::from_bits(bits).is_nan() => Value::F32(0x7fc0_0000),
+        Value::F64(bits) if f64::from_bits(bits).is_nan() => Value::F64(0x7ff8_0000_0000_0000),
+        other => other,
+    }
+}
+
+fn copatch(bytes: &[u8], arguments: &[Value]) -> Outcome {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let engine = ENGINE.get_or_init(|| Engine::new().expect("a pack for this machine"));
+    let module = Module::new(engine, bytes).expect("the module compiles");
+    let mut instance = Linker::new()
+        .instantiate(&module, ())
+        .expect("the module has no imports");
+    let result = match instance.invoke("run", arguments) {
+        Ok(values) => Ok(values.into_iter().map(canonical).collect()),
+        Err(Error::Trap(trap)) => Err(trap.code),
+        Err(error) => panic!("{error}"),
+    };
+    let globals = GLOBALS
+        .map(|name| canonical(instance.global(name).expect("the module exports it")))
+        .to_vec();
+    Outcome {
+        result,
+        globals,
+        memory: instance.memory().to_vec(),
+    }
+}
+
+fn wasmi(bytes: &[u8], arguments: &[Value]) -> Outcome {
+    use wasmi::{F32, F64, Val};
+    static ENGINE: OnceLock<wasmi::Engine> = OnceLock::new();
+    let engine = ENGINE.get_or_init(wasmi::Engine::default);
+    let to = |value: &Value| match *value {
+        Value::I32(value) => Val::I32(value),
+        Value::I64(value) => Val::I64(value),
+        Value::F32(bits) => Val::F32(F32::from_bits(bits)),
+        Value::F64(bits) => Val::F64(F64::from_bits(bits)),
+    };
+    let from = |value: &Val| {
+        canonical(match value {
+            Val::I32(value) => Value::I32(*value),
+            Val::I64(value) => Value::I64(*value),
+            Val::F32(value) => Value::F32(value.to_bits()),
+            Val::F64(value) => Value::F64(value.to_bits()),
+            other => panic!("{other:?}"),
+        })
+    };
+    let module = wasmi::Module::new(engine, bytes).expect("the module compiles");
+    let mut store = wasmi::Store::new(engine, ());
+    let instance = wasmi::Linker::new(engine)
+        .instantiate_and_start(&mut store, &module)
+        .expect("no imports");
+    let run = instance
+        .get_func(&store, "run")
+        .expect("the module exports it");
+    let mut results = vec![Val::I32(0); run.ty(&store).results().len()];
+    let arguments: Vec<Val> = arguments.iter().map(to).collect();
+    let result = match run.call(&mut store, &arguments, &mut results) {
+        Ok(()) => Ok(results.iter().map(from).collect()),
+        Err(error) => Err(code(
+            error.as_trap_code().unwrap_or_else(|| panic!("{error}")),
+        )),
+    };
+    let global = |name| {
+        from(
+            &instance
+                .get_global(&store, name)
+                .expect("the module exports it")
+                .get(&store),
+        )
+    };
+    let globals = GLOBALS.map(global).to_vec();
+    let memory = instance
+        .get_memory(&store, "memory")
+        .expect("the module exports it")
+        .data(&store)
+        .to_vec();
+    Outcome {
+        result,
+        globals,
+        memory,
+    }
+}
+
+fn code(code: wasmi::TrapCode) -> TrapCode {
+    match code {
+        wasmi::TrapCode::UnreachableCodeReached => TrapCode::Unreachable,
+        wasmi::TrapCode::MemoryOutOfBounds => TrapCode::MemoryOutOfBounds,
+        // Tables are accessed by indirect calls alone here.
+        wasmi::TrapCode::TableOutOfBounds => TrapCode::UndefinedElement,
+        wasmi::TrapCode::IndirectCallToNull => TrapCode::UninitializedElement,
+        wasmi::TrapCode::BadSignature => TrapCode::IndirectCallTypeMismatch,
+        wasmi::TrapCode::IntegerDivisionByZero => TrapCode::IntegerDivideByZero,
+        wasmi::TrapCode::IntegerOverflow => TrapCode::IntegerOverflow,
+        wasmi::TrapCode::BadConversionToInteger => TrapCode::InvalidConversionToInteger,
+        wasmi::TrapCode::StackOverflow => TrapCode::StackOverflow,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn argument(ty: ValueType, bits: u64) -> Value {
+    match ty {
+        ValueType::I32 => Value::I32(bits as i32),
+        ValueType::I64 => Value::I64(bits as i64),
+        ValueType::F32 => (bits as i32 as f32 / 16.0).into(),
+        _ => (bits as i64 as f64 / 16.0).into(),
+    }
+}
+
+/// The module of these choices, its text, and arguments for its function.
+fn case(operations: &[Operation], choices: &[u8], seeds: &[u64]) -> (Vec<u8>, String, Vec<Value>) {
+    let (text, params) = Generator::new(choices, operations).module();
+    let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let seed = |index: usize| seeds.get(index % seeds.len().max(1)).copied().unwrap_or(0);
+    let arguments = params
+        .iter()
+        .enumerate()
+        .map(|(index, ty)| argument(*ty, seed(index)))
+        .collect();
+    (bytes, text, arguments)
+}
+
+#[test]
+fn random_modules_agree_with_wasmi() {
+    let cases = std::env::var("COPATCH_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(300);
+    let operations = generate::operations();
+    let choices = prop::collection::vec(any::<u8>(), 1..1200);
+    let seeds = prop::collection::vec(prop_oneof![0u64..8, any::<u64>()], 1..6);
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&(choices, seeds), |(choices, seeds)| {
+        let (bytes, _, arguments) = case(&operations, &choices, &seeds);
+        let (ours, theirs) = (copatch(&bytes, &arguments), wasmi(&bytes, &arguments));
+        prop_assert_eq!(&ours.result, &theirs.result);
+        prop_assert_eq!(&ours.globals, &theirs.globals);
+        prop_assert!(ours.memory == theirs.memory, "memory differs");
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, (choices, seeds))) => {
+            let (_, text, arguments) = case(&operations, &choices, &seeds);
+            panic!("{reason}\nrun{arguments:?} of\n{text}");
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_generator_covers_the_op_table() {
+    // Every operation of the table appears in some module: a name that wasm does not know would fail in `case`.
+    let operations = generate::operations();
+    let mut seen = String::new();
+    let mut state = 1u64;
+    for _ in 0..400 {
+        let choices: Vec<u8> = (0..800)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                (state >> 56) as u8
+            })
+            .collect();
+        let (bytes, text, _) = case(&operations, &choices, &[1]);
+        wasmparser::validate(&bytes).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        seen.push_str(&text);
+    }
+    let missing: Vec<&str> = operations
+        .iter()
+        .map(|op| op.name.as_str())
+        .filter(|name| {
+            !seen.contains(&format!("{name}\n")) && !seen.contains(&format!("{name} offset"))
+        })
+        .collect();
+    assert_eq!(missing, [] as [&str; 0]);
+}

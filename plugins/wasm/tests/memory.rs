@@ -1,0 +1,311 @@
+//! Linear memory, tables and segments, and the traps they raise.
+
+mod common;
+
+use common::{i32s, instance, module, trap};
+use copatch_wasm::{Error, Linker, TrapCode, Value};
+
+#[test]
+fn loads_and_stores_of_every_width() {
+    let text = r#"(module (memory 1)
+        (func (export "f") (param i64) (result i32 i32 i32 i32 i64 i64 i64 f32 f64)
+            (i64.store offset=8 (i32.const 8) (local.get 0))
+            (i32.load8_s (i32.const 16)) (i32.load8_u offset=16 (i32.const 0))
+            (i32.load16_s (i32.const 16)) (i32.load16_u (i32.const 16))
+            (i64.load32_s (i32.const 16)) (i64.load32_u (i32.const 16)) (i64.load (i32.const 16))
+            (f32.load (i32.const 16)) (f64.load (i32.const 16)))
+        (func (export "g") (result i64)
+            (i64.store (i32.const 0) (i64.const -1))
+            (i32.store8 (i32.const 0) (i32.const 0x180))
+            (i32.store16 offset=2 (i32.const 0) (i32.const 0x12345))
+            (i64.store32 offset=4 (i32.const 0) (i64.const 0x1_0000_0002))
+            (i64.load (i32.const 0))))"#;
+    let bits = 0xffee_ddcc_8899_9290u64;
+    let expected = vec![
+        Value::I32(bits as i8 as i32),
+        Value::I32(bits as u8 as i32),
+        Value::I32(bits as i16 as i32),
+        Value::I32(bits as u16 as i32),
+        Value::I64(bits as i32 as i64),
+        Value::I64(bits as u32 as i64),
+        Value::I64(bits as i64),
+        Value::F32(bits as u32),
+        Value::F64(bits),
+    ];
+    let mut instance = instance(text);
+    assert_eq!(
+        instance.invoke("f", &[Value::I64(bits as i64)]).unwrap(),
+        expected
+    );
+    assert_eq!(
+        instance.invoke("g", &[]).unwrap(),
+        [Value::I64(0x0000_0002_2345_ff80)]
+    );
+}
+
+#[test]
+fn accesses_beyond_the_end_trap_wherever_they_are() {
+    let text = r#"(module (memory 1)
+        (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))
+        (func (export "near") (param i32) (result i32) (i32.load8_u offset=65535 (local.get 0)))
+        (func (export "high") (param i32) (result i32) (i32.load8_u offset=0x7fffffff (local.get 0)))
+        (func (export "far") (param i32) (result i32) (i32.load8_u offset=0xffffffff (local.get 0)))
+        (func (export "store") (param i32) (i64.store (local.get 0) (i64.const -1)))
+        (func (export "far store") (param i32)
+            (f64.store offset=0x80000000 (local.get 0) (f64.const 1))))"#;
+    let mut instance = instance(text);
+    let out = TrapCode::MemoryOutOfBounds;
+    assert_eq!(instance.invoke("load", &i32s([65532])).unwrap(), i32s([0]));
+    for at in [65533, 65536, i32::MAX, i32::MIN, -1, -4] {
+        assert_eq!(trap(&mut instance, "load", &i32s([at])), out);
+    }
+    assert_eq!(instance.invoke("near", &i32s([0])).unwrap(), i32s([0]));
+    assert_eq!(trap(&mut instance, "near", &i32s([1])), out);
+    for at in [0, 1, -1] {
+        assert_eq!(trap(&mut instance, "high", &i32s([at])), out);
+        assert_eq!(trap(&mut instance, "far", &i32s([at])), out);
+        assert_eq!(trap(&mut instance, "far store", &i32s([at])), out);
+    }
+    for at in 65529..65537 {
+        assert_eq!(trap(&mut instance, "store", &i32s([at])), out);
+    }
+    assert!(
+        instance.memory().iter().all(|byte| *byte == 0),
+        "a store that traps writes nothing"
+    );
+}
+
+#[test]
+fn far_offsets_reach_a_large_memory() {
+    let text = r#"(module (memory 32769)
+        (func (export "f") (param i32) (result i32)
+            (i32.store8 offset=0x80000000 (local.get 0) (i32.const 7))
+            (f32.store offset=0x80000004 (local.get 0) (f32.const 1))
+            (i32.add (i32.load8_u offset=0x80000000 (local.get 0)) (i32.load offset=0x80000004 (local.get 0)))))"#;
+    let mut instance = instance(text);
+    assert_eq!(
+        instance.invoke("f", &i32s([16])).unwrap(),
+        i32s([7 + 0x3f80_0000])
+    );
+    assert_eq!(instance.memory()[0x8000_0010], 7);
+    assert_eq!(
+        trap(&mut instance, "f", &i32s([65536])),
+        TrapCode::MemoryOutOfBounds
+    );
+}
+
+#[test]
+fn memory_grows_to_its_maximum() {
+    let text = r#"(module (memory 1 3)
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+        (func (export "size") (result i32) (memory.size))
+        (func (export "load") (param i32) (result i32) (i32.load (local.get 0))))"#;
+    let mut instance = instance(text);
+    assert_eq!(
+        trap(&mut instance, "load", &i32s([65536])),
+        TrapCode::MemoryOutOfBounds
+    );
+    assert_eq!(instance.invoke("grow", &i32s([0])).unwrap(), i32s([1]));
+    assert_eq!(instance.invoke("grow", &i32s([2])).unwrap(), i32s([1]));
+    assert_eq!(instance.invoke("size", &[]).unwrap(), i32s([3]));
+    assert_eq!(
+        instance.invoke("load", &i32s([65536 * 3 - 4])).unwrap(),
+        i32s([0])
+    );
+    assert_eq!(instance.invoke("grow", &i32s([1])).unwrap(), i32s([-1]));
+    assert_eq!(instance.invoke("grow", &i32s([-1])).unwrap(), i32s([-1]));
+    assert_eq!(instance.invoke("size", &[]).unwrap(), i32s([3]));
+}
+
+#[test]
+fn bulk_operations_check_before_they_write() {
+    let text = r#"(module (memory 1)
+        (data $d "abcdef")
+        (func (export "fill") (param i32 i32 i32) (memory.fill (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "copy") (param i32 i32 i32) (memory.copy (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "init") (param i32 i32 i32) (memory.init $d (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "drop") (data.drop $d)))"#;
+    let mut instance = instance(text);
+    let out = TrapCode::MemoryOutOfBounds;
+    instance.invoke("init", &i32s([4, 1, 4])).unwrap();
+    assert_eq!(&instance.memory()[..10], b"\0\0\0\0bcde\0\0");
+    instance.invoke("copy", &i32s([5, 4, 4])).unwrap();
+    assert_eq!(&instance.memory()[..10], b"\0\0\0\0bbcde\0");
+    instance.invoke("copy", &i32s([3, 4, 4])).unwrap();
+    assert_eq!(&instance.memory()[..10], b"\0\0\0bbcdde\0");
+    instance.invoke("fill", &i32s([1, 0x141, 3])).unwrap();
+    assert_eq!(&instance.memory()[..10], b"\0AAAbcdde\0");
+    let before = instance.memory().to_vec();
+    assert_eq!(trap(&mut instance, "fill", &i32s([65530, 1, 7])), out);
+    assert_eq!(trap(&mut instance, "fill", &i32s([-1, 1, -1])), out);
+    assert_eq!(trap(&mut instance, "copy", &i32s([0, 65536, 1])), out);
+    assert_eq!(trap(&mut instance, "copy", &i32s([65536, 0, 1])), out);
+    assert_eq!(trap(&mut instance, "init", &i32s([0, 3, 4])), out);
+    assert_eq!(trap(&mut instance, "init", &i32s([65535, 0, 2])), out);
+    assert!(instance.memory() == before);
+    instance.invoke("fill", &i32s([65536, 1, 0])).unwrap();
+    assert_eq!(trap(&mut instance, "fill", &i32s([65537, 1, 0])), out);
+    instance.invoke("drop", &[]).unwrap();
+    assert_eq!(trap(&mut instance, "init", &i32s([0, 0, 1])), out);
+    instance.invoke("init", &i32s([0, 0, 0])).unwrap();
+}
+
+#[test]
+fn active_segments_are_in_place_and_then_dropped() {
+    let text = r#"(module (memory 1) (global $at i32 (i32.const 3))
+        (data (i32.const 1) "one") (data $two (global.get $at) "two")
+        (func (export "f") (memory.init $two (i32.const 0) (i32.const 0) (i32.const 1))))"#;
+    // A global that the module defines may not be read in a constant expression of WebAssembly 1.0.
+    assert!(
+        wat::parse_str(text)
+            .is_ok_and(|bytes| copatch_wasm::Module::new(common::engine(), &bytes).is_err())
+    );
+    let text = text.replace("(global.get $at)", "(i32.const 3)");
+    let mut instance = instance(&text);
+    assert_eq!(&instance.memory()[..8], b"\0ontwo\0\0");
+    assert_eq!(trap(&mut instance, "f", &[]), TrapCode::MemoryOutOfBounds);
+}
+
+#[test]
+fn segments_that_do_not_fit_fail_the_instantiation() {
+    let cases = [
+        (
+            r#"(module (memory 1) (data (i32.const 65535) "ab"))"#,
+            TrapCode::MemoryOutOfBounds,
+        ),
+        (
+            r#"(module (memory 0) (data (i32.const -1) ""))"#,
+            TrapCode::MemoryOutOfBounds,
+        ),
+        (
+            r#"(module (table 1 funcref) (func $f) (elem (i32.const 1) $f))"#,
+            TrapCode::TableOutOfBounds,
+        ),
+    ];
+    for (text, code) in cases {
+        match Linker::<()>::new().instantiate(&module(text), ()) {
+            Err(Error::Trap(trap)) => assert_eq!(trap.code, code),
+            other => panic!("{text} gave {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn indirect_calls_check_index_presence_and_type() {
+    let text = r#"(module
+        (type $t (func (result i32))) (type $same (func (result i32))) (type $other (func (result i64)))
+        (table 5 funcref)
+        (elem (i32.const 0) $a $b $c)
+        (func $a (type $t) (i32.const 10))
+        (func $b (type $other) (i64.const 20))
+        (func $c (type $same) (i32.const 30))
+        (func (export "f") (param i32) (result i32) (call_indirect (type $t) (local.get 0))))"#;
+    let mut instance = instance(text);
+    assert_eq!(instance.invoke("f", &i32s([0])).unwrap(), i32s([10]));
+    assert_eq!(instance.invoke("f", &i32s([2])).unwrap(), i32s([30]));
+    assert_eq!(
+        trap(&mut instance, "f", &i32s([1])),
+        TrapCode::IndirectCallTypeMismatch
+    );
+    assert_eq!(
+        trap(&mut instance, "f", &i32s([3])),
+        TrapCode::UninitializedElement
+    );
+    assert_eq!(
+        trap(&mut instance, "f", &i32s([5])),
+        TrapCode::UndefinedElement
+    );
+    assert_eq!(
+        trap(&mut instance, "f", &i32s([-1])),
+        TrapCode::UndefinedElement
+    );
+}
+
+#[test]
+fn tables_are_initialised_and_copied() {
+    let text = r#"(module
+        (type $t (func (result i32)))
+        (table 6 funcref)
+        (elem $e func $a $b $c)
+        (func $a (type $t) (i32.const 1)) (func $b (type $t) (i32.const 2)) (func $c (type $t) (i32.const 3))
+        (func (export "init") (param i32 i32 i32) (table.init $e (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "copy") (param i32 i32 i32) (table.copy (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "drop") (elem.drop $e))
+        (func (export "call") (param i32) (result i32) (call_indirect (type $t) (local.get 0))))"#;
+    let mut instance = instance(text);
+    let out = TrapCode::TableOutOfBounds;
+    instance.invoke("init", &i32s([1, 0, 3])).unwrap();
+    instance.invoke("copy", &i32s([0, 1, 3])).unwrap();
+    let called: Vec<i32> = (0..4)
+        .map(|at| match instance.invoke("call", &i32s([at])).as_deref() {
+            Ok([Value::I32(value)]) => *value,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(called, [1, 2, 3, 3]);
+    assert_eq!(trap(&mut instance, "init", &i32s([4, 0, 3])), out);
+    assert_eq!(trap(&mut instance, "init", &i32s([0, 2, 2])), out);
+    assert_eq!(trap(&mut instance, "copy", &i32s([0, 5, 2])), out);
+    assert_eq!(
+        trap(&mut instance, "call", &i32s([4])),
+        TrapCode::UninitializedElement
+    );
+    instance.invoke("drop", &[]).unwrap();
+    assert_eq!(trap(&mut instance, "init", &i32s([0, 0, 1])), out);
+    instance.invoke("init", &i32s([0, 0, 0])).unwrap();
+}
+
+#[test]
+fn arithmetic_traps_name_kind_function_and_offset() {
+    let text = r#"(module
+        (func $divide (export "div") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
+        (func (export "rem") (param i64 i64) (result i64) (i64.rem_u (local.get 0) (local.get 1)))
+        (func (export "trunc") (param f64) (result i32) (i32.trunc_f64_s (local.get 0)))
+        (func (export "stop") (param i32) (if (local.get 0) (then (unreachable)))))"#;
+    let mut instance = instance(text);
+    assert_eq!(instance.invoke("div", &i32s([-7, 2])).unwrap(), i32s([-3]));
+    assert_eq!(
+        trap(&mut instance, "div", &i32s([1, 0])),
+        TrapCode::IntegerDivideByZero
+    );
+    assert_eq!(
+        trap(&mut instance, "div", &i32s([i32::MIN, -1])),
+        TrapCode::IntegerOverflow
+    );
+    assert_eq!(
+        trap(&mut instance, "rem", &[1i64.into(), 0i64.into()]),
+        TrapCode::IntegerDivideByZero
+    );
+    assert_eq!(
+        trap(&mut instance, "trunc", &[f64::NAN.into()]),
+        TrapCode::InvalidConversionToInteger
+    );
+    assert_eq!(
+        trap(&mut instance, "trunc", &[2147483648.0f64.into()]),
+        TrapCode::IntegerOverflow
+    );
+    assert_eq!(
+        instance
+            .invoke("trunc", &[(-2147483648.9f64).into()])
+            .unwrap(),
+        i32s([i32::MIN])
+    );
+    instance.invoke("stop", &i32s([0])).unwrap();
+    assert_eq!(
+        trap(&mut instance, "stop", &i32s([1])),
+        TrapCode::Unreachable
+    );
+    let Err(Error::Trap(trap)) = instance.invoke("div", &i32s([1, 0])) else {
+        panic!("no trap")
+    };
+    assert_eq!(
+        (trap.function, trap.name.as_deref()),
+        (Some(0), Some("divide"))
+    );
+    let bytes = wat::parse_str(text).unwrap();
+    assert_eq!(
+        bytes[trap.offset.unwrap() as usize],
+        0x6d,
+        "the offset of i32.div_s"
+    );
+}

@@ -1,0 +1,134 @@
+//! What does not compile: one clear line, and never a panic.
+
+mod common;
+
+use common::{engine, refused};
+use copatch_wasm::Module;
+
+#[test]
+fn features_that_are_not_supported_are_named() {
+    let cases = [
+        (
+            "(module (func (result v128) (v128.const i64x2 0 0)))",
+            "SIMD",
+        ),
+        ("(module (func (param v128)))", "SIMD"),
+        ("(module (memory 1 1 shared))", "threads"),
+        ("(module (memory i64 1))", "memory64"),
+        ("(module (memory 1) (memory 1))", "multi"),
+        ("(module (table 1 externref))", "reference types"),
+        ("(module (table 1 funcref) (table 1 funcref))", "table"),
+        (
+            "(module (table 1 funcref) (func (param i32) (drop (table.get (local.get 0)))))",
+            "reference",
+        ),
+        ("(module (func $f (return_call $f)))", "tail call"),
+        ("(module (tag))", "exceptions"),
+        (
+            "(module (import \"a\" \"b\" (memory 1)))",
+            "import of a memory as a.b",
+        ),
+        (
+            "(module (import \"a\" \"b\" (table 1 funcref)))",
+            "import of a table as a.b",
+        ),
+        (
+            "(module (import \"a\" \"b\" (global (mut i32))))",
+            "import of a mutable global as a.b",
+        ),
+        ("(component)", "component"),
+    ];
+    for (text, name) in cases {
+        let message = refused(text).to_string();
+        assert!(message.contains(name), "{text}: {message}");
+        assert!(message.contains("offset 0x"), "{text}: {message}");
+        assert!(!message.contains('\n'), "{text}: {message}");
+    }
+}
+
+#[test]
+fn invalid_modules_name_offset_and_cause() {
+    let cases = [
+        ("(module (func (result i32)))", "type mismatch"),
+        (
+            "(module (func (drop (i32.add (i32.const 1) (i64.const 1)))))",
+            "type mismatch",
+        ),
+        (
+            "(module (func (local.set 3 (i32.const 1))))",
+            "unknown local",
+        ),
+        ("(module (func (call 7)))", "unknown function"),
+        ("(module (func (br 4)))", "unknown label"),
+        (
+            "(module (func (drop (i32.load (i32.const 0)))))",
+            "unknown memory",
+        ),
+        (
+            "(module (func) (export \"a\" (func 0)) (export \"a\" (func 0)))",
+            "duplicate",
+        ),
+        ("(module (memory 65537))", "memory size"),
+    ];
+    for (text, cause) in cases {
+        let message = refused(text).to_string();
+        assert!(message.contains(cause), "{text}: {message}");
+        assert!(message.contains("offset 0x"), "{text}: {message}");
+    }
+}
+
+#[test]
+fn more_locals_than_a_frame_holds_are_an_error() {
+    let text = format!("(module (func {}))", "(local i64)".repeat(50_001));
+    assert!(
+        refused(&text).to_string().contains("locals"),
+        "{}",
+        refused(&text)
+    );
+    // As many as the format allows fit.
+    let text = format!("(module (func {}))", "(local i64)".repeat(50_000));
+    Module::new(engine(), &wat::parse_str(&text).expect("it is well-formed")).expect("it compiles");
+}
+
+#[test]
+fn every_truncation_and_every_changed_byte_is_survived() {
+    let text = r#"(module
+        (type $t (func (param i32) (result i32)))
+        (import "a" "b" (func $b (type $t)))
+        (memory 1) (table 2 funcref) (elem (i32.const 0) $f)
+        (global $g (mut i64) (i64.const 5))
+        (data (i32.const 8) "data") (data "passive")
+        (func $f (export "f") (type $t) (local f64 f32)
+            (block (loop (br_if 1 (i32.eqz (local.get 0))) (br_table 0 1 (local.get 0))))
+            (i64.store offset=8 (i32.const 0) (global.get $g))
+            (memory.copy (i32.const 0) (i32.const 1) (i32.const 2))
+            (local.set 1 (f64.div (f64.const 1) (f64.const 2)))
+            (if (result i32) (local.get 0)
+                (then (call $f (i32.sub (local.get 0) (i32.const 1))))
+                (else (call_indirect (type $t) (i32.const 0) (i32.const 1))))
+            (select (i32.const 1) (i32.trunc_sat_f64_s (local.get 1)) (memory.size))
+            (i32.add)))"#;
+    let bytes = wat::parse_str(text).expect("it is well-formed");
+    Module::new(engine(), &bytes).expect("it compiles");
+    for length in 0..bytes.len() {
+        // Only what ends between sections, at or after the code, could be a module, and the count of bodies forbids that.
+        let error = Module::new(engine(), &bytes[..length]);
+        assert!(
+            error.is_err() || length == 8 || length > bytes.len() - 30,
+            "{length} bytes of {}",
+            bytes.len()
+        );
+    }
+    let mut state = 7u32;
+    for at in 0..bytes.len() {
+        for _ in 0..12 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let mut changed = bytes.clone();
+            changed[at] = (state >> 24) as u8;
+            // Compiles or not; what counts is that it comes back.
+            if let Err(error) = Module::new(engine(), &changed) {
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}
