@@ -11,6 +11,7 @@ use crate::dialect::Dialect;
 use crate::execute::{Compiled, Evaluated, Executor};
 use crate::generate::generate;
 use crate::program::Program;
+use crate::valid::check;
 
 /// Programs a test runs unless `COPATCH_CASES` says otherwise. A full run is 10,000 a front end.
 pub const CASES: u32 = 300;
@@ -86,6 +87,10 @@ impl Kit {
     /// # Errors
     /// The first two that disagree; one that cannot run the program disagrees with all others.
     pub fn agree(&self, program: &Program) -> Result<(), Disagreement> {
+        check(program, self.pack.metadata()).map_err(|what| Disagreement {
+            between: ("the program".to_owned(), "the rules of the builder".to_owned()),
+            what,
+        })?;
         let mut first = None;
         for executor in &self.executors {
             let outcome = executor.run(program, self.dialect.as_ref());
