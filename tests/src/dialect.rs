@@ -35,7 +35,8 @@ pub trait Dialect {
     /// ways to compute a NaN, so the kit makes it canonical first.
     fn shows_nan(&self, operation: &Operation) -> bool {
         let float = |ty: &ValueType| matches!(ty, ValueType::F32 | ValueType::F64);
-        let compares = operation.branch || operation.result == Some(ValueType::I32) && operation.operands.len() == 2;
+        let compares = operation.branch
+            || operation.result == Some(ValueType::I32) && operation.operands.len() == 2;
         let takes = operation.operands.last().is_some_and(float);
         let gives = operation.result.as_ref().is_some_and(float);
         takes && !compares && (!gives || operation.name.contains("copysign"))

@@ -25,7 +25,10 @@ pub fn take_apart(bytes: &[u8]) -> Result<(PackWriter, Metadata), PackError> {
             counts.insert((number as u16, form.key().0), count);
         }
     }
-    let mut writer = PackWriter { pool: view.pool.to_vec(), ..PackWriter::default() };
+    let mut writer = PackWriter {
+        pool: view.pool.to_vec(),
+        ..PackWriter::default()
+    };
     for row in view.forms {
         let (op, key) = (row.op.get(), row.key.get());
         let records = counts.get(&(op, key)).copied().unwrap_or(0);
@@ -33,21 +36,33 @@ pub fn take_apart(bytes: &[u8]) -> Result<(PackWriter, Metadata), PackError> {
         let alternatives = (first..first + usize::from(row.count.get()))
             .map(|index| {
                 let alternative = &view.alternatives[index];
-                let (domains, stencils) = (alternative.domains.get() as usize, alternative.stencils.get() as usize);
+                let (domains, stencils) = (
+                    alternative.domains.get() as usize,
+                    alternative.stencils.get() as usize,
+                );
                 AlternativeParts {
                     domains: view.domains[domains..][..usize::from(row.values.get())]
                         .iter()
                         .map(|row| domain(&view, row))
                         .collect(),
-                    stencils: view.stencils[stencils..][..records].iter().map(|row| stencil(&view, row)).collect(),
+                    stencils: view.stencils[stencils..][..records]
+                        .iter()
+                        .map(|row| stencil(&view, row))
+                        .collect(),
                 }
             })
             .collect();
-        writer.forms.push(FormParts { op, key: FormKey(key), values: row.values.get(), alternatives });
+        writer.forms.push(FormParts {
+            op,
+            key: FormKey(key),
+            values: row.values.get(),
+            alternatives,
+        });
     }
     for row in view.evaluators {
-        let code = (row.code.get() != StencilRow::ABSENT)
-            .then(|| view.evaluator_code[row.code.get() as usize..][..row.length.get() as usize].to_vec());
+        let code = (row.code.get() != StencilRow::ABSENT).then(|| {
+            view.evaluator_code[row.code.get() as usize..][..row.length.get() as usize].to_vec()
+        });
         writer.evaluators.push(code);
     }
     Ok((writer, metadata))
@@ -79,7 +94,10 @@ fn stencil(view: &PackView, row: &StencilRow) -> Option<StencilParts> {
 ///
 /// # Errors
 /// Where the bytes are no pack, or what was changed does not fit one.
-pub fn edited(bytes: &[u8], change: impl FnOnce(&mut PackWriter, &mut Metadata)) -> Result<Vec<u8>, PackError> {
+pub fn edited(
+    bytes: &[u8],
+    change: impl FnOnce(&mut PackWriter, &mut Metadata),
+) -> Result<Vec<u8>, PackError> {
     let (mut writer, mut metadata) = take_apart(bytes)?;
     change(&mut writer, &mut metadata);
     writer.write(&metadata)
@@ -87,8 +105,10 @@ pub fn edited(bytes: &[u8], change: impl FnOnce(&mut PackWriter, &mut Metadata))
 
 /// Where the sections of a pack lie, in file order; nothing if the bytes are no pack.
 pub fn sections(bytes: &[u8]) -> Vec<Range<usize>> {
-    let Ok((rows, _)) = <[Section]>::ref_from_prefix_with_elems(bytes.get(size_of::<Header>()..).unwrap_or_default(), SECTIONS)
-    else {
+    let Ok((rows, _)) = <[Section]>::ref_from_prefix_with_elems(
+        bytes.get(size_of::<Header>()..).unwrap_or_default(),
+        SECTIONS,
+    ) else {
         return Vec::new();
     };
     rows.iter()
@@ -99,9 +119,16 @@ pub fn sections(bytes: &[u8]) -> Vec<Range<usize>> {
 
 /// Makes every digest of a pack right again after its sections were changed in place.
 pub fn reseal(bytes: &mut [u8]) {
-    let digests: Vec<[u8; 32]> = sections(bytes).into_iter().map(|range| *blake3::hash(&bytes[range]).as_bytes()).collect();
-    let Ok((header, rest)) = Header::mut_from_prefix(bytes) else { return };
-    let Ok((rows, _)) = <[Section]>::mut_from_prefix_with_elems(rest, SECTIONS) else { return };
+    let digests: Vec<[u8; 32]> = sections(bytes)
+        .into_iter()
+        .map(|range| *blake3::hash(&bytes[range]).as_bytes())
+        .collect();
+    let Ok((header, rest)) = Header::mut_from_prefix(bytes) else {
+        return;
+    };
+    let Ok((rows, _)) = <[Section]>::mut_from_prefix_with_elems(rest, SECTIONS) else {
+        return;
+    };
     for (row, digest) in rows.iter_mut().zip(digests) {
         row.digest = digest;
     }

@@ -33,7 +33,9 @@ pub fn generate(metadata: &Metadata, dialect: &dyn Dialect, numbers: &[u64]) -> 
         program.helpers.push(Signature { params, results });
     }
     let count = 1 + choices.below(4);
-    let signatures: Vec<Signature> = (0..count).map(|_| pick_signature(&types, &mut choices)).collect();
+    let signatures: Vec<Signature> = (0..count)
+        .map(|_| pick_signature(&types, &mut choices))
+        .collect();
     let mut costs = vec![0; count];
     for index in (0..count).rev() {
         let generator = Generator {
@@ -57,27 +59,49 @@ pub fn generate(metadata: &Metadata, dialect: &dyn Dialect, numbers: &[u64]) -> 
         costs[index] = cost;
         program.functions.insert(0, function);
     }
-    program.arguments = signatures[0].params.iter().map(|ty| constant(*ty, &mut choices)).collect();
+    program.arguments = signatures[0]
+        .params
+        .iter()
+        .map(|ty| constant(*ty, &mut choices))
+        .collect();
     program
 }
 
 /// The types that operations of the table compute, in the order of their discriminants.
 fn types(metadata: &Metadata) -> Vec<ValueType> {
-    let own = metadata.ops.iter().filter(|op| !op.name.starts_with("core."));
-    let mentioned: Vec<ValueType> = own.flat_map(|op| op.operands.iter().chain(&op.result).copied()).collect();
+    let own = metadata
+        .ops
+        .iter()
+        .filter(|op| !op.name.starts_with("core."));
+    let mentioned: Vec<ValueType> = own
+        .flat_map(|op| op.operands.iter().chain(&op.result).copied())
+        .collect();
     let known = |ty: &ValueType| mentioned.contains(ty) && *ty != ValueType::V128;
     ValueType::ALL.into_iter().filter(known).collect()
 }
 
 fn pick_types(types: &[ValueType], count: usize, choices: &mut Choices) -> Vec<ValueType> {
-    (0..count).filter_map(|_| choices.pick(types).copied()).collect()
+    (0..count)
+        .filter_map(|_| choices.pick(types).copied())
+        .collect()
 }
 
 /// Now and then there are more parameters or results than registers that carry them.
 fn pick_signature(types: &[ValueType], choices: &mut Choices) -> Signature {
-    let params = if choices.one_in(6) { 12 } else { choices.below(4) };
-    let results = if choices.one_in(8) { 9 } else { choices.below(4) };
-    Signature { params: pick_types(types, params, choices), results: pick_types(types, results, choices) }
+    let params = if choices.one_in(6) {
+        12
+    } else {
+        choices.below(4)
+    };
+    let results = if choices.one_in(8) {
+        9
+    } else {
+        choices.below(4)
+    };
+    Signature {
+        params: pick_types(types, params, choices),
+        results: pick_types(types, results, choices),
+    }
 }
 
 /// Bits of a constant: borders of the ranges that encodings of immediates have, and anything.
@@ -87,7 +111,9 @@ fn constant(ty: ValueType, choices: &mut Choices) -> u64 {
         1 => (choices.below(17) as i64 - 8) as u64,
         2 => 1 << choices.below(64),
         3 => (1u64 << choices.below(64)).wrapping_sub(choices.below(3) as u64),
-        4 => (1u64 << choices.below(64)).wrapping_sub(choices.below(2) as u64).wrapping_neg(),
+        4 => (1u64 << choices.below(64))
+            .wrapping_sub(choices.below(2) as u64)
+            .wrapping_neg(),
         _ => choices.bits(),
     };
     match ty {
@@ -160,14 +186,26 @@ impl Generator<'_, '_> {
         let signature = self.signatures[self.index].clone();
         self.variables.clone_from(&signature.params);
         let locals = 2 + self.choices.below(10);
-        self.variables.extend(pick_types(self.types, locals, self.choices));
+        self.variables
+            .extend(pick_types(self.types, locals, self.choices));
         self.writable.resize(self.variables.len(), true);
-        self.frames.push(Frame { label: signature.results.clone(), turns: Vec::new(), is_loop: false });
+        self.frames.push(Frame {
+            label: signature.results.clone(),
+            turns: Vec::new(),
+            is_loop: false,
+        });
         self.statements();
         self.expressions(&signature.results);
         self.emit(Step::End);
         let locals = self.variables.split_off(signature.params.len());
-        (Function { signature, locals, body: self.body }, self.cost)
+        (
+            Function {
+                signature,
+                locals,
+                body: self.body,
+            },
+            self.cost,
+        )
     }
 
     fn emit(&mut self, step: Step) {
@@ -177,7 +215,10 @@ impl Generator<'_, '_> {
 
     /// Whether it is time to finish.
     fn full(&self) -> bool {
-        self.depth >= DEPTH || self.body.len() >= TEXT || self.cost > STEPS || self.choices.exhausted()
+        self.depth >= DEPTH
+            || self.body.len() >= TEXT
+            || self.cost > STEPS
+            || self.choices.exhausted()
     }
 
     fn expressions(&mut self, types: &[ValueType]) {
@@ -189,7 +230,11 @@ impl Generator<'_, '_> {
     /// Pushes a value.
     fn expression(&mut self, ty: ValueType) {
         self.depth += 1;
-        let kind = if self.full() { self.choices.below(2) } else { self.choices.below(16) };
+        let kind = if self.full() {
+            self.choices.below(2)
+        } else {
+            self.choices.below(16)
+        };
         match kind {
             0 => self.constant(ty),
             1 | 2 => match self.variable(ty, false) {
@@ -219,7 +264,8 @@ impl Generator<'_, '_> {
     }
 
     fn variable(&mut self, ty: ValueType, write: bool) -> Option<u32> {
-        let fits = |index: &usize| self.variables[*index] == ty && (!write || self.writable[*index]);
+        let fits =
+            |index: &usize| self.variables[*index] == ty && (!write || self.writable[*index]);
         let found: Vec<usize> = (0..self.variables.len()).filter(fits).collect();
         self.choices.pick(&found).map(|index| *index as u32)
     }
@@ -237,13 +283,15 @@ impl Generator<'_, '_> {
         let metadata = self.metadata;
         let found: Vec<&Operation> = metadata.ops.iter().filter(fits).collect();
         let chosen = self.choices.pick(&found).copied();
-        let Some((operation, immediates)) =
-            chosen.and_then(|op| self.dialect.immediates(op, self.choices).map(|immediates| (op, immediates)))
-        else {
-            return match result {
-                Some(ty) => self.constant(ty),
-                None => {}
-            };
+        let Some((operation, immediates)) = chosen.and_then(|op| {
+            self.dialect
+                .immediates(op, self.choices)
+                .map(|immediates| (op, immediates))
+        }) else {
+            if let Some(ty) = result {
+                self.constant(ty);
+            }
+            return;
         };
         for (index, ty) in operation.operands.iter().enumerate() {
             self.expression(*ty);
@@ -263,7 +311,12 @@ impl Generator<'_, '_> {
     fn make_canonical(&mut self, ty: ValueType) {
         let value = self.fresh(ty);
         let nan = canonical(ty, u64::MAX);
-        for step in [Step::Tee(value), Step::Constant(ty, nan), Step::Get(value), Step::Get(value)] {
+        for step in [
+            Step::Tee(value),
+            Step::Constant(ty, nan),
+            Step::Get(value),
+            Step::Get(value),
+        ] {
             self.emit(step);
         }
         self.emit(self.dialect.equal(ty));
@@ -288,7 +341,9 @@ impl Generator<'_, '_> {
     fn statement(&mut self) {
         match self.choices.below(14) {
             0..=4 => {
-                let Some(ty) = self.choices.pick(self.types).copied() else { return };
+                let Some(ty) = self.choices.pick(self.types).copied() else {
+                    return;
+                };
                 self.expression(ty);
                 match self.variable(ty, true) {
                     Some(var) => self.emit(Step::Set(var)),
@@ -323,7 +378,11 @@ impl Generator<'_, '_> {
     /// A block, loop or conditional that gives `results`.
     fn construct(&mut self, results: &[ValueType]) {
         let kind = self.choices.below(4);
-        let count = if self.choices.one_in(3) { 1 + self.choices.below(2) } else { 0 };
+        let count = if self.choices.one_in(3) {
+            1 + self.choices.below(2)
+        } else {
+            0
+        };
         let params = pick_types(self.types, count, self.choices);
         self.expressions(&params);
         let turns = self.choices.below(TURNS + 1);
@@ -359,9 +418,20 @@ impl Generator<'_, '_> {
     }
 
     /// The inside of a construct: takes `params` from the stack, leaves `results`.
-    fn arm(&mut self, params: &[ValueType], label: &[ValueType], results: &[ValueType], turns: Vec<u32>, is_loop: bool) {
+    fn arm(
+        &mut self,
+        params: &[ValueType],
+        label: &[ValueType],
+        results: &[ValueType],
+        turns: Vec<u32>,
+        is_loop: bool,
+    ) {
         self.depth += 1;
-        self.frames.push(Frame { label: label.to_vec(), turns, is_loop });
+        self.frames.push(Frame {
+            label: label.to_vec(),
+            turns,
+            is_loop,
+        });
         self.consume(params);
         self.statements();
         if is_loop {
@@ -433,12 +503,23 @@ impl Generator<'_, '_> {
     fn table(&mut self, label: &[ValueType], depth: u32) {
         self.emit(Step::Block(label.to_vec(), label.to_vec()));
         let like = |frame: &Frame| !frame.is_loop && frame.label == label;
-        let frames = self.frames.iter().rev().enumerate().filter(|(_, frame)| like(frame));
+        let frames = self
+            .frames
+            .iter()
+            .rev()
+            .enumerate()
+            .filter(|(_, frame)| like(frame));
         let mut targets: Vec<u32> = frames.map(|(index, _)| index as u32 + 1).collect();
         targets.push(0);
         let count = self.choices.below(5);
-        let chosen = (0..count).filter_map(|_| self.choices.pick(&targets).copied()).collect();
-        self.frames.push(Frame { label: label.to_vec(), turns: Vec::new(), is_loop: false });
+        let chosen = (0..count)
+            .filter_map(|_| self.choices.pick(&targets).copied())
+            .collect();
+        self.frames.push(Frame {
+            label: label.to_vec(),
+            turns: Vec::new(),
+            is_loop: false,
+        });
         self.expression(ValueType::I32);
         if self.choices.one_in(2) && self.dialect_has_and() {
             self.emit(Step::Constant(ValueType::I32, 3));
@@ -475,7 +556,11 @@ impl Generator<'_, '_> {
     /// Opens a block that is left at once if a condition holds.
     fn begin_unless(&mut self) {
         self.emit(Step::Block(Vec::new(), Vec::new()));
-        self.frames.push(Frame { label: Vec::new(), turns: Vec::new(), is_loop: false });
+        self.frames.push(Frame {
+            label: Vec::new(),
+            turns: Vec::new(),
+            is_loop: false,
+        });
         self.expression(ValueType::I32);
         self.emit(Step::BrIf(0));
     }
@@ -493,7 +578,9 @@ impl Generator<'_, '_> {
             let wanted = result.is_none_or(|ty| signatures[*callee].results == [ty]);
             wanted && costs[*callee].saturating_mul(self.weight) + self.cost < STEPS
         };
-        let found: Vec<usize> = (self.index + 1..signatures.len()).filter(affordable).collect();
+        let found: Vec<usize> = (self.index + 1..signatures.len())
+            .filter(affordable)
+            .collect();
         let Some(callee) = self.choices.pick(&found).copied() else {
             return match result {
                 Some(ty) => self.constant(ty),
@@ -504,7 +591,11 @@ impl Generator<'_, '_> {
         self.expressions(&signature.params);
         self.cost += costs[callee].saturating_mul(self.weight);
         let through_pointer = self.choices.one_in(3);
-        self.emit(if through_pointer { Step::CallPointer(callee as u32) } else { Step::Call(callee as u32) });
+        self.emit(if through_pointer {
+            Step::CallPointer(callee as u32)
+        } else {
+            Step::Call(callee as u32)
+        });
         if result.is_none() {
             self.consume(&signature.results);
         }
@@ -513,7 +604,9 @@ impl Generator<'_, '_> {
     fn helper(&mut self) {
         let helpers = self.helpers;
         let index = self.choices.below(helpers.len());
-        let Some(signature) = helpers.get(index) else { return };
+        let Some(signature) = helpers.get(index) else {
+            return;
+        };
         self.expressions(&signature.params);
         self.emit(Step::Helper(index as u32));
         self.consume(&signature.results);
@@ -550,7 +643,13 @@ mod tests {
 
     impl Dialect for Anything {
         fn immediates(&self, operation: &Operation, choices: &mut Choices) -> Option<Vec<i64>> {
-            Some(operation.immediates.iter().map(|_| choices.below(100) as i64).collect())
+            Some(
+                operation
+                    .immediates
+                    .iter()
+                    .map(|_| choices.below(100) as i64)
+                    .collect(),
+            )
         }
     }
 
@@ -574,21 +673,46 @@ mod tests {
             let mut steps = 0;
             for seed in 0..2_000 {
                 let program = generate(&metadata, &Anything, &numbers(seed, seed as usize % 600));
-                crate::valid::check(&program, &metadata).unwrap_or_else(|what| panic!("{what}\n{program}"));
+                crate::valid::check(&program, &metadata)
+                    .unwrap_or_else(|what| panic!("{what}\n{program}"));
                 for step in program.functions.iter().flat_map(|function| &function.body) {
                     steps += 1;
                     match step {
                         Step::Op(name, _) => seen.insert(name.clone()),
-                        step => seen.insert(format!("{step:?}").split(['(', ' ']).next().unwrap_or("").to_owned()),
+                        step => seen.insert(
+                            format!("{step:?}")
+                                .split(['(', ' '])
+                                .next()
+                                .unwrap_or("")
+                                .to_owned(),
+                        ),
                     };
                 }
             }
-            let operations = metadata.ops.iter().filter(|op| !op.name.starts_with("core."));
+            let operations = metadata
+                .ops
+                .iter()
+                .filter(|op| !op.name.starts_with("core."));
             for name in operations.map(|op| op.name.as_str()) {
                 assert!(seen.contains(name), "{name} is never used");
             }
-            let constructs = ["Block", "Loop", "If", "Else", "Br", "BrIf", "BrTable", "Return", "Trap", "Call", "CallPointer"];
-            for step in constructs.into_iter().chain(["Helper", "Select", "Tee", "Drop"]) {
+            let constructs = [
+                "Block",
+                "Loop",
+                "If",
+                "Else",
+                "Br",
+                "BrIf",
+                "BrTable",
+                "Return",
+                "Trap",
+                "Call",
+                "CallPointer",
+            ];
+            for step in constructs
+                .into_iter()
+                .chain(["Helper", "Select", "Tee", "Drop"])
+            {
                 assert!(seen.contains(step), "{step} is never used in {isa}");
             }
             assert!((100_000..2_000_000).contains(&steps), "{steps} steps");

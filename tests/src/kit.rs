@@ -19,7 +19,9 @@ pub const CASES: u32 = 300;
 /// How many programs to run: `COPATCH_CASES`, or [`CASES`].
 pub fn cases() -> u32 {
     let wanted = std::env::var("COPATCH_CASES").ok();
-    wanted.and_then(|count| count.trim().parse().ok()).unwrap_or(CASES)
+    wanted
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(CASES)
 }
 
 /// Judges compiled code of one instruction set.
@@ -40,7 +42,11 @@ pub struct Disagreement {
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} and {}: {}", self.between.0, self.between.1, self.what)
+        write!(
+            f,
+            "{} and {}: {}",
+            self.between.0, self.between.1, self.what
+        )
     }
 }
 
@@ -52,21 +58,41 @@ impl Kit {
     pub fn new(pack: Arc<Pack>, dialect: impl Dialect + 'static) -> copatch::Result<Self> {
         let executors: Vec<Box<dyn Executor>> = vec![
             Box::new(Evaluated::new(Arc::clone(&pack))?),
-            Box::new(Compiled { pack: Arc::clone(&pack), planned: true }),
-            Box::new(Compiled { pack: Arc::clone(&pack), planned: false }),
+            Box::new(Compiled {
+                pack: Arc::clone(&pack),
+                planned: true,
+            }),
+            Box::new(Compiled {
+                pack: Arc::clone(&pack),
+                planned: false,
+            }),
         ];
-        Ok(Self { pack, dialect: Box::new(dialect), executors })
+        Ok(Self {
+            pack,
+            dialect: Box::new(dialect),
+            executors,
+        })
     }
 
     /// Code generated from `subject` against the evaluators of `judge`, a pack of the same instruction set.
     ///
     /// # Errors
     /// When the evaluators cannot be made executable.
-    pub fn across(judge: Arc<Pack>, subject: Arc<Pack>, dialect: impl Dialect + 'static) -> copatch::Result<Self> {
+    pub fn across(
+        judge: Arc<Pack>,
+        subject: Arc<Pack>,
+        dialect: impl Dialect + 'static,
+    ) -> copatch::Result<Self> {
         let mut kit = Self::new(judge, dialect)?;
         kit.executors.truncate(1);
-        kit.executors.push(Box::new(Compiled { pack: Arc::clone(&subject), planned: true }));
-        kit.executors.push(Box::new(Compiled { pack: subject, planned: false }));
+        kit.executors.push(Box::new(Compiled {
+            pack: Arc::clone(&subject),
+            planned: true,
+        }));
+        kit.executors.push(Box::new(Compiled {
+            pack: subject,
+            planned: false,
+        }));
         Ok(kit)
     }
 
@@ -88,7 +114,10 @@ impl Kit {
     /// The first two that disagree; one that cannot run the program disagrees with all others.
     pub fn agree(&self, program: &Program) -> Result<(), Disagreement> {
         check(program, self.pack.metadata()).map_err(|what| Disagreement {
-            between: ("the program".to_owned(), "the rules of the builder".to_owned()),
+            between: (
+                "the program".to_owned(),
+                "the rules of the builder".to_owned(),
+            ),
             what,
         })?;
         let mut first = None;
@@ -103,7 +132,10 @@ impl Kit {
                 (Err(what), _) | (_, Err(what)) => Some(what.clone()),
             };
             if let Some(what) = what {
-                return Err(Disagreement { between: (judge.clone(), executor.name()), what });
+                return Err(Disagreement {
+                    between: (judge.clone(), executor.name()),
+                    what,
+                });
             }
         }
         Ok(())
@@ -114,15 +146,24 @@ impl Kit {
     /// # Errors
     /// A program on which executors disagree, as small as shrinking makes it, printed as a test.
     pub fn run(&self, cases: u32) -> Result<(), String> {
-        let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed()));
+        let config = Config {
+            cases,
+            failure_persistence: None,
+            max_shrink_iters: 20_000,
+            ..Config::default()
+        };
+        let mut runner =
+            TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed()));
         let numbers = prop::collection::vec(any::<u64>(), 0..600);
         let verdict = runner.run(&numbers, |numbers| {
-            self.agree(&self.program(&numbers)).map_err(|found| TestCaseError::fail(found.to_string()))
+            self.agree(&self.program(&numbers))
+                .map_err(|found| TestCaseError::fail(found.to_string()))
         });
         match verdict {
             Ok(()) => Ok(()),
-            Err(TestError::Fail(reason, numbers)) => Err(format!("{reason}\n\n{}", self.program(&numbers))),
+            Err(TestError::Fail(reason, numbers)) => {
+                Err(format!("{reason}\n\n{}", self.program(&numbers)))
+            }
             Err(TestError::Abort(reason)) => Err(reason.to_string()),
         }
     }
@@ -130,7 +171,10 @@ impl Kit {
 
 /// The same programs each time, so that a failure can be looked at again; `COPATCH_SEED` gives others.
 fn seed() -> [u8; 32] {
-    let number: u64 = std::env::var("COPATCH_SEED").ok().and_then(|seed| seed.trim().parse().ok()).unwrap_or(1);
+    let number: u64 = std::env::var("COPATCH_SEED")
+        .ok()
+        .and_then(|seed| seed.trim().parse().ok())
+        .unwrap_or(1);
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&number.to_le_bytes());
     seed

@@ -13,16 +13,27 @@ pub fn read_back(kind: &PatchKind, window: u64) -> Option<i64> {
     // `known` low bits of the value are those of `value`.
     let (mut known, mut value) = (u32::from(kind.align), 0u64);
     for field in &fields {
-        let (shift, width) = (u32::from(field.shift), u32::from(field.end.checked_sub(field.start)?));
+        let (shift, width) = (
+            u32::from(field.shift),
+            u32::from(field.end.checked_sub(field.start)?),
+        );
         if shift > known {
             return None;
         }
         let bits = window >> field.start & ones(width);
-        let signed = if field.negate { value.wrapping_neg() } else { value };
+        let signed = if field.negate {
+            value.wrapping_neg()
+        } else {
+            value
+        };
         let low = signed.wrapping_add(field.addend as u64) & ones(shift);
         let sum = low | bits.checked_shl(shift).unwrap_or(0);
         let back = sum.wrapping_sub(field.addend as u64);
-        let back = if field.negate { back.wrapping_neg() } else { back };
+        let back = if field.negate {
+            back.wrapping_neg()
+        } else {
+            back
+        };
         let both = known.min(shift + width);
         if back & ones(both) != value & ones(both) {
             return None;

@@ -68,7 +68,12 @@ pub struct Function {
 impl Function {
     /// The type of a variable.
     pub fn variable(&self, index: u32) -> Option<ValueType> {
-        self.signature.params.iter().chain(&self.locals).nth(index as usize).copied()
+        self.signature
+            .params
+            .iter()
+            .chain(&self.locals)
+            .nth(index as usize)
+            .copied()
     }
 }
 
@@ -88,11 +93,18 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "#[test]\nfn found_by_the_kit() {{")?;
         writeln!(f, "    use copatch::{{Signature, ValueType::*}};")?;
-        writeln!(f, "    use copatch_conformance::{{Function, Program, Step::*, op}};")?;
+        writeln!(
+            f,
+            "    use copatch_conformance::{{Function, Program, Step::*, op}};"
+        )?;
         writeln!(f, "    let program = Program {{\n        functions: vec![")?;
         for function in &self.functions {
             writeln!(f, "            Function {{")?;
-            writeln!(f, "                signature: {},", signature(&function.signature))?;
+            writeln!(
+                f,
+                "                signature: {},",
+                signature(&function.signature)
+            )?;
             writeln!(f, "                locals: vec!{:?},", function.locals)?;
             writeln!(f, "                body: vec![")?;
             let mut depth = 5;
@@ -101,21 +113,31 @@ impl fmt::Display for Program {
                     depth -= 1;
                 }
                 writeln!(f, "{:1$}{2},", "", 4 * depth.max(5), Source(step))?;
-                if matches!(step, Step::Block(..) | Step::Loop(..) | Step::If(..) | Step::Else) {
+                if matches!(
+                    step,
+                    Step::Block(..) | Step::Loop(..) | Step::If(..) | Step::Else
+                ) {
                     depth += 1;
                 }
             }
             writeln!(f, "                ],\n            }},")?;
         }
         let helpers: Vec<String> = self.helpers.iter().map(signature).collect();
-        writeln!(f, "        ],\n        helpers: vec![{}],", helpers.join(", "))?;
+        writeln!(
+            f,
+            "        ],\n        helpers: vec![{}],",
+            helpers.join(", ")
+        )?;
         writeln!(f, "        arguments: vec!{:?},\n    }};", self.arguments)?;
         writeln!(f, "    kit().agree(&program).unwrap();\n}}")
     }
 }
 
 fn signature(signature: &Signature) -> String {
-    format!("Signature {{ params: vec!{:?}, results: vec!{:?} }}", signature.params, signature.results)
+    format!(
+        "Signature {{ params: vec!{:?}, results: vec!{:?} }}",
+        signature.params, signature.results
+    )
 }
 
 /// A step as Rust source.

@@ -11,7 +11,10 @@ use crate::program::{Function, Program, Step};
 /// # Errors
 /// The function, the step and what is wrong there.
 pub fn check(program: &Program, metadata: &Metadata) -> Result<(), String> {
-    let first = program.functions.first().ok_or("a program without functions")?;
+    let first = program
+        .functions
+        .first()
+        .ok_or("a program without functions")?;
     if first.signature.params.len() != program.arguments.len() {
         return Err("arguments do not fit function 0".to_owned());
     }
@@ -24,7 +27,9 @@ pub fn check(program: &Program, metadata: &Metadata) -> Result<(), String> {
             frames: vec![Frame::new(&[], &function.signature.results, 0, Kind::Block)],
         };
         for (at, step) in function.body.iter().enumerate() {
-            checker.step(step).map_err(|what| format!("function {index}, step {at}, {step:?}: {what}"))?;
+            checker
+                .step(step)
+                .map_err(|what| format!("function {index}, step {at}, {step:?}: {what}"))?;
         }
         if !checker.frames.is_empty() {
             return Err(format!("function {index} has no end"));
@@ -51,12 +56,22 @@ struct Frame {
 
 impl Frame {
     fn new(params: &[ValueType], results: &[ValueType], height: usize, kind: Kind) -> Self {
-        Self { params: params.to_vec(), results: results.to_vec(), height, kind, dead: false }
+        Self {
+            params: params.to_vec(),
+            results: results.to_vec(),
+            height,
+            kind,
+            dead: false,
+        }
     }
 
     /// What a branch to it carries.
     fn label(&self) -> &[ValueType] {
-        if self.kind == Kind::Loop { &self.params } else { &self.results }
+        if self.kind == Kind::Loop {
+            &self.params
+        } else {
+            &self.results
+        }
     }
 }
 
@@ -92,12 +107,20 @@ impl Checker<'_> {
                 }
             }
             Step::Op(name, immediates) => {
-                let operation = self.metadata.ops.iter().find(|op| op.name == *name).ok_or("no such operation")?;
+                let operation = self
+                    .metadata
+                    .ops
+                    .iter()
+                    .find(|op| op.name == *name)
+                    .ok_or("no such operation")?;
                 if operation.immediates.len() != immediates.len() {
                     return Err("the wrong number of immediates".to_owned());
                 }
                 let ranges = operation.immediates.iter().map(|ty| ty.range());
-                if !ranges.zip(immediates).all(|((lo, hi), value)| (lo..=hi).contains(value)) {
+                if !ranges
+                    .zip(immediates)
+                    .all(|((lo, hi), value)| (lo..=hi).contains(value))
+                {
                     return Err("an immediate out of range".to_owned());
                 }
                 self.pop(&operation.operands)?;
@@ -119,7 +142,12 @@ impl Checker<'_> {
                     return Err("an else without an if".to_owned());
                 }
                 self.stack.extend(&frame.params);
-                self.frames.push(Frame::new(&frame.params, &frame.results, frame.height, Kind::Block));
+                self.frames.push(Frame::new(
+                    &frame.params,
+                    &frame.results,
+                    frame.height,
+                    Kind::Block,
+                ));
             }
             Step::End => {
                 let frame = self.close()?;
@@ -154,15 +182,26 @@ impl Checker<'_> {
                 self.die()?;
             }
             Step::Trap(kind) => {
-                self.metadata.traps.get(usize::from(*kind)).ok_or("no such trap")?;
+                self.metadata
+                    .traps
+                    .get(usize::from(*kind))
+                    .ok_or("no such trap")?;
                 self.die()?;
             }
             Step::Call(callee) | Step::CallPointer(callee) => {
-                let callee = self.program.functions.get(*callee as usize).ok_or("no such function")?;
+                let callee = self
+                    .program
+                    .functions
+                    .get(*callee as usize)
+                    .ok_or("no such function")?;
                 self.call(&callee.signature)?;
             }
             Step::Helper(index) => {
-                let signature = self.program.helpers.get(*index as usize).ok_or("no such helper")?;
+                let signature = self
+                    .program
+                    .helpers
+                    .get(*index as usize)
+                    .ok_or("no such helper")?;
                 self.call(signature)?;
             }
         }
@@ -176,7 +215,9 @@ impl Checker<'_> {
     }
 
     fn top(&self) -> Result<&Frame, String> {
-        self.frames.last().ok_or_else(|| "a step after the end".to_owned())
+        self.frames
+            .last()
+            .ok_or_else(|| "a step after the end".to_owned())
     }
 
     fn die(&mut self) -> Check {
@@ -187,7 +228,9 @@ impl Checker<'_> {
     }
 
     fn variable(&self, index: u32) -> Result<ValueType, String> {
-        self.function.variable(index).ok_or_else(|| "no such variable".to_owned())
+        self.function
+            .variable(index)
+            .ok_or_else(|| "no such variable".to_owned())
     }
 
     /// Pops operands of these types; the last is on top.
@@ -210,7 +253,8 @@ impl Checker<'_> {
 
     fn open(&mut self, params: &[ValueType], results: &[ValueType], kind: Kind) -> Check {
         self.pop(params)?;
-        self.frames.push(Frame::new(params, results, self.stack.len(), kind));
+        self.frames
+            .push(Frame::new(params, results, self.stack.len(), kind));
         self.stack.extend(params);
         Ok(())
     }
@@ -219,12 +263,20 @@ impl Checker<'_> {
         let results = self.top()?.results.clone();
         self.pop(&results)?;
         let frame = self.frames.pop().ok_or("a step after the end")?;
-        if self.stack.len() == frame.height { Ok(frame) } else { Err("operands are left over".to_owned()) }
+        if self.stack.len() == frame.height {
+            Ok(frame)
+        } else {
+            Err("operands are left over".to_owned())
+        }
     }
 
     /// Pops what a branch carries, and gives its types.
     fn branch(&mut self, depth: u32) -> Result<Vec<ValueType>, String> {
-        let at = self.frames.len().checked_sub(depth as usize + 1).ok_or("no such label")?;
+        let at = self
+            .frames
+            .len()
+            .checked_sub(depth as usize + 1)
+            .ok_or("no such label")?;
         let label = self.frames[at].label().to_vec();
         self.pop(&label)?;
         Ok(label)

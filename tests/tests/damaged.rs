@@ -9,18 +9,33 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 fn packs() -> Vec<&'static [u8]> {
-    copatch_pack_toy::PACKS.iter().chain(copatch_pack_wasm::PACKS).map(|(_, bytes)| *bytes).collect()
+    copatch_pack_toy::PACKS
+        .iter()
+        .chain(copatch_pack_wasm::PACKS)
+        .map(|(_, bytes)| *bytes)
+        .collect()
 }
 
 /// Opens bytes as a file would be opened, and generates code where that works: it may be wrong, but it may not crash.
 fn open_and_compile(bytes: Vec<u8>) -> Result<(), String> {
     let pack = Pack::from_bytes("damaged", bytes).map_err(|error| error.to_string())?;
-    let dialect: &dyn copatch_conformance::Dialect =
-        if pack.metadata().isa == "toy" { &common::Toy } else { &common::Wasm };
-    let numbers: Vec<u64> = (0..200u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let dialect: &dyn copatch_conformance::Dialect = if pack.metadata().isa == "toy" {
+        &common::Toy
+    } else {
+        &common::Wasm
+    };
+    let numbers: Vec<u64> = (0..200u64)
+        .map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        .collect();
     let program = copatch_conformance::generate::generate(pack.metadata(), dialect, &numbers);
-    let compiled = copatch_conformance::Compiled { pack, planned: true };
-    compiled.compile(&program, false).map(drop).map_err(|error| error.to_string())
+    let compiled = copatch_conformance::Compiled {
+        pack,
+        planned: true,
+    };
+    compiled
+        .compile(&program, false)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -28,7 +43,11 @@ fn committed_packs_are_in_order() {
     for bytes in packs() {
         validate(bytes).unwrap();
         let (writer, metadata) = take_apart(bytes).unwrap();
-        assert!(writer.write(&metadata).unwrap() == bytes, "taking {} apart loses something", metadata.triple);
+        assert!(
+            writer.write(&metadata).unwrap() == bytes,
+            "taking {} apart loses something",
+            metadata.triple
+        );
     }
 }
 
@@ -36,10 +55,17 @@ fn committed_packs_are_in_order() {
 fn every_truncation_is_an_error() {
     for bytes in packs() {
         let sections = sections(bytes);
-        let ends = sections.iter().flat_map(|range| [range.start, range.end - 1]);
+        let ends = sections
+            .iter()
+            .flat_map(|range| [range.start, range.end - 1]);
         for end in (0..300).chain(ends).chain([bytes.len() - 1]) {
-            let error = Pack::from_bytes("short.pack", bytes[..end].to_vec()).unwrap_err().to_string();
-            assert!(error.starts_with("short.pack: ") && error.contains(" at byte 0x"), "{error}");
+            let error = Pack::from_bytes("short.pack", bytes[..end].to_vec())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("short.pack: ") && error.contains(" at byte 0x"),
+                "{error}"
+            );
         }
     }
 }
@@ -58,7 +84,11 @@ fn wrong_version_magic_and_digest_are_told_apart() {
         assert!(with(56 + 55, 1).contains("digest"), "{}", with(56 + 55, 1));
         for range in sections(bytes) {
             if !range.is_empty() {
-                assert!(with(range.start, 1).contains("digest"), "{}", with(range.start, 1));
+                assert!(
+                    with(range.start, 1).contains("digest"),
+                    "{}",
+                    with(range.start, 1)
+                );
             }
         }
     }
@@ -73,10 +103,16 @@ fn a_pack_for_another_machine_is_refused() {
             metadata.cpu = cpu.iter().map(|feature| (*feature).to_owned()).collect();
         });
         let bytes: &'static [u8] = bytes.unwrap().leak();
-        Pack::for_host(&[("other", bytes)]).err().map(|error| error.to_string())
+        Pack::for_host(&[("other", bytes)])
+            .err()
+            .map(|error| error.to_string())
     };
     let machine = validate(bytes).unwrap().1;
-    for triple in ["s390x-unknown-linux-gnu", "x86_64-pc-windows-msvc", "no triple at all"] {
+    for triple in [
+        "s390x-unknown-linux-gnu",
+        "x86_64-pc-windows-msvc",
+        "no triple at all",
+    ] {
         let error = foreign(triple, &[]).unwrap();
         assert!(error.contains(triple) || error.contains("other"), "{error}");
     }

@@ -6,7 +6,9 @@ mod common;
 
 use std::arch::{asm, naked_asm};
 
-use copatch::{Context, FunctionBuilder, Helper, Plan, Program, Signature, Stack, Unit, ValueType, call};
+use copatch::{
+    Context, FunctionBuilder, Helper, Plan, Program, Signature, Stack, Unit, ValueType, call,
+};
 
 /// Deepest chain of calls that is tested.
 const DEPTH: u32 = 3;
@@ -15,7 +17,10 @@ const DEPTH: u32 = 3;
 /// `DEPTH + n` enters function n from outside.
 fn program(with_operands: bool) -> Program {
     let pack = Box::leak(Box::new(common::toy_pack()));
-    let signature = Signature { params: vec![ValueType::I64], results: vec![ValueType::I64] };
+    let signature = Signature {
+        params: vec![ValueType::I64],
+        results: vec![ValueType::I64],
+    };
     let add = pack.op("i64.add").unwrap();
     let mut unit = Unit::new(pack, 1 << 20).unwrap();
     let mut builder = FunctionBuilder::new(&mut unit);
@@ -56,7 +61,14 @@ fn run<H>(program: &Program, function: u32, argument: u64, helper: Helper, host:
     // SAFETY: the entry is that of an entry wrapper with one i64; context, helpers and stack outlive the call.
     unsafe {
         frame.write(argument);
-        call(program, entry, &raw mut context, frame, std::ptr::null_mut()).unwrap();
+        call(
+            program,
+            entry,
+            &raw mut context,
+            frame,
+            std::ptr::null_mut(),
+        )
+        .unwrap();
         frame.read()
     }
 }
@@ -84,9 +96,17 @@ fn a_helper_finds_its_stack_aligned_at_every_depth() {
     for with_operands in [false, true] {
         let program = program(with_operands);
         for depth in 1..=DEPTH {
-            let operands = if with_operands { 5 * u64::from(depth) } else { 0 };
+            let operands = if with_operands {
+                5 * u64::from(depth)
+            } else {
+                0
+            };
             let expected = 4 * 5 + u64::from(depth - 1) + operands;
-            assert_eq!(run(&program, depth - 1, 5, store_aligned, &mut ()), expected, "depth {depth}");
+            assert_eq!(
+                run(&program, depth - 1, 5, store_aligned, &mut ()),
+                expected,
+                "depth {depth}"
+            );
         }
     }
 }
@@ -104,7 +124,12 @@ unsafe extern "C" fn walk(_context: *mut Context, _slots: *mut u64) -> u32 {
     naked_asm!("mov rdx, rbp", "mov rcx, [rsp]", "jmp {inner}", inner = sym walk_from)
 }
 
-unsafe extern "C" fn walk_from(context: *mut Context, slots: *mut u64, mut frame: *const usize, mut back: usize) -> u32 {
+unsafe extern "C" fn walk_from(
+    context: *mut Context,
+    slots: *mut u64,
+    mut frame: *const usize,
+    mut back: usize,
+) -> u32 {
     // SAFETY: the test set `host`; there is one slot. Compiled functions and the entry keep the chain: the word at the
     // frame pointer is the caller's, the one above it the return address.
     unsafe {
@@ -126,11 +151,20 @@ fn a_backtrace_from_a_helper_is_exact() {
     }
     for with_operands in [false, true] {
         let program = program(with_operands);
-        let mut trace = Trace { code: program.range(), addresses: Vec::new() };
+        let mut trace = Trace {
+            code: program.range(),
+            addresses: Vec::new(),
+        };
         run(&program, DEPTH - 1, 1, walk, &mut trace);
         // Entries by address tell which function an address lies in.
-        let mut places: Vec<(usize, String)> =
-            (0..2 * DEPTH).map(|function| (program.entry(function).unwrap(), format!("function {function}"))).collect();
+        let mut places: Vec<(usize, String)> = (0..2 * DEPTH)
+            .map(|function| {
+                (
+                    program.entry(function).unwrap(),
+                    format!("function {function}"),
+                )
+            })
+            .collect();
         places.push((program.shim(), "entry".to_owned()));
         places.sort();
         let place = |address: &usize| {
@@ -138,6 +172,15 @@ fn a_backtrace_from_a_helper_is_exact() {
             places[after - 1].1.as_str()
         };
         let names: Vec<&str> = trace.addresses.iter().map(place).collect();
-        assert_eq!(names, ["function 0", "function 1", "function 2", "function 5", "entry"]);
+        assert_eq!(
+            names,
+            [
+                "function 0",
+                "function 1",
+                "function 2",
+                "function 5",
+                "entry"
+            ]
+        );
     }
 }

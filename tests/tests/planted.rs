@@ -5,18 +5,22 @@ mod common;
 use std::sync::Arc;
 
 use common::Toy;
+use copatch::spec::Place;
 use copatch::spec::pack::tables::HoleRow;
 use copatch::spec::pack::{FormParts, Metadata, PackWriter};
 use copatch::spec::patch::Source;
 use copatch::spec::variants::{FormKey, Outcome};
-use copatch::spec::Place;
 use copatch::{Pack, Signature, ValueType};
 use copatch_conformance::edit::edited;
 use copatch_conformance::{Function, Kit, Program, Step, op};
 
 /// The bytes of the toy pack that this machine runs.
 fn bytes() -> &'static [u8] {
-    copatch_pack_toy::PACKS.iter().map(|(_, bytes)| *bytes).find(|bytes| Pack::for_host(&[("", bytes)]).is_ok()).unwrap()
+    copatch_pack_toy::PACKS
+        .iter()
+        .map(|(_, bytes)| *bytes)
+        .find(|bytes| Pack::for_host(&[("", bytes)]).is_ok())
+        .unwrap()
 }
 
 /// Code from a pack with an error against the evaluators of the pack without.
@@ -29,8 +33,14 @@ fn kit(plant: impl FnOnce(&mut PackWriter, &mut Metadata)) -> Kit {
 /// Runs random programs until the error is found, and checks the report.
 fn found(kit: &Kit) -> String {
     let report = kit.run(2_000).expect_err("the kit did not notice");
-    assert!(report.contains("#[test]") && report.contains("Program {"), "{report}");
-    let steps = report.lines().filter(|line| line.starts_with("                    ")).count();
+    assert!(
+        report.contains("#[test]") && report.contains("Program {"),
+        "{report}"
+    );
+    let steps = report
+        .lines()
+        .filter(|line| line.starts_with("                    "))
+        .count();
     assert!(steps <= 60, "{steps} steps are no small program:\n{report}");
     report
 }
@@ -39,14 +49,25 @@ fn number(metadata: &Metadata, name: &str) -> u16 {
     metadata.ops.iter().position(|op| op.name == name).unwrap() as u16
 }
 
-fn forms<'w>(writer: &'w mut PackWriter, op: u16, fits: impl Fn(FormKey) -> bool) -> Vec<&'w mut FormParts> {
-    let found: Vec<_> = writer.forms.iter_mut().filter(|form| form.op == op && fits(form.key)).collect();
+fn forms(
+    writer: &mut PackWriter,
+    op: u16,
+    fits: impl Fn(FormKey) -> bool,
+) -> Vec<&mut FormParts> {
+    let found: Vec<_> = writer
+        .forms
+        .iter_mut()
+        .filter(|form| form.op == op && fits(form.key))
+        .collect();
     assert!(!found.is_empty(), "there is no such form");
     found
 }
 
 fn holes(form: &mut FormParts) -> impl Iterator<Item = &mut HoleRow> {
-    let stencils = form.alternatives.iter_mut().flat_map(|alternative| alternative.stencils.iter_mut().flatten());
+    let stencils = form
+        .alternatives
+        .iter_mut()
+        .flat_map(|alternative| alternative.stencils.iter_mut().flatten());
     stencils.flat_map(|stencil| &mut stencil.holes)
 }
 
@@ -70,7 +91,11 @@ fn a_wrong_spill_is_found() {
             for hole in holes(form) {
                 hole.addend = (hole.addend.get() + 8).into();
             }
-            for domain in form.alternatives.iter_mut().flat_map(|alternative| &mut alternative.domains) {
+            for domain in form
+                .alternatives
+                .iter_mut()
+                .flat_map(|alternative| &mut alternative.domains)
+            {
                 domain.hi -= 8;
             }
         }
@@ -87,8 +112,10 @@ fn a_wrong_patch_is_found() {
     let kit = kit(|writer, metadata| {
         let immediate = |key: FormKey| key.operand(1) == Some(Place::Immediate);
         let add = number(metadata, "i64.add");
-        let mut kinds: Vec<u8> =
-            forms(writer, add, immediate).into_iter().flat_map(|form| holes(form).map(|hole| hole.kind).collect::<Vec<_>>()).collect();
+        let mut kinds: Vec<u8> = forms(writer, add, immediate)
+            .into_iter()
+            .flat_map(|form| holes(form).map(|hole| hole.kind).collect::<Vec<_>>())
+            .collect();
         kinds.sort_unstable();
         kinds.dedup();
         // A kind of its own for these holes: others may share theirs.
@@ -98,7 +125,9 @@ fn a_wrong_patch_is_found() {
             let new = metadata.kinds.len() as u8;
             metadata.kinds.push(wrong);
             for form in forms(writer, add, immediate) {
-                holes(form).filter(|hole| hole.kind == kind).for_each(|hole| hole.kind = new);
+                holes(form)
+                    .filter(|hole| hole.kind == kind)
+                    .for_each(|hole| hole.kind = new);
             }
         }
     });
@@ -113,7 +142,9 @@ fn a_wrong_stencil_is_found() {
     }
     let kit = kit(|writer, metadata| {
         let registers = |key: FormKey| key == FormKey::registers();
-        let other = forms(writer, number(metadata, "i64.or"), registers)[0].alternatives.clone();
+        let other = forms(writer, number(metadata, "i64.or"), registers)[0]
+            .alternatives
+            .clone();
         forms(writer, number(metadata, "i64.and"), registers)[0].alternatives = other;
     });
     found(&kit);
@@ -128,7 +159,9 @@ fn a_wrong_branch_is_found() {
     let kit = kit(|writer, metadata| {
         let br_if = number(metadata, "core.br_if");
         let key = |outcome| FormKey::registers().with_outcome(outcome);
-        let other = forms(writer, br_if, |found| found == key(Outcome::BranchFalse))[0].alternatives.clone();
+        let other = forms(writer, br_if, |found| found == key(Outcome::BranchFalse))[0]
+            .alternatives
+            .clone();
         forms(writer, br_if, |found| found == key(Outcome::BranchTrue))[0].alternatives = other;
     });
     found(&kit);
@@ -150,11 +183,13 @@ fn a_probing_rule_without_domains_is_found() {
                 for alternative in &mut form.alternatives {
                     for (index, domain) in alternative.domains.iter_mut().enumerate() {
                         let patched = alternative.stencils.iter().flatten().any(|stencil| {
-                            stencil.holes.iter().any(|hole| Source::decode(hole.source) == Some(Source::Value(index as u8)))
+                            stencil.holes.iter().any(|hole| {
+                                Source::decode(hole.source) == Some(Source::Value(index as u8))
+                            })
                         });
                         // The edge that the packer left out, by a narrower range or by an exception.
                         let left_out = [domain.lo.wrapping_sub(1), domain.hi.wrapping_add(1)];
-                        constants.extend(domain.exceptions.drain(..));
+                        constants.append(&mut domain.exceptions);
                         if patched && domain.lo > i64::MIN && domain.hi < i64::MAX {
                             constants.extend(left_out);
                             domain.lo -= 1;
@@ -168,19 +203,33 @@ fn a_probing_rule_without_domains_is_found() {
     assert!(!constants.is_empty());
     let compare = |name: &str, constant: i64| Program {
         functions: vec![Function {
-            signature: Signature { params: vec![ValueType::I64], results: vec![ValueType::I32] },
+            signature: Signature {
+                params: vec![ValueType::I64],
+                results: vec![ValueType::I32],
+            },
             locals: Vec::new(),
-            body: vec![Step::Get(0), Step::Constant(ValueType::I64, constant as u64), op(name, &[]), Step::End],
+            body: vec![
+                Step::Get(0),
+                Step::Constant(ValueType::I64, constant as u64),
+                op(name, &[]),
+                Step::End,
+            ],
         }],
         helpers: Vec::new(),
         arguments: vec![0],
     };
     let wrong = |name: &&str| {
         let noticed = |constant: &i64| kit.agree(&compare(name, *constant)).is_err();
-        constants.iter().filter(|constant| noticed(constant)).count()
+        constants
+            .iter()
+            .filter(|constant| noticed(constant))
+            .count()
     };
-    let noticed: usize = comparisons.iter().map(|name| wrong(name)).sum();
-    assert!(noticed > 0, "none of {constants:?} is wrong without its domain");
+    let noticed: usize = comparisons.iter().map(wrong).sum();
+    assert!(
+        noticed > 0,
+        "none of {constants:?} is wrong without its domain"
+    );
     // The pack as it is gets all of them right.
     let right: Arc<Pack> = Pack::for_host(&[("right", bytes())]).unwrap();
     let right = Kit::new(right, Toy).unwrap();

@@ -7,7 +7,10 @@ mod common;
 use common::{Toy, Wasm, runnable};
 use copatch_conformance::{Kit, cases};
 
-fn run(packs: &[(&'static str, &'static [u8])], kit: impl Fn(std::sync::Arc<copatch::Pack>) -> Kit) {
+fn run(
+    packs: &[(&'static str, &'static [u8])],
+    kit: impl Fn(std::sync::Arc<copatch::Pack>) -> Kit,
+) {
     if !copatch::jit_available() {
         return;
     }
@@ -25,5 +28,7 @@ fn toy() {
 
 #[test]
 fn wasm() {
-    run(copatch_pack_wasm::PACKS, |pack| Kit::new(pack, Wasm).unwrap());
+    run(copatch_pack_wasm::PACKS, |pack| {
+        Kit::new(pack, Wasm).unwrap()
+    });
 }

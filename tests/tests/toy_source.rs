@@ -26,13 +26,19 @@ fn compare(text: &str) {
     };
     let pack = common::toy_pack();
     let mut found = Vec::new();
-    let compiled = match Executable::new(&program, &pack).unwrap().run(main, &[], &mut found) {
+    let compiled = match Executable::new(&program, &pack)
+        .unwrap()
+        .run(main, &[], &mut found)
+    {
         Ok(_) => None,
         Err(RunError::Trap(trap)) => Some(pack.trap_name(trap.kind)),
         Err(error) => panic!("{error}"),
     };
     assert_eq!(compiled, interpreted);
-    assert_eq!(String::from_utf8_lossy(&found), String::from_utf8_lossy(&expected));
+    assert_eq!(
+        String::from_utf8_lossy(&found),
+        String::from_utf8_lossy(&expected)
+    );
 }
 
 #[test]
@@ -40,7 +46,11 @@ fn random_programs_agree() {
     if !copatch::jit_available() {
         return;
     }
-    let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: cases(),
+        failure_persistence: None,
+        ..Config::default()
+    };
     let (mut ended, mut budget) = (0, 0);
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let programs = prop::collection::vec(any::<u64>(), 0..400);
@@ -65,5 +75,8 @@ fn random_programs_agree() {
             _ => ended += 1,
         }
     }
-    assert!(ended > 4 * budget, "{ended} programs ended, {budget} did not");
+    assert!(
+        ended > 4 * budget,
+        "{ended} programs ended, {budget} did not"
+    );
 }

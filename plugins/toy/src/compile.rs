@@ -37,8 +37,16 @@ pub(crate) struct Code {
 /// Generates code for every function.
 pub(crate) fn compile(program: &Program, pack: &Arc<Pack>, trace: bool) -> copatch::Result<Code> {
     let operations = Operations::resolve(pack)?;
-    let signatures: Vec<Signature> = program.functions.iter().map(|function| signature(&function.header)).collect();
-    let count: usize = program.functions.iter().map(|function| function.code.len() + 16).sum();
+    let signatures: Vec<Signature> = program
+        .functions
+        .iter()
+        .map(|function| signature(&function.header))
+        .collect();
+    let count: usize = program
+        .functions
+        .iter()
+        .map(|function| function.code.len() + 16)
+        .sum();
     let mut unit = Unit::new(pack, (count + 64).saturating_mul(BYTES_PER_OPERATION))?;
     if trace {
         unit = unit.with_trace();
@@ -50,12 +58,29 @@ pub(crate) fn compile(program: &Program, pack: &Arc<Pack>, trace: bool) -> copat
     for (index, (function, signature)) in program.functions.iter().zip(&signatures).enumerate() {
         let scan_begin = Instant::now();
         planner.begin(function.locals.len());
-        lower(function, &mut Scan { planner: &mut planner, position: 0 });
+        lower(
+            function,
+            &mut Scan {
+                planner: &mut planner,
+                position: 0,
+            },
+        );
         scan += scan_begin.elapsed();
-        let variables: Vec<ValueType> =
-            function.locals.iter().skip(signature.params.len()).map(|local| value_type(local.ty)).collect();
+        let variables: Vec<ValueType> = function
+            .locals
+            .iter()
+            .skip(signature.params.len())
+            .map(|local| value_type(local.ty))
+            .collect();
         builder.begin(index as u32, signature, &variables, planner.finish());
-        lower(function, &mut Generate { builder: &mut builder, operations: &operations, signatures: &signatures });
+        lower(
+            function,
+            &mut Generate {
+                builder: &mut builder,
+                operations: &operations,
+                signatures: &signatures,
+            },
+        );
         builder.finish()?;
     }
     for (index, signature) in signatures.iter().enumerate() {
@@ -65,12 +90,22 @@ pub(crate) fn compile(program: &Program, pack: &Arc<Pack>, trace: bool) -> copat
     let operations = builder.operations();
     let generate = begin.elapsed();
     let program = unit.finish()?;
-    Ok(Code { program, operations, scan, generate, publish: begin.elapsed() - generate })
+    Ok(Code {
+        program,
+        operations,
+        scan,
+        generate,
+        publish: begin.elapsed() - generate,
+    })
 }
 
 fn signature(header: &Header) -> Signature {
     Signature {
-        params: header.params.iter().map(|param| value_type(param.ty)).collect(),
+        params: header
+            .params
+            .iter()
+            .map(|param| value_type(param.ty))
+            .collect(),
         results: header.result.map(value_type).into_iter().collect(),
     }
 }
@@ -92,8 +127,15 @@ struct Operations {
 
 impl Operations {
     fn resolve(pack: &Pack) -> copatch::Result<Self> {
-        let operators = OPERATORS.iter().map(|operator| pack.op(operator.operation)).collect::<copatch::Result<_>>()?;
-        Ok(Self { operators, load: pack.op("i64.load")?, store: pack.op("i64.store")? })
+        let operators = OPERATORS
+            .iter()
+            .map(|operator| pack.op(operator.operation))
+            .collect::<copatch::Result<_>>()?;
+        Ok(Self {
+            operators,
+            load: pack.op("i64.load")?,
+            store: pack.op("i64.store")?,
+        })
     }
 }
 
@@ -195,7 +237,10 @@ fn lower(function: &Function, machine: &mut impl Machine) {
 
 /// How many levels of the machine's constructs out the `if` of the innermost loop lies: its end leaves the loop.
 fn out_of_loop(open: &[Open]) -> u32 {
-    open.iter().rev().take_while(|construct| **construct != Open::While).count() as u32
+    open.iter()
+        .rev()
+        .take_while(|construct| **construct != Open::While)
+        .count() as u32
 }
 
 /// The pre-scan.
@@ -281,7 +326,8 @@ impl Machine for Generate<'_, '_, '_> {
         self.builder.op(self.operations.store);
     }
     fn call(&mut self, function: u32) {
-        self.builder.call(function, &self.signatures[function as usize]);
+        self.builder
+            .call(function, &self.signatures[function as usize]);
     }
     fn helper(&mut self, number: u32) {
         self.builder.helper(number, 1, &[]);

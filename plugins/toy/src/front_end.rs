@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use copatch::Pack;
-use copatch::plugin::{CompileOptions, Compiled, Explanation, FrontEnd, RunError, RunOptions, Timings};
+use copatch::plugin::{
+    CompileOptions, Compiled, Explanation, FrontEnd, RunError, RunOptions, Timings,
+};
 
 use crate::program::{Header, Program, Type};
 use crate::{Executable, MAGIC, decode, parse};
@@ -22,10 +24,13 @@ impl FrontEnd for Toy {
     }
 
     fn probe(&self, bytes: &[u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(bytes) else { return bytes.starts_with(&MAGIC) };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return bytes.starts_with(&MAGIC);
+        };
         let mut lines = text.lines().map(str::trim_start);
         let first = lines.find(|line| !line.is_empty() && !line.starts_with("//"));
-        bytes.starts_with(&MAGIC) || first.is_some_and(|line| line.starts_with("fn ") || line.starts_with("array "))
+        bytes.starts_with(&MAGIC)
+            || first.is_some_and(|line| line.starts_with("fn ") || line.starts_with("array "))
     }
 
     fn compile(&self, bytes: &[u8], options: &CompileOptions) -> Result<Box<dyn Compiled>, String> {
@@ -36,7 +41,9 @@ impl FrontEnd for Toy {
             None => Pack::for_host(copatch_pack_toy::PACKS),
         };
         let read_time = begin.elapsed();
-        let make = |pack: Arc<Pack>| Executable::with_trace(&program, &pack, options.trace).map(|code| (pack, code));
+        let make = |pack: Arc<Pack>| {
+            Executable::with_trace(&program, &pack, options.trace).map(|code| (pack, code))
+        };
         let (pack, executable) = pack.and_then(make).map_err(|error| error.to_string())?;
         let code = executable.code();
         let timings = Timings {
@@ -49,7 +56,12 @@ impl FrontEnd for Toy {
             publish_ns: code.publish.as_nanos() as u64,
             total_ns: begin.elapsed().as_nanos() as u64,
         };
-        Ok(Box::new(Ready { program, pack, executable, timings }))
+        Ok(Box::new(Ready {
+            program,
+            pack,
+            executable,
+            timings,
+        }))
     }
 }
 
@@ -57,8 +69,12 @@ fn read(bytes: &[u8]) -> Result<Program, String> {
     if bytes.starts_with(&MAGIC) {
         return decode(bytes).map_err(|error| error.to_string());
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("byte {:#x}: neither the text form (not UTF-8) nor the binary form", error.valid_up_to()))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        format!(
+            "byte {:#x}: neither the text form (not UTF-8) nor the binary form",
+            error.valid_up_to()
+        )
+    })?;
     parse(text).map_err(|error| error.to_string())
 }
 
@@ -75,10 +91,15 @@ impl Compiled for Ready {
     fn run(&self, options: &RunOptions) -> Result<i32, RunError> {
         let name = options.invoke.as_deref().unwrap_or("main");
         let function = self.program.function(name);
-        let function = function.ok_or_else(|| RunError::Usage(format!("the program has no function {name}")))?;
+        let function = function
+            .ok_or_else(|| RunError::Usage(format!("the program has no function {name}")))?;
         let header = &self.program.functions[function].header;
-        let words: Vec<String> =
-            options.args.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let words: Vec<String> = options
+            .args
+            .iter()
+            .skip(1)
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
         let arguments = arguments(header, &words).map_err(RunError::Usage)?;
         let mut output = std::io::BufWriter::new(std::io::stdout().lock());
         let ended = self.executable.run(function, &arguments, &mut output);
@@ -96,14 +117,18 @@ impl Compiled for Ready {
             Err(crate::RunError::Trap(trap)) => Err(RunError::Trap {
                 kind: self.pack.trap_name(trap.kind).to_owned(),
                 function: trap.function.map(|number| self.name(number)),
-                message: trap.source.map_or_else(String::new, |operation| format!("operation {operation}")),
+                message: trap
+                    .source
+                    .map_or_else(String::new, |operation| format!("operation {operation}")),
             }),
             Err(error) => Err(RunError::Failure(error.to_string())),
         }
     }
 
     fn explain(&self, func: Option<u32>) -> Result<Explanation, String> {
-        Explanation::new(self.executable.program(), &self.pack, func, &|number| self.name(number))
+        Explanation::new(self.executable.program(), &self.pack, func, &|number| {
+            self.name(number)
+        })
     }
 
     fn timings(&self) -> Timings {
@@ -126,7 +151,12 @@ impl Ready {
 /// Arguments as words, by the types of the parameters.
 fn arguments(header: &Header, words: &[String]) -> Result<Vec<u64>, String> {
     if words.len() != header.params.len() {
-        return Err(format!("{} takes {} arguments, not {}", header.name, header.params.len(), words.len()));
+        return Err(format!(
+            "{} takes {} arguments, not {}",
+            header.name,
+            header.params.len(),
+            words.len()
+        ));
     }
     let argument = |(word, param): (&String, &crate::program::Local)| {
         let value = match param.ty {
@@ -134,7 +164,14 @@ fn arguments(header: &Header, words: &[String]) -> Result<Vec<u64>, String> {
             Type::Float => word.parse::<f64>().ok().map(f64::to_bits),
             Type::Bool => word.parse::<bool>().ok().map(u64::from),
         };
-        value.ok_or_else(|| format!("argument {} of {}: `{word}` is no {}", param.name, header.name, param.ty.name()))
+        value.ok_or_else(|| {
+            format!(
+                "argument {} of {}: `{word}` is no {}",
+                param.name,
+                header.name,
+                param.ty.name()
+            )
+        })
     };
     words.iter().zip(&header.params).map(argument).collect()
 }

@@ -44,7 +44,8 @@ struct Environment {
     length: u64,
 }
 
-const _: () = assert!(offset_of!(Environment, elements) == 64 && offset_of!(Environment, length) == 72);
+const _: () =
+    assert!(offset_of!(Environment, elements) == 64 && offset_of!(Environment, length) == 72);
 
 /// What [`Context::host`] points at.
 struct Host<'o> {
@@ -64,13 +65,20 @@ impl Executable {
     }
 
     /// The same, remembering each stencil for `explain` if `trace` says so.
-    pub(crate) fn with_trace(program: &Program, pack: &Arc<Pack>, trace: bool) -> copatch::Result<Self> {
+    pub(crate) fn with_trace(
+        program: &Program,
+        pack: &Arc<Pack>,
+        trace: bool,
+    ) -> copatch::Result<Self> {
         let shape = |function: &crate::program::Function| {
             (function.header.params.len(), function.header.result)
         };
         Ok(Self {
             code: compile::compile(program, pack, trace)?,
-            array: program.array.as_ref().map_or(0, |array| array.length as usize),
+            array: program
+                .array
+                .as_ref()
+                .map_or(0, |array| array.length as usize),
             shapes: program.functions.iter().map(shape).collect(),
         })
     }
@@ -88,9 +96,20 @@ impl Executable {
     ///
     /// # Errors
     /// When it does not run to its end.
-    pub fn run(&self, function: usize, arguments: &[u64], output: &mut dyn Output) -> Result<Option<u64>, RunError> {
-        let Some((params, result)) = self.shapes.get(function).copied() else { return Err(RunError::Usage) };
-        let entry = self.code.program.entry((self.shapes.len() + function) as u32).ok_or(RunError::Usage)?;
+    pub fn run(
+        &self,
+        function: usize,
+        arguments: &[u64],
+        output: &mut dyn Output,
+    ) -> Result<Option<u64>, RunError> {
+        let Some((params, result)) = self.shapes.get(function).copied() else {
+            return Err(RunError::Usage);
+        };
+        let entry = self
+            .code
+            .program
+            .entry((self.shapes.len() + function) as u32)
+            .ok_or(RunError::Usage)?;
         if arguments.len() != params {
             return Err(RunError::Usage);
         }
@@ -110,7 +129,13 @@ impl Executable {
         // context, helpers, array and stack outlive the call and belong to it alone. Operations of the language access
         // the array only after a check against `length`, and no linear memory.
         let ended = unsafe {
-            copatch::call(&self.code.program, entry, (&raw mut environment).cast(), frame, std::ptr::null_mut())
+            copatch::call(
+                &self.code.program,
+                entry,
+                (&raw mut environment).cast(),
+                frame,
+                std::ptr::null_mut(),
+            )
         };
         ended.map_err(RunError::Trap)?;
         // SAFETY: the wrapper wrote the result, if there is one, to slot 0; the stack is still there.
@@ -120,7 +145,11 @@ impl Executable {
 
 /// A slot's word as a value: a bool fills only the low half of its slot.
 fn word(ty: Type, slot: u64) -> u64 {
-    if ty == Type::Bool { slot & 0xffff_ffff } else { slot }
+    if ty == Type::Bool {
+        slot & 0xffff_ffff
+    } else {
+        slot
+    }
 }
 
 /// Gives a helper's argument and the output to `body`.
@@ -149,12 +178,20 @@ unsafe extern "C" fn print_int(context: *mut Context, slots: *mut u64) -> u32 {
 
 unsafe extern "C" fn print_float(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: called by compiled code with its context and an f64.
-    unsafe { with_output(context, slots, |output, slot| output.print(Type::Float, slot)) }
+    unsafe {
+        with_output(context, slots, |output, slot| {
+            output.print(Type::Float, slot)
+        })
+    }
 }
 
 unsafe extern "C" fn print_bool(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: called by compiled code with its context and an i32.
-    unsafe { with_output(context, slots, |output, slot| output.print(Type::Bool, word(Type::Bool, slot))) }
+    unsafe {
+        with_output(context, slots, |output, slot| {
+            output.print(Type::Bool, word(Type::Bool, slot))
+        })
+    }
 }
 
 unsafe extern "C" fn put(context: *mut Context, slots: *mut u64) -> u32 {

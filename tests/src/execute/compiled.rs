@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use copatch::{Context, FunctionBuilder, Helper, OpId, Pack, Plan, Planner, Signature, Stack, Unit, ValueType, helper_guard};
+use copatch::{
+    Context, FunctionBuilder, Helper, OpId, Pack, Plan, Planner, Signature, Stack, Unit, ValueType,
+    helper_guard,
+};
 
 use super::{Executor, Outcome, World, canonical_all, help};
 use crate::dialect::Dialect;
@@ -25,11 +28,16 @@ pub struct Compiled {
 
 impl Executor for Compiled {
     fn name(&self) -> String {
-        format!("compiled{}", if self.planned { "" } else { " without a plan" })
+        format!(
+            "compiled{}",
+            if self.planned { "" } else { " without a plan" }
+        )
     }
 
     fn run(&self, program: &Program, dialect: &dyn Dialect) -> Result<Outcome, String> {
-        let code = self.compile(program, false).map_err(|error| error.to_string())?;
+        let code = self
+            .compile(program, false)
+            .map_err(|error| error.to_string())?;
         run(&code, program, World::new(dialect))
     }
 }
@@ -48,7 +56,11 @@ impl Compiled {
         let empty = Plan::default();
         let mut builder = FunctionBuilder::new(&mut unit);
         for (index, function) in program.functions.iter().enumerate() {
-            let plan = if self.planned { plan(&mut planner, function) } else { &empty };
+            let plan = if self.planned {
+                plan(&mut planner, function)
+            } else {
+                &empty
+            };
             builder.begin(index as u32, &function.signature, &function.locals, plan);
             self.body(&mut builder, program, function)?;
             builder.finish()?;
@@ -60,9 +72,19 @@ impl Compiled {
         unit.finish()
     }
 
-    fn body(&self, builder: &mut FunctionBuilder, program: &Program, function: &Function) -> copatch::Result<()> {
+    fn body(
+        &self,
+        builder: &mut FunctionBuilder,
+        program: &Program,
+        function: &Function,
+    ) -> copatch::Result<()> {
         let nothing = Signature::default();
-        let callee = |index: u32| program.functions.get(index as usize).map_or(&nothing, |callee| &callee.signature);
+        let callee = |index: u32| {
+            program
+                .functions
+                .get(index as usize)
+                .map_or(&nothing, |callee| &callee.signature)
+        };
         for (position, step) in function.body.iter().enumerate() {
             builder.at(position as u32);
             match step {
@@ -140,10 +162,19 @@ static TABLE: [Helper; HELPERS + 1] = [helper::<0>, helper::<1>, helper::<2>, he
 
 /// Runs function 0.
 fn run(code: &copatch::Program, program: &Program, mut world: World) -> Result<Outcome, String> {
-    let first = program.functions.first().ok_or("a program without functions")?;
-    let entry = code.entry(program.functions.len() as u32).ok_or("function 0 has no entry")?;
+    let first = program
+        .functions
+        .first()
+        .ok_or("a program without functions")?;
+    let entry = code
+        .entry(program.functions.len() as u32)
+        .ok_or("function 0 has no entry")?;
     let stack = Stack::new(STACK).map_err(|error| error.to_string())?;
-    let mut host = Host { program, code, calls: Vec::new() };
+    let mut host = Host {
+        program,
+        code,
+        calls: Vec::new(),
+    };
     let mut core = Context::new(stack.limit(), TABLE.as_ptr());
     core.host = (&raw mut host).cast();
     let frame = stack.base();
@@ -155,7 +186,15 @@ fn run(code: &copatch::Program, program: &Program, mut world: World) -> Result<O
     }
     // SAFETY: the entry is that of an entry wrapper, which takes its parameters from the frame. Context, helpers and
     // stack outlive the call and are this run's own. The dialect confines accesses to the memory and the context.
-    let end = unsafe { copatch::call(code, entry, context, frame, world.memory.as_mut_ptr().cast()) };
+    let end = unsafe {
+        copatch::call(
+            code,
+            entry,
+            context,
+            frame,
+            world.memory.as_mut_ptr().cast(),
+        )
+    };
     let end = end.map_err(|trap| trap.kind).map(|()| {
         let count = first.signature.results.len();
         // SAFETY: the wrapper wrote the results to the first slots; the stack is still there.
@@ -169,7 +208,9 @@ unsafe extern "C" fn helper<const INDEX: u32>(context: *mut Context, slots: *mut
     let body = || {
         // SAFETY: `run` set `host` to a value that lives until the compiled code has ended.
         let host = unsafe { &mut *(*context).host.cast::<Host>() };
-        let Some(signature) = host.program.helpers.get(INDEX as usize) else { return Err(copatch::trap_kind::HOST_ERROR) };
+        let Some(signature) = host.program.helpers.get(INDEX as usize) else {
+            return Err(copatch::trap_kind::HOST_ERROR);
+        };
         let count = signature.params.len().max(signature.results.len());
         // SAFETY: compiled code calls a helper with that many slots of its own frame.
         let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
@@ -185,7 +226,10 @@ unsafe extern "C" fn address(context: *mut Context, slots: *mut u64) -> u32 {
     let body = || {
         // SAFETY: as in `helper`; there is one slot.
         let (host, slot) = unsafe { (&*(*context).host.cast::<Host>(), &mut *slots) };
-        let address = host.code.entry(*slot as u32).ok_or(copatch::trap_kind::HOST_ERROR)?;
+        let address = host
+            .code
+            .entry(*slot as u32)
+            .ok_or(copatch::trap_kind::HOST_ERROR)?;
         *slot = address as u64;
         Ok(())
     };

@@ -35,10 +35,19 @@ impl Executor for Evaluated {
     }
 
     fn run(&self, program: &Program, dialect: &dyn Dialect) -> Result<Outcome, String> {
-        let mut machine = Machine { executor: self, program, world: World::new(dialect), calls: Vec::new(), steps: STEPS };
+        let mut machine = Machine {
+            executor: self,
+            program,
+            world: World::new(dialect),
+            calls: Vec::new(),
+            steps: STEPS,
+        };
         let end = match machine.call(0, program.arguments.clone()) {
             Ok(results) => {
-                let types = program.functions.first().map_or(&[][..], |first| &first.signature.results);
+                let types = program
+                    .functions
+                    .first()
+                    .map_or(&[][..], |first| &first.signature.results);
                 Ok(canonical_all(types, &results))
             }
             Err(Stop::Trap(kind)) => Err(kind),
@@ -79,16 +88,28 @@ struct Frame {
 
 impl Machine<'_> {
     fn call(&mut self, index: usize, mut variables: Vec<u64>) -> Result<Vec<u64>, Stop> {
-        let function = self.program.functions.get(index).ok_or_else(|| broken("no such function"))?;
+        let function = self
+            .program
+            .functions
+            .get(index)
+            .ok_or_else(|| broken("no such function"))?;
         let body = function.body.as_slice();
         let ends = ends(body);
         variables.resize(function.signature.params.len() + function.locals.len(), 0);
         let mut stack: Vec<u64> = Vec::new();
         let results = function.signature.results.len();
-        let mut frames = vec![Frame { target: body.len(), arity: results, height: 0, is_loop: false }];
+        let mut frames = vec![Frame {
+            target: body.len(),
+            arity: results,
+            height: 0,
+            is_loop: false,
+        }];
         let mut next = 0;
         loop {
-            self.steps = self.steps.checked_sub(1).ok_or_else(|| broken("the program does not end"))?;
+            self.steps = self
+                .steps
+                .checked_sub(1)
+                .ok_or_else(|| broken("the program does not end"))?;
             let (step, end) = match (body.get(next), ends.get(next)) {
                 (Some(step), Some(end)) => (step, *end),
                 // A branch to the function itself, or its end.
@@ -98,10 +119,16 @@ impl Machine<'_> {
             let mut branch = None;
             match step {
                 Step::Constant(ty, bits) => stack.push(canonical_bits(*ty, *bits)),
-                Step::Get(var) => stack.push(*variables.get(*var as usize).ok_or_else(|| broken("no such variable"))?),
+                Step::Get(var) => stack.push(
+                    *variables
+                        .get(*var as usize)
+                        .ok_or_else(|| broken("no such variable"))?,
+                ),
                 Step::Set(var) | Step::Tee(var) => {
                     let value = pop(&mut stack)?;
-                    *variables.get_mut(*var as usize).ok_or_else(|| broken("no such variable"))? = value;
+                    *variables
+                        .get_mut(*var as usize)
+                        .ok_or_else(|| broken("no such variable"))? = value;
                     if matches!(step, Step::Tee(_)) {
                         stack.push(value);
                     }
@@ -109,21 +136,37 @@ impl Machine<'_> {
                 Step::Drop => drop(pop(&mut stack)?),
                 Step::Op(name, immediates) => self.operation(name, immediates, &mut stack)?,
                 Step::Select(_) => {
-                    let (condition, second, first) = (pop(&mut stack)?, pop(&mut stack)?, pop(&mut stack)?);
+                    let (condition, second, first) =
+                        (pop(&mut stack)?, pop(&mut stack)?, pop(&mut stack)?);
                     stack.push(if condition as u32 != 0 { first } else { second });
                 }
                 Step::Block(params, results) => {
                     let height = stack.len().saturating_sub(params.len());
-                    frames.push(Frame { target: end.end + 1, arity: results.len(), height, is_loop: false });
+                    frames.push(Frame {
+                        target: end.end + 1,
+                        arity: results.len(),
+                        height,
+                        is_loop: false,
+                    });
                 }
                 Step::Loop(params, _) => {
                     let height = stack.len().saturating_sub(params.len());
-                    frames.push(Frame { target: next, arity: params.len(), height, is_loop: true });
+                    frames.push(Frame {
+                        target: next,
+                        arity: params.len(),
+                        height,
+                        is_loop: true,
+                    });
                 }
                 Step::If(params, results) => {
                     let condition = pop(&mut stack)? as u32 != 0;
                     let height = stack.len().saturating_sub(params.len());
-                    frames.push(Frame { target: end.end + 1, arity: results.len(), height, is_loop: false });
+                    frames.push(Frame {
+                        target: end.end + 1,
+                        arity: results.len(),
+                        height,
+                        is_loop: false,
+                    });
                     if !condition {
                         next = end.arm.map_or(end.end, |arm| arm + 1);
                     }
@@ -145,20 +188,32 @@ impl Machine<'_> {
                 Step::Trap(kind) => return Err(Stop::Trap(*kind)),
                 Step::Call(callee) | Step::CallPointer(callee) => {
                     let callee = *callee as usize;
-                    let params = self.program.functions.get(callee).map_or(0, |callee| callee.signature.params.len());
+                    let params = self
+                        .program
+                        .functions
+                        .get(callee)
+                        .map_or(0, |callee| callee.signature.params.len());
                     let arguments = top(&mut stack, params)?;
                     stack.extend(self.call(callee, arguments)?);
                 }
                 Step::Helper(index) => {
                     let nothing = Signature::default();
-                    let signature = self.program.helpers.get(*index as usize).unwrap_or(&nothing);
+                    let signature = self
+                        .program
+                        .helpers
+                        .get(*index as usize)
+                        .unwrap_or(&nothing);
                     let arguments = top(&mut stack, signature.params.len())?;
-                    let results = help(&mut self.calls, *index, signature, &arguments).map_err(Stop::Trap)?;
+                    let results =
+                        help(&mut self.calls, *index, signature, &arguments).map_err(Stop::Trap)?;
                     stack.extend(results);
                 }
             }
             if let Some(depth) = branch {
-                let at = frames.len().checked_sub(depth as usize + 1).ok_or_else(|| broken("no such label"))?;
+                let at = frames
+                    .len()
+                    .checked_sub(depth as usize + 1)
+                    .ok_or_else(|| broken("no such label"))?;
                 let frame = &frames[at];
                 next = frame.target;
                 let carried = top(&mut stack, frame.arity)?;
@@ -170,9 +225,16 @@ impl Machine<'_> {
         }
     }
 
-    fn operation(&mut self, name: &str, immediates: &[i64], stack: &mut Vec<u64>) -> Result<(), Stop> {
+    fn operation(
+        &mut self,
+        name: &str,
+        immediates: &[i64],
+        stack: &mut Vec<u64>,
+    ) -> Result<(), Stop> {
         let pack = &self.executor.pack;
-        let id = pack.op(name).map_err(|error| Stop::Broken(error.to_string()))?;
+        let id = pack
+            .op(name)
+            .map_err(|error| Stop::Broken(error.to_string()))?;
         let operation = &pack.metadata().ops[id.index()];
         let operands = top(stack, operation.operands.len())?;
         let result = self.evaluate(id, &operands, immediates)?;
@@ -181,14 +243,28 @@ impl Machine<'_> {
     }
 
     #[allow(unsafe_code)] // Calls the pack's code on memory.
-    fn evaluate(&mut self, op: copatch::OpId, operands: &[u64], immediates: &[i64]) -> Result<u64, Stop> {
+    fn evaluate(
+        &mut self,
+        op: copatch::OpId,
+        operands: &[u64],
+        immediates: &[i64],
+    ) -> Result<u64, Stop> {
         let immediates: Vec<u64> = immediates.iter().map(|value| *value as u64).collect();
         let memory = self.world.memory.as_mut_ptr().cast::<u8>();
         let context = self.world.context.as_mut_ptr().cast();
         let evaluators = &self.executor.evaluators;
         // SAFETY: operands and immediates are as many as the operation has, since the program is valid; the dialect
         // confines accesses to the memory and the context, which are this run's own. Operations do not use the frame.
-        let ended = unsafe { evaluators.eval(op, memory, context, std::ptr::null_mut(), operands, &immediates) };
+        let ended = unsafe {
+            evaluators.eval(
+                op,
+                memory,
+                context,
+                std::ptr::null_mut(),
+                operands,
+                &immediates,
+            )
+        };
         match ended {
             Ok(EvalOutcome::Value(result)) => Ok(result),
             Ok(EvalOutcome::Trap(kind)) => Err(Stop::Trap(kind)),
@@ -211,7 +287,10 @@ fn pop(stack: &mut Vec<u64>) -> Result<u64, Stop> {
 
 /// Pops that many values; the last was on top.
 fn top(stack: &mut Vec<u64>, count: usize) -> Result<Vec<u64>, Stop> {
-    let first = stack.len().checked_sub(count).ok_or_else(|| broken("the stack is too short"))?;
+    let first = stack
+        .len()
+        .checked_sub(count)
+        .ok_or_else(|| broken("the stack is too short"))?;
     Ok(stack.split_off(first))
 }
 

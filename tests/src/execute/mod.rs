@@ -34,15 +34,25 @@ impl Outcome {
         if self.calls != other.calls {
             let mine = self.calls.iter().map(Some).chain(std::iter::repeat(None));
             let theirs = other.calls.iter().map(Some).chain(std::iter::repeat(None));
-            let first = mine.zip(theirs).position(|(mine, theirs)| mine != theirs).unwrap_or(0);
+            let first = mine
+                .zip(theirs)
+                .position(|(mine, theirs)| mine != theirs)
+                .unwrap_or(0);
             let (mine, theirs) = (self.calls.get(first), other.calls.get(first));
             return Some(format!("helper call {first} is {mine:x?} and {theirs:x?}"));
         }
         let words = |what: &str, mine: &[u64], theirs: &[u64]| {
-            let first = mine.iter().zip(theirs).position(|(mine, theirs)| mine != theirs)?;
-            Some(format!("{what} word {first} is {:x} and {:x}", mine[first], theirs[first]))
+            let first = mine
+                .iter()
+                .zip(theirs)
+                .position(|(mine, theirs)| mine != theirs)?;
+            Some(format!(
+                "{what} word {first} is {:x} and {:x}",
+                mine[first], theirs[first]
+            ))
         };
-        words("context", &self.context, &other.context).or_else(|| words("memory", &self.memory, &other.memory))
+        words("context", &self.context, &other.context)
+            .or_else(|| words("memory", &self.memory, &other.memory))
     }
 }
 
@@ -73,14 +83,22 @@ pub(crate) const CORE_WORDS: usize = size_of::<copatch::Context>() / 8;
 impl World {
     pub fn new(dialect: &dyn Dialect) -> Self {
         // Memory differs from word to word and holds no NaN by accident only; dialects confine what is read as float.
-        let mut memory: Vec<u64> = (0..MEMORY as u64 / 8).map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let mut memory: Vec<u64> = (0..MEMORY as u64 / 8)
+            .map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .collect();
         let begin = memory.as_mut_ptr().cast::<u8>();
         let range = begin as u64..begin as u64 + MEMORY as u64;
         let tail = dialect.context(begin);
-        let addresses = (0..tail.len()).filter(|index| range.contains(&tail[*index])).collect();
+        let addresses = (0..tail.len())
+            .filter(|index| range.contains(&tail[*index]))
+            .collect();
         let mut context = vec![0; CORE_WORDS];
         context.extend(tail);
-        Self { memory, context, addresses }
+        Self {
+            memory,
+            context,
+            addresses,
+        }
     }
 
     pub fn outcome(self, end: Result<Vec<u64>, u8>, calls: Vec<(u32, Vec<u64>)>) -> Outcome {
@@ -88,7 +106,12 @@ impl World {
         for index in self.addresses {
             context[index] = 0;
         }
-        Outcome { end, calls, context, memory: self.memory }
+        Outcome {
+            end,
+            calls,
+            context,
+            memory: self.memory,
+        }
     }
 }
 
@@ -102,14 +125,18 @@ pub(crate) fn help(
     let arguments = canonical_all(&signature.params, arguments);
     let mut mix = u64::from(index) + 1;
     for argument in &arguments {
-        mix = (mix ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        mix = (mix ^ argument)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
     calls.push((index, arguments));
     if mix % 64 == 63 {
         return Err(copatch::trap_kind::HOST_ERROR);
     }
     let results = signature.results.iter().enumerate();
-    Ok(results.map(|(number, ty)| result(*ty, mix.wrapping_mul(2 * number as u64 + 1))).collect())
+    Ok(results
+        .map(|(number, ty)| result(*ty, mix.wrapping_mul(2 * number as u64 + 1)))
+        .collect())
 }
 
 fn result(ty: ValueType, bits: u64) -> u64 {
@@ -122,5 +149,9 @@ fn result(ty: ValueType, bits: u64) -> u64 {
 
 /// Each word as a value of its type, with NaNs canonical.
 pub(crate) fn canonical_all(types: &[ValueType], words: &[u64]) -> Vec<u64> {
-    types.iter().zip(words).map(|(ty, word)| canonical(*ty, *word)).collect()
+    types
+        .iter()
+        .zip(words)
+        .map(|(ty, word)| canonical(*ty, *word))
+        .collect()
 }

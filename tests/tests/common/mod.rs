@@ -51,7 +51,9 @@ impl Dialect for Wasm {
         match operation.name.as_str() {
             // Tables hold addresses of code; the front end's own tests cover them.
             "table.entry" | "memory.far_addr" => None,
-            name if name.starts_with("global.") => Some(vec![GLOBALS + 8 * choices.below(16) as i64]),
+            name if name.starts_with("global.") => {
+                Some(vec![GLOBALS + 8 * choices.below(16) as i64])
+            }
             _ if operation.uses_mem => Some(vec![choices.below(0x7000) as i64]),
             _ => Some(Vec::new()),
         }
@@ -76,7 +78,8 @@ pub fn wasm_pack() -> Arc<Pack> {
 
 /// Every pack of an instruction set that this machine can run.
 pub fn runnable(packs: &[(&'static str, &'static [u8])]) -> Vec<(&'static str, Arc<Pack>)> {
-    let open = |pack: &(&'static str, &'static [u8])| Some((pack.0, Pack::for_host(&[*pack]).ok()?));
+    let open =
+        |pack: &(&'static str, &'static [u8])| Some((pack.0, Pack::for_host(&[*pack]).ok()?));
     let packs: Vec<_> = packs.iter().filter_map(open).collect();
     assert!(!packs.is_empty(), "no pack fits this machine");
     packs

@@ -24,7 +24,14 @@ pub fn generate(numbers: &[u64]) -> String {
     let functions: Vec<(Vec<usize>, usize)> = (0..count).map(|_| signature(&mut choices)).collect();
     let mut out = "array a[16];\n".to_owned();
     for (index, (params, result)) in functions.iter().enumerate() {
-        let mut writer = Writer { choices: &mut choices, functions: &functions, scope: Vec::new(), names: 0, depth: 0, loops: 0 };
+        let mut writer = Writer {
+            choices: &mut choices,
+            functions: &functions,
+            scope: Vec::new(),
+            names: 0,
+            depth: 0,
+            loops: 0,
+        };
         let mut header = "n: int".to_owned();
         for ty in params {
             let name = writer.name(*ty);
@@ -39,9 +46,20 @@ pub fn generate(numbers: &[u64]) -> String {
             TYPES[*result]
         );
     }
-    let mut writer = Writer { choices: &mut choices, functions: &functions, scope: Vec::new(), names: 0, depth: 0, loops: 0 };
+    let mut writer = Writer {
+        choices: &mut choices,
+        functions: &functions,
+        scope: Vec::new(),
+        names: 0,
+        depth: 0,
+        loops: 0,
+    };
     let body = writer.block();
-    let _ = writeln!(out, "fn main() {{\nlet n = 5;\n{body}print({});\n}}", writer.call(0));
+    let _ = writeln!(
+        out,
+        "fn main() {{\nlet n = 5;\n{body}print({});\n}}",
+        writer.call(0)
+    );
     out
 }
 
@@ -90,7 +108,11 @@ impl Writer<'_, '_> {
                 Some(name) => format!("{name} = {};\n", self.expression(ty)),
                 None => format!("print({});\n", self.expression(ty)),
             },
-            5 => format!("a[{} & 15] = {};\n", self.expression(INT), self.expression(INT)),
+            5 => format!(
+                "a[{} & 15] = {};\n",
+                self.expression(INT),
+                self.expression(INT)
+            ),
             6 => {
                 let (condition, first) = (self.expression(BOOL), self.block());
                 let second = self.block();
@@ -108,15 +130,26 @@ impl Writer<'_, '_> {
                     1 => format!("if {} {{ continue; }}\n", self.expression(BOOL)),
                     _ => String::new(),
                 };
-                format!("let {counter} = 0;\nwhile {counter} < {bound} {{\n{counter} = {counter} + 1;\n{leave}{body}}}\n")
+                format!(
+                    "let {counter} = 0;\nwhile {counter} < {bound} {{\n{counter} = {counter} + 1;\n{leave}{body}}}\n"
+                )
             }
-            8 => format!("if {} {{ print({}); }}\n", self.expression(BOOL), self.expression(ty)),
+            8 => format!(
+                "if {} {{ print({}); }}\n",
+                self.expression(BOOL),
+                self.expression(ty)
+            ),
             _ => format!("print({});\n", self.expression(ty)),
         }
     }
 
     fn variable(&mut self, ty: usize) -> Option<String> {
-        let found: Vec<&String> = self.scope.iter().filter(|(_, other)| *other == ty).map(|(name, _)| name).collect();
+        let found: Vec<&String> = self
+            .scope
+            .iter()
+            .filter(|(_, other)| *other == ty)
+            .map(|(name, _)| name)
+            .collect();
         self.choices.pick(&found).map(|name| (*name).clone())
     }
 
@@ -143,7 +176,9 @@ impl Writer<'_, '_> {
         let text = match (ty, self.choices.below(10)) {
             (_, 0..=2) => self.leaf(ty),
             (_, 3) => {
-                let found: Vec<usize> = (0..self.functions.len()).filter(|index| self.functions[*index].1 == ty).collect();
+                let found: Vec<usize> = (0..self.functions.len())
+                    .filter(|index| self.functions[*index].1 == ty)
+                    .collect();
                 match self.choices.pick(&found).copied() {
                     Some(index) => self.call(index),
                     None => self.leaf(ty),
@@ -163,25 +198,49 @@ impl Writer<'_, '_> {
             (FLOAT, 4) => format!("float({})", self.expression(INT)),
             (FLOAT, 5) => format!("-({})", self.expression(FLOAT)),
             (FLOAT, 6) => {
-                let name = self.choices.pick(&["sqrt", "abs"]).copied().unwrap_or("abs");
+                let name = self
+                    .choices
+                    .pick(&["sqrt", "abs"])
+                    .copied()
+                    .unwrap_or("abs");
                 format!("{name}({})", self.expression(FLOAT))
             }
             (FLOAT, 7) => {
                 let name = self.choices.pick(&["min", "max"]).copied().unwrap_or("min");
-                format!("{name}({}, {})", self.expression(FLOAT), self.expression(FLOAT))
+                format!(
+                    "{name}({}, {})",
+                    self.expression(FLOAT),
+                    self.expression(FLOAT)
+                )
             }
             (FLOAT, _) => {
-                let sign = self.choices.pick(&["+", "-", "*", "/"]).copied().unwrap_or("+");
-                format!("({} {sign} {})", self.expression(FLOAT), self.expression(FLOAT))
+                let sign = self
+                    .choices
+                    .pick(&["+", "-", "*", "/"])
+                    .copied()
+                    .unwrap_or("+");
+                format!(
+                    "({} {sign} {})",
+                    self.expression(FLOAT),
+                    self.expression(FLOAT)
+                )
             }
             (_, 4) => format!("!({})", self.expression(BOOL)),
             (_, 5) => format!("bool({})", self.expression(INT)),
             (_, 6) => {
                 let word = self.choices.pick(&["and", "or"]).copied().unwrap_or("and");
-                format!("({} {word} {})", self.expression(BOOL), self.expression(BOOL))
+                format!(
+                    "({} {word} {})",
+                    self.expression(BOOL),
+                    self.expression(BOOL)
+                )
             }
             _ => {
-                let sign = self.choices.pick(&["==", "!=", "<", ">", "<=", ">="]).copied().unwrap_or("==");
+                let sign = self
+                    .choices
+                    .pick(&["==", "!=", "<", ">", "<=", ">="])
+                    .copied()
+                    .unwrap_or("==");
                 let ty = self.choices.below(2);
                 format!("({} {sign} {})", self.expression(ty), self.expression(ty))
             }
@@ -192,8 +251,14 @@ impl Writer<'_, '_> {
 
     fn call(&mut self, index: usize) -> String {
         let functions = self.functions;
-        let arguments: Vec<String> = functions[index].0.iter().map(|ty| self.expression(*ty)).collect();
-        let rest: String = arguments.iter().fold(String::new(), |rest, argument| rest + ", " + argument);
+        let arguments: Vec<String> = functions[index]
+            .0
+            .iter()
+            .map(|ty| self.expression(*ty))
+            .collect();
+        let rest: String = arguments
+            .iter()
+            .fold(String::new(), |rest, argument| rest + ", " + argument);
         format!("f{index}(n - 1{rest})")
     }
 }
