@@ -111,6 +111,11 @@ impl Clang {
         }))
     }
 
+    /// The program.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Compiles each unit and hands its object file to `read`, on as many threads as the current rayon pool has.
     /// Results come in the order of the units, whatever the number of threads.
     ///

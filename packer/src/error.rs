@@ -7,6 +7,7 @@ use copatch_spec::pack::PackError;
 
 use crate::clang::ClangError;
 use crate::object_file::ObjectError;
+use crate::prove::ProveError;
 use crate::refusal::Refusal;
 use crate::source::SourceError;
 
@@ -48,6 +49,9 @@ pub enum BuildError {
         /// What differs.
         what: String,
     },
+    /// Stencils cannot be executed for proof.
+    #[error(transparent)]
+    Prove(#[from] ProveError),
     /// The parts do not make a pack.
     #[error("the pack: {0}")]
     Pack(#[from] PackError),

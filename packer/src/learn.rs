@@ -4,11 +4,13 @@
 use copatch_spec::isa::{Operation, Shape};
 use copatch_spec::pack::Domain;
 use copatch_spec::patch::{Field, PatchKind, Source};
+use copatch_spec::target::Target;
 
 use crate::cfg::Trimmed;
 use crate::object_file::pool_constant;
 use crate::plan::{AlternativePlan, FormPlan, GENERIC, Job, Range, Record};
-use crate::probe::{self, Located, Sample};
+use crate::probe::{self, Located, Sample, Windows};
+use crate::prove::{Comparison, ProveError, Subject, inspect};
 use crate::refusal::Refusal;
 use crate::stencil::{Relocation, hole};
 
@@ -59,23 +61,12 @@ pub enum Dropped {
     Refused(Box<Refusal>),
     /// Clang encodes its values in no uniform way; the text says where it differs.
     NotUniform(String),
-}
-
-/// A sample whose bytes differ from the patched template: its stencil must be shown to do the same.
-#[derive(Clone, Debug)]
-pub struct Doubt<'a> {
-    /// The form.
-    pub form: &'a FormPlan,
-    /// The job whose code differs.
-    pub job: &'a Job,
-    /// The patched template.
-    pub patched: Vec<u8>,
-    /// The holes that are left in it: targets, traps, tables, constants.
-    pub holes: &'a [Relocation],
+    /// It could not be proven, since nothing could be executed.
+    Unproven(String),
 }
 
 /// Whether a patched template that differs from what clang wrote does the same all the same.
-pub type Judge<'a> = &'a (dyn Fn(&Doubt<'_>) -> bool + Sync);
+pub type Judge<'a> = &'a (dyn Fn(&Comparison<'_>) -> Result<bool, ProveError> + Sync);
 
 /// One register assignment's template.
 struct Template {
@@ -96,12 +87,19 @@ pub fn learn(
     alternative: &AlternativePlan,
     jobs: &[Job],
     codes: &[Result<Trimmed, Refusal>],
+    target: &Target,
     judge: Judge<'_>,
 ) -> Result<Learnt, Dropped> {
     let code = |job: usize| {
         codes[job]
             .as_ref()
             .map_err(|refusal| Dropped::Refused(Box::new(refusal.clone())))
+    };
+    let subject = |job: usize| Subject {
+        name: &op.name,
+        op,
+        form: &form.form,
+        registers: &jobs[job].registers,
     };
     let mut exceptions: Vec<Vec<i64>> = vec![Vec::new(); form.values.len()];
     let mut templates: Vec<Option<Template>> = Vec::new();
@@ -116,6 +114,7 @@ pub fn learn(
             continue;
         };
         let base = code(*generic)?;
+        inspect(&subject(*generic), base, target).map_err(Dropped::Refused)?;
         if form.values.is_empty() || op.shape == Shape::Asm {
             templates.push(Some(Template {
                 code: base.code.clone(),
@@ -128,24 +127,39 @@ pub fn learn(
             .map(|job| Ok((jobs[job].values.as_slice(), code(job)?)))
             .collect::<Result<Vec<_>, Dropped>>()?;
         let template = if *like == templates.len() {
-            let template = fit(base, &jobs[*generic].values, probes, codes)?;
+            let template = fit(base, &jobs[*generic].values, probes, codes, target)?;
             agrees(&template, &generics).map_err(Dropped::NotUniform)?;
             for (value, samples) in probes.iter().enumerate() {
                 for (constant, job) in samples {
-                    let patched = patch(&template, &jobs[*job].values);
-                    let same = codes[*job].as_ref().is_ok_and(|sample| {
-                        sample.code == patched && sample.holes == template.relocations
-                    });
-                    if !same
-                        && !judge(&Doubt {
-                            form,
-                            job: &jobs[*job],
-                            patched,
-                            holes: &template.relocations,
-                        })
-                    {
-                        exceptions[value].push(*constant);
+                    let patched = Trimmed {
+                        code: patch(&template, &jobs[*job].values),
+                        holes: template.relocations.clone(),
+                    };
+                    let own = codes[*job].as_ref().ok();
+                    if own == Some(&patched) {
+                        continue;
                     }
+                    let same = match own {
+                        Some(own) => judge(&Comparison {
+                            op,
+                            form: &form.form,
+                            registers: &jobs[*job].registers,
+                            values: &jobs[*job].values,
+                            own,
+                            patched: &patched,
+                        })
+                        .map_err(|error| Dropped::Unproven(error.to_string()))?,
+                        None => false,
+                    };
+                    if same {
+                        continue;
+                    }
+                    // A generic constant stands for others that were not tried.
+                    if !probe::is_special(*constant) {
+                        let what = format!("value {value}: the template fails for {constant:#x}");
+                        return Err(Dropped::NotUniform(what));
+                    }
+                    exceptions[value].push(*constant);
                 }
             }
             template
@@ -185,7 +199,12 @@ fn fit(
     generic: &[i64],
     probes: &[Vec<(i64, usize)>],
     codes: &[Result<Trimmed, Refusal>],
+    target: &Target,
 ) -> Result<Template, Dropped> {
+    let windows = match target.arch.as_str() {
+        "x86_64" => Windows::Bytes,
+        _ => Windows::Words,
+    };
     let mut fields = Vec::new();
     for (value, jobs) in probes.iter().enumerate() {
         let mut samples = vec![Sample {
@@ -200,7 +219,7 @@ fn fit(
                 });
             }
         }
-        let template = probe::fit(&samples)
+        let template = probe::fit_in(&samples, windows)
             .map_err(|error| Dropped::NotUniform(format!("value {value}: {error}")))?;
         fields.extend(template.fields.into_iter().map(|field| (value, field)));
     }
@@ -256,8 +275,8 @@ fn locate(known: &[(usize, Located)], generics: &[(&[i64], &Trimmed)]) -> Result
             kind: kind.clone(),
         };
         write(&mut code, &located, |_| 0).ok_or("a field lies outside the code")?;
+        from = offset + usize::from(kind.window);
         fields.push((*value, located));
-        from = offset;
     }
     let template = Template {
         code,

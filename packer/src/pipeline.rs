@@ -22,6 +22,7 @@ use crate::learn::{self, Dropped, Filler, Learnt};
 use crate::object_file;
 use crate::plan::{self, FormPlan, Plan};
 use crate::probe;
+use crate::prove::{Comparison, ProveError, Prover};
 use crate::refusal::Refusal;
 use crate::report::{DroppedLine, Report, form_name};
 use crate::source::{self, Variant};
@@ -63,16 +64,21 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
     let codes = compile(&isa, &target, &plan, &clang)?;
     let evaluators = evaluator::build(&isa, &clang)?;
 
+    let prover = prover(&target, &request.triple, &clang)?;
+    let judge = |comparison: &Comparison<'_>| match &prover {
+        Ok(prover) => prover.same(comparison),
+        // Nothing was shown.
+        Err(_) => Ok(false),
+    };
     let learnt: Vec<Vec<Result<Learnt, Dropped>>> = plan
         .forms
         .par_iter()
         .map(|form| {
-            let judge = |_: &learn::Doubt<'_>| false;
             form.alternatives
                 .iter()
                 .map(|alternative| {
                     let op = &isa.ops[form.op];
-                    learn::learn(op, form, alternative, &plan.jobs, &codes, &judge)
+                    learn::learn(op, form, alternative, &plan.jobs, &codes, &target, &judge)
                 })
                 .collect()
         })
@@ -113,6 +119,7 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
         bytes: 0,
         seconds: 0.0,
         dropped,
+        unproven: prover.as_ref().err().cloned(),
         exceptions: forms
             .iter()
             .flat_map(|form| &form.alternatives)
@@ -144,6 +151,23 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
     report.bytes = bytes.len();
     report.seconds = start.elapsed().as_secs_f64();
     Ok((report.file.clone(), bytes, report))
+}
+
+/// What executes stencils; where this machine cannot, why, for the report.
+fn prover(
+    target: &Target,
+    triple: &str,
+    clang: &Clang,
+) -> Result<Result<Prover, String>, BuildError> {
+    match Prover::new(target, triple, clang.path()) {
+        Ok(prover) => Ok(Ok(prover)),
+        Err(
+            error @ (ProveError::Architecture(_)
+            | ProveError::Emulator(_)
+            | ProveError::Processor(_)),
+        ) => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `x86_64-unknown-linux-gnu+x86-64-v3.pack`.
@@ -313,7 +337,9 @@ fn select(
         let (op, form) = (op.name.clone(), form_name(&form.form));
         return Err(match refused.pop() {
             Some((_, Dropped::Refused(refusal))) => BuildError::Refused { op, form, refusal },
-            Some((_, Dropped::NotUniform(what))) => BuildError::NotUniform { op, form, what },
+            Some((_, Dropped::NotUniform(what) | Dropped::Unproven(what))) => {
+                BuildError::NotUniform { op, form, what }
+            }
             None => BuildError::Spec(format!("operation {op}, form {form}: nothing was tried")),
         });
     }
@@ -324,7 +350,7 @@ fn select(
             ranges,
             why: match why {
                 Dropped::Refused(refusal) => refusal.what,
-                Dropped::NotUniform(what) => what,
+                Dropped::NotUniform(what) | Dropped::Unproven(what) => what,
             },
             form_lost: kept.is_empty(),
         });

@@ -3,7 +3,9 @@
 use copatch_spec::isa::{InstructionSet, Operation, Shape};
 use copatch_spec::target::{Machine, Target};
 use copatch_spec::types::{Place, ValueType};
-use copatch_spec::variants::{Form, Value, assignments, forms, record_index};
+use copatch_spec::variants::{Form, Outcome, Value, assignments, forms, record_index};
+
+use crate::probe::is_special;
 
 /// One function to compile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +177,10 @@ pub fn plan(
                     job(constants.clone());
                 }
                 let pattern = pattern(op, &form.form, &registers, &machine);
+                // The first pattern of a form with one value that is kept is learnt on all samples, the others on fewer.
+                let in_full = patterns.is_empty()
+                    && form.values.len() == 1
+                    && form.form.outcome == Outcome::Plain;
                 let known = patterns.iter().find(|(known, _)| *known == pattern);
                 let like = known.map_or(alternative.records.len(), |(_, record)| *record);
                 let mut probes = Vec::new();
@@ -184,7 +190,10 @@ pub fn plan(
                         if op.shape == Shape::Asm {
                             break;
                         }
-                        let samples = probe(range.lo, range.hi, range.align);
+                        let mut samples = probe(range.lo, range.hi, range.align);
+                        if !in_full {
+                            samples = thin(&samples);
+                        }
                         let jobs = samples.into_iter().map(|value| {
                             let mut values = generic[0].clone();
                             values[index] = value;
@@ -243,8 +252,13 @@ fn ranges(op: &Operation, value: Value, target: &Target) -> Vec<Range> {
         _ => 1,
     };
     let limits = limits(op, value, target);
+    let operand = matches!(value, Value::Constant(..)) && !op.name.starts_with("core.move_");
     let mut ranges: Vec<Range> = Vec::new();
-    for class in &target.immediate {
+    for class in target
+        .immediate
+        .iter()
+        .filter(|class| !(operand && class.moved))
+    {
         let class = Range {
             lo: class.lo / scale,
             hi: class.hi / scale,
@@ -263,7 +277,13 @@ fn ranges(op: &Operation, value: Value, target: &Target) -> Vec<Range> {
 fn combinations(values: &[Value], op: &Operation, target: &Target) -> Vec<AlternativePlan> {
     let mut combinations = vec![Vec::new()];
     for value in values {
-        let ranges = ranges(op, *value, target);
+        let mut ranges = ranges(op, *value, target);
+        // Combinations multiply. An operation with immediates of its own keeps those that instructions encode.
+        if values.len() > 1 && !op.immediates.is_empty() && ranges.len() > 1 {
+            let encoded =
+                |range: &Range| i32::try_from(range.lo).and(i32::try_from(range.hi)).is_ok();
+            ranges.retain(encoded);
+        }
         combinations = combinations
             .iter()
             .flat_map(|before: &Vec<Range>| {
@@ -282,6 +302,37 @@ fn combinations(values: &[Value], op: &Operation, target: &Target) -> Vec<Altern
             records: Vec::new(),
         })
         .collect()
+}
+
+/// Fewer samples for a range whose encoding was learnt in full elsewhere: the ends, the values around zero and around
+/// the widths of immediates, where compilers change encodings, and some of the others, generic ones and special ones.
+fn thin(samples: &[i64]) -> Vec<i64> {
+    const GENERIC: usize = 24;
+    const SPECIAL: usize = 16;
+    let at_width = |value: i64| {
+        [7, 8, 12, 15, 16, 31, 32, 63]
+            .iter()
+            .any(|width| value.unsigned_abs().abs_diff(1 << width) <= 1)
+    };
+    let edge = |index: usize| {
+        let value = samples[index];
+        index < 2 || index + 2 >= samples.len() || value.unsigned_abs() <= 2 || at_width(value)
+    };
+    let every = |wanted: usize, special: bool| {
+        let others: Vec<usize> = (0..samples.len())
+            .filter(|index| is_special(samples[*index]) == special)
+            .collect();
+        let stride = others.len().div_ceil(wanted).max(1);
+        others.into_iter().step_by(stride)
+    };
+    let mut kept: Vec<usize> = (0..samples.len())
+        .filter(|index| edge(*index))
+        .chain(every(GENERIC, false))
+        .chain(every(SPECIAL, true))
+        .collect();
+    kept.sort_unstable();
+    kept.dedup();
+    kept.into_iter().map(|index| samples[index]).collect()
 }
 
 /// The assignment whose code serves this one too, since operands 0 and 1 may be exchanged.

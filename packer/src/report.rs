@@ -33,6 +33,8 @@ pub struct Report {
     pub seconds: f64,
     /// Alternatives that are not in the pack.
     pub dropped: Vec<DroppedLine>,
+    /// Why nothing was executed, if so; then every value for which clang writes something else is an exception.
+    pub unproven: Option<String>,
     /// Values that no template may be patched with, over all alternatives.
     pub exceptions: usize,
 }
@@ -95,6 +97,9 @@ impl fmt::Display for Report {
         let lost: Vec<_> = self.dropped.iter().filter(|line| line.form_lost).collect();
         for line in &lost {
             writeln!(f, "  without {} {}: {}", line.op, line.form, line.why)?;
+        }
+        if let Some(why) = &self.unproven {
+            writeln!(f, "  not proven by execution: {why}")?;
         }
         write!(
             f,

@@ -87,6 +87,9 @@ pub fn c_type(ty: ValueType) -> &'static str {
 enum Passing {
     /// An integer register, whatever its value's width.
     Integer,
+    /// An integer register that holds nothing but an i32, on machines whose C convention sign-extends those: clang trusts
+    /// a parameter's type there, but not an assumption about 64 bits.
+    Word,
     /// At the type of its operand, its result or the class's widest.
     Typed(ValueType),
     /// It holds an operand of one type and then a result of another.
@@ -97,6 +100,7 @@ impl Passing {
     fn c_type(self) -> &'static str {
         match self {
             Passing::Integer => "uint64_t",
+            Passing::Word => "int32_t",
             Passing::Typed(ty) => c_type(ty),
             Passing::Vector => "copatch_f32x4",
         }
@@ -163,6 +167,10 @@ fn registers(target: &Target, variant: &Variant<'_>) -> Registers {
     };
     for (index, (class, register, ty)) in typed.iter().enumerate() {
         if is_integer(*ty) {
+            let mut same = typed.iter().filter(|(c, r, _)| (c, r) == (class, register));
+            if target.i32_upper == UpperHalf::Sign && same.all(|(_, _, t)| *t == ValueType::I32) {
+                passing[*class][*register] = Passing::Word;
+            }
             continue;
         }
         let clash = typed[..index]
@@ -264,14 +272,24 @@ pub fn function(
                     .ok_or_else(|| fault("an operand has no register (our bug)"))?;
                 let name = param(class, register);
                 match (ty, registers.passing[class][register]) {
+                    // An annotation is a copy that costs nothing. Without it, clang knows after a branch on `a == 7`
+                    // that 7 may be passed on for `a`, and spends an instruction to load it.
+                    (ValueType::I32, Passing::Word) => {
+                        format!("(uint32_t)__builtin_annotation({name}, \"\")")
+                    }
                     (ValueType::I32, _) => {
                         let holds = match target.i32_upper {
-                            UpperHalf::Zero => format!("{name} <= 0xffffffff"),
-                            UpperHalf::Sign => format!("(int64_t){name} == (int32_t){name}"),
+                            UpperHalf::Zero => format!("o{index} <= 0xffffffff"),
+                            UpperHalf::Sign => format!("(int64_t)o{index} == (int32_t)o{index}"),
                         };
-                        let _ = writeln!(out, "  __builtin_assume({holds});");
-                        format!("(uint32_t){name}")
+                        let _ = writeln!(
+                            out,
+                            "  uint64_t o{index} = __builtin_annotation({name}, \"\");\n  \
+                             __builtin_assume({holds});"
+                        );
+                        format!("(uint32_t)o{index}")
                     }
+                    (ValueType::I64, _) => format!("__builtin_annotation({name}, \"\")"),
                     (ValueType::F64, Passing::Vector) => format!("((copatch_f64x2){name})[0]"),
                     (_, Passing::Vector) => format!("{name}[0]"),
                     _ => name,
@@ -389,6 +407,7 @@ pub fn function(
 /// Brings `value` into the form in which its register is passed.
 fn result(out: &mut String, target: &Target, ty: ValueType, passing: Passing) {
     let _ = match (ty, passing) {
+        (ValueType::I32, Passing::Word) => writeln!(out, "  int32_t result = (int32_t)value;"),
         (ValueType::I32, _) => match target.i32_upper {
             UpperHalf::Zero => writeln!(out, "  uint64_t result = (uint32_t)value;"),
             UpperHalf::Sign => writeln!(out, "  uint64_t result = (int64_t)(int32_t)value;"),
