@@ -170,10 +170,6 @@ impl<'p> CodeBuffer<'p> {
         self.error.get_or_insert(error);
     }
 
-    pub fn failed(&self) -> bool {
-        self.error.is_some()
-    }
-
     pub fn take_error(&mut self) -> Option<Error> {
         self.error.take()
     }

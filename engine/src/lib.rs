@@ -24,7 +24,7 @@ pub use evaluator::{EvalOutcome, Evaluators};
 pub use memory::{Code, CodeSpace, MemoryError, Reservation, Stack, jit_available};
 pub use pack::{OpId, Pack};
 pub use plan::{Plan, Planner};
-pub use select::host_triple;
 pub use program::{Program, TrapSite};
+pub use select::host_triple;
 pub use trap::{Trap, call, helper_guard, kind as trap_kind, native_stack_left};
 pub use unit::Unit;

@@ -7,7 +7,7 @@ use copatch_spec::isa::{Operation, Shape};
 use copatch_spec::pack::tables::{FormRow, StencilRow};
 use copatch_spec::pack::{Metadata, PackError, PackView, validate};
 use copatch_spec::types::{Place, ValueType};
-use copatch_spec::variants::{FormKey, Outcome};
+use copatch_spec::variants::FormKey;
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
@@ -398,11 +398,6 @@ impl Index {
 pub(crate) fn move_key(from: Place, to_slot: bool) -> FormKey {
     let key = FormKey::registers().with_operand(0, from);
     if to_slot { key.with_result_slot() } else { key }
-}
-
-/// The key of a fused or plain branch whose operands all lie in registers.
-pub(crate) fn branch_key(outcome: Outcome) -> FormKey {
-    FormKey::registers().with_outcome(outcome)
 }
 
 /// A record without code.

@@ -27,7 +27,11 @@ impl Key {
             Environment::Unknown if system == "linux" => "gnu".to_owned(),
             other => other.to_string(),
         };
-        Self { architecture: triple.architecture.to_string(), system, environment }
+        Self {
+            architecture: triple.architecture.to_string(),
+            system,
+            environment,
+        }
     }
 
     /// The key of a pack file's name, `<triple>[+features].pack`, and its features.
@@ -80,16 +84,29 @@ fn best(
         let pack = open(name)?;
         let metadata = pack.metadata();
         if Triple::from_str(&metadata.triple).map(|triple| Key::of(&triple)) != Ok(host.clone()) {
-            let what = format!("the pack is for {}, whatever its name says", metadata.triple);
-            return Err(Error::Foreign { name: name.clone(), what });
+            let what = format!(
+                "the pack is for {}, whatever its name says",
+                metadata.triple
+            );
+            return Err(Error::Foreign {
+                name: name.clone(),
+                what,
+            });
         }
         if processor_has(&metadata.cpu) {
             return Ok(pack);
         }
     }
     let candidates = candidates.collect::<Vec<_>>().join(", ");
-    let candidates = if candidates.is_empty() { "no packs at all".to_owned() } else { candidates };
-    Err(Error::NoPack { triple: host_triple(), candidates })
+    let candidates = if candidates.is_empty() {
+        "no packs at all".to_owned()
+    } else {
+        candidates
+    };
+    Err(Error::NoPack {
+        triple: host_triple(),
+        candidates,
+    })
 }
 
 impl Pack {
@@ -98,10 +115,13 @@ impl Pack {
     /// # Errors
     /// [`Error::NoPack`], or what is wrong with the pack that fits.
     pub fn for_host(candidates: &[(&'static str, &'static [u8])]) -> Result<Arc<Self>> {
-        best(candidates.iter().map(|(name, _)| (*name).to_owned()), |name| {
-            let found = candidates.iter().find(|(other, _)| *other == name);
-            Self::embedded(found.map_or(&[][..], |(_, bytes)| bytes))
-        })
+        best(
+            candidates.iter().map(|(name, _)| (*name).to_owned()),
+            |name| {
+                let found = candidates.iter().find(|(other, _)| *other == name);
+                Self::embedded(found.map_or(&[][..], |(_, bytes)| bytes))
+            },
+        )
     }
 
     /// Opens the pack in `directory/isa` that fits this machine best, after checking it in full, and checks that it is
@@ -111,7 +131,10 @@ impl Pack {
     /// [`Error::File`], [`Error::NoPack`], [`Error::Foreign`] or [`Error::Pack`].
     pub fn for_host_in(directory: &Path, isa: &str) -> Result<Arc<Self>> {
         let folder = directory.join(isa);
-        let fault = |source| Error::File { path: folder.clone(), source };
+        let fault = |source| Error::File {
+            path: folder.clone(),
+            source,
+        };
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&folder).map_err(fault)? {
             let name = entry.map_err(fault)?.file_name();
@@ -123,8 +146,14 @@ impl Pack {
         let names = names.into_iter().filter(|name| name.ends_with(".pack"));
         let pack = best(names, |name| Self::read(&folder.join(name)))?;
         if pack.metadata().isa != isa {
-            let what = format!("the pack is for instruction set {}, not {isa}", pack.metadata().isa);
-            return Err(Error::Foreign { name: folder.display().to_string(), what });
+            let what = format!(
+                "the pack is for instruction set {}, not {isa}",
+                pack.metadata().isa
+            );
+            return Err(Error::Foreign {
+                name: folder.display().to_string(),
+                what,
+            });
         }
         Ok(pack)
     }
@@ -142,13 +171,20 @@ mod tests {
     fn equal_machines_have_equal_keys() {
         assert_eq!(key("x86_64-pc-linux-gnu"), key("x86_64-unknown-linux-gnu"));
         assert_eq!(key("arm64-apple-darwin"), key("aarch64-apple-macosx14.0.0"));
-        assert_ne!(key("x86_64-unknown-linux-musl"), key("x86_64-unknown-linux-gnu"));
-        assert_ne!(key("x86_64-unknown-linux-gnu"), key("aarch64-unknown-linux-gnu"));
+        assert_ne!(
+            key("x86_64-unknown-linux-musl"),
+            key("x86_64-unknown-linux-gnu")
+        );
+        assert_ne!(
+            key("x86_64-unknown-linux-gnu"),
+            key("aarch64-unknown-linux-gnu")
+        );
     }
 
     #[test]
     fn a_file_name_gives_triple_and_features() {
-        let (key_of_file, features) = Key::of_file("x86_64-unknown-linux-gnu+x86-64-v3.pack").expect("a pack's name");
+        let (key_of_file, features) =
+            Key::of_file("x86_64-unknown-linux-gnu+x86-64-v3.pack").expect("a pack's name");
         assert_eq!(key_of_file, key("x86_64-unknown-linux-gnu"));
         assert_eq!(features, "x86-64-v3");
         assert!(Key::of_file("README.md").is_none());

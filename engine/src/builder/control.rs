@@ -45,8 +45,6 @@ pub(crate) struct Frame {
     result_reg: Option<u8>,
     /// What the other arm begins with.
     snapshot: u32,
-    /// How many layouts there were when it was opened.
-    layouts: u32,
     /// Where the pins of the loop around it are kept.
     saved_pins: (u32, u32),
     /// The out-of-line edge of the branch table in hand.
@@ -89,7 +87,6 @@ impl FunctionBuilder<'_, '_> {
             layout: None,
             result_reg: None,
             snapshot: 0,
-            layouts: self.layouts.len() as u32,
             saved_pins: (saved, saved),
             stub: None,
             dead: self.dead,
@@ -238,7 +235,6 @@ impl FunctionBuilder<'_, '_> {
             self.truncate(frame.height);
         }
         self.types.truncate(frame.params.0 as usize);
-        self.layouts.truncate(frame.layouts as usize);
     }
 
     /// Ends a construct with only its label to come.
