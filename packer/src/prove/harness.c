@@ -11,7 +11,7 @@ typedef unsigned char u8;
 
 #if defined(__x86_64__)
 enum { READ = 0, WRITE = 1, MMAP = 9, SIGACTION = 13, MADVISE = 28, SETITIMER = 38, EXIT = 60, SIGALTSTACK = 131 };
-enum { RESTORER = 0x04000000 };
+enum { RESTORER = 0x04000000, VIRTUAL = 1 };
 
 static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
     register u64 r10 __asm__("r10") = d;
@@ -163,9 +163,9 @@ void begin(void) {
         for (int side = 0; side < 2; side++)
             if (header[1 + side] && !take(codes[side], header[1 + side])) leave(2);
         if (runs && !take(inputs, runs * STATE_WORDS * 8)) leave(2);
-        /* Code that does not come back kills the process. */
-        u64 limit[4] = { 0, 0, 20, 0 };
-        call(SETITIMER, 0, (u64)limit, 0, 0, 0, 0);
+        /* Code that does not come back kills the process: two seconds of its own time, however busy the machine is. */
+        u64 limit[4] = { 0, 0, 2, 0 };
+        call(SETITIMER, VIRTUAL, (u64)limit, 0, 0, 0, 0);
         for (int side = 0; side < 2; side++) {
             memset((void *)CODE_AT, 0, CODE_BYTES);
             memcpy((void *)CODE_AT, codes[side], header[1 + side]);

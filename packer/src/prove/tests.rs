@@ -159,6 +159,22 @@ fn control_must_go_the_same_way() {
     ));
 }
 
+#[test]
+fn code_that_does_not_come_back_is_not_the_same() {
+    let Some(prover) = prover() else { return };
+    let form = ("add", &RI[..], Outcome::Plain);
+    // jmp to itself
+    assert!(!compare(
+        &prover,
+        form,
+        &[0],
+        &code(&[]),
+        &code(&[0xeb, 0xfe])
+    ));
+    // What it ran in is dead, and another takes its place.
+    assert!(compare(&prover, form, &[0], &code(&[]), &code(&[0x90])));
+}
+
 /// `r < v` as clang writes it: `cmp $(v - 1), %r15d; setle %al; movzbl %al, %r15d`, and a constant for the least integer.
 fn less_than(value: i64) -> Vec<u8> {
     if value == i64::from(i32::MIN) {
