@@ -151,34 +151,25 @@ impl SplitMix {
 /// Whether a constant has so simple a pattern that compilers know better code for it: close to a power of two, to its
 /// negative, or to zero, or a mask of whole bytes. Only such values may be exceptions of a domain.
 pub fn is_special(value: i64) -> bool {
-    let near_power = |value: u64| {
-        (value.wrapping_sub(2)..=value.wrapping_add(2)).any(u64::is_power_of_two_or_zero)
-            || value < 4
-            || value > u64::MAX - 4
-    };
     let magnitude = value.unsigned_abs();
+    let narrow = value as u32;
     near_power(magnitude)
-        || near_power(u64::from(value as u32))
-        || near_power(u64::from((value as u32).wrapping_neg()))
-        || (value as u64).is_mask()
-        || (!value as u64).is_mask()
+        || near_power(u64::from(narrow))
+        || near_power(u64::from(narrow.wrapping_neg()))
+        || run_of_ones(value as u64)
+        || run_of_ones(!value as u64)
 }
 
-trait Pattern {
-    fn is_power_of_two_or_zero(self) -> bool;
-    fn is_mask(self) -> bool;
+/// Within two of a power of two or of zero.
+fn near_power(value: u64) -> bool {
+    let power_or_zero = |value: u64| value & value.wrapping_sub(1) == 0;
+    (value.saturating_sub(2)..=value.saturating_add(2)).any(power_or_zero)
 }
 
-impl Pattern for u64 {
-    fn is_power_of_two_or_zero(self) -> bool {
-        self & self.wrapping_sub(1) == 0
-    }
-
-    /// One run of ones, wherever it stands.
-    fn is_mask(self) -> bool {
-        let filled = self | self.wrapping_sub(1);
-        filled & filled.wrapping_add(1) == 0
-    }
+/// One run of ones, wherever it stands; none counts too.
+fn run_of_ones(value: u64) -> bool {
+    let filled = value | value.wrapping_sub(1);
+    filled & filled.wrapping_add(1) == 0
 }
 
 /// Learns the fields of a value on instructions of variable length: [`fit_in`] with [`Windows::Bytes`].
