@@ -46,7 +46,9 @@ pub struct Comparison<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum ProveError {
     /// The harness knows no such architecture.
-    #[error("stencils of {0} cannot be executed for proof: add a module beside packer/src/prove/x86_64.rs")]
+    #[error(
+        "stencils of {0} cannot be executed for proof: add a module beside packer/src/prove/x86_64.rs"
+    )]
     Architecture(String),
     /// Stencils of another machine need an emulator.
     #[error("no emulator runs on this machine for {0}; install qemu-user-static")]
