@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 fn packs() -> Vec<&'static [u8]> {
-    copatch_pack_toy::PACKS
+    copatch_pack_toy::packs()
         .iter()
-        .chain(copatch_pack_wasm::PACKS)
+        .chain(copatch_pack_wasm::packs())
         .map(|(_, bytes)| *bytes)
         .collect()
 }

@@ -36,9 +36,9 @@ fn admitted(kind: &PatchKind) -> BoxedStrategy<i64> {
 
 #[test]
 fn every_kind_of_every_pack_reads_back() {
-    for (name, bytes) in copatch_pack_toy::PACKS
+    for (name, bytes) in copatch_pack_toy::packs()
         .iter()
-        .chain(copatch_pack_wasm::PACKS)
+        .chain(copatch_pack_wasm::packs())
     {
         let (_, metadata) = validate(bytes).unwrap();
         assert!(!metadata.kinds.is_empty());
@@ -99,10 +99,10 @@ fn generated_code_reads_back() {
     if !copatch::jit_available() {
         return;
     }
-    let toy = runnable(copatch_pack_toy::PACKS)
+    let toy = runnable(copatch_pack_toy::packs())
         .into_iter()
         .map(|pack| (pack, &Toy as &dyn Dialect));
-    let wasm = runnable(copatch_pack_wasm::PACKS)
+    let wasm = runnable(copatch_pack_wasm::packs())
         .into_iter()
         .map(|pack| (pack, &Wasm as &dyn Dialect));
     for ((name, pack), dialect) in toy.chain(wasm) {
@@ -169,7 +169,7 @@ fn values_out_of_a_kinds_range_are_errors() {
     if !copatch::jit_available() {
         return;
     }
-    let (_, bytes) = copatch_pack_toy::PACKS
+    let (_, bytes) = copatch_pack_toy::packs()
         .iter()
         .find(|pack| Pack::for_host(&[**pack]).is_ok())
         .unwrap();

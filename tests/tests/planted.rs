@@ -16,7 +16,7 @@ use copatch_conformance::{Function, Kit, Program, Step, op};
 
 /// The bytes of the toy pack that this machine runs.
 fn bytes() -> &'static [u8] {
-    copatch_pack_toy::PACKS
+    copatch_pack_toy::packs()
         .iter()
         .map(|(_, bytes)| *bytes)
         .find(|bytes| Pack::for_host(&[("", bytes)]).is_ok())

@@ -23,12 +23,12 @@ fn run(
 
 #[test]
 fn toy() {
-    run(copatch_pack_toy::PACKS, |pack| Kit::new(pack, Toy).unwrap());
+    run(copatch_pack_toy::packs(), |pack| Kit::new(pack, Toy).unwrap());
 }
 
 #[test]
 fn wasm() {
-    run(copatch_pack_wasm::PACKS, |pack| {
+    run(copatch_pack_wasm::packs(), |pack| {
         Kit::new(pack, Wasm).unwrap()
     });
 }

@@ -38,7 +38,7 @@ impl FrontEnd for Toy {
         let program = read(bytes)?;
         let pack = match &options.packs_dir {
             Some(folder) => Pack::for_host_in(folder, "toy"),
-            None => Pack::for_host(copatch_pack_toy::PACKS),
+            None => Pack::for_host(copatch_pack_toy::packs()),
         };
         let read_time = begin.elapsed();
         let make = |pack: Arc<Pack>| {

@@ -20,7 +20,7 @@
 //! ```
 //! # if !copatch::jit_available() { return Ok(()); }
 //! let program = copatch_toy::parse("fn double(n: int) -> int { return n + n; }")?;
-//! let pack = copatch::Pack::for_host(copatch_pack_toy::PACKS)?;
+//! let pack = copatch::Pack::for_host(copatch_pack_toy::packs())?;
 //! let executable = copatch_toy::Executable::new(&program, &pack)?;
 //! assert_eq!(executable.run(0, &[21], &mut std::io::stdout())?, Some(42));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -30,7 +30,7 @@ const EXAMPLES: [(&str, &str, &str); 4] = [
 /// Runs `main`; gives the output and the name of the trap.
 fn run(text: &str) -> (String, Option<String>) {
     let program = parse(text).unwrap();
-    let pack = copatch::Pack::for_host(copatch_pack_toy::PACKS).unwrap();
+    let pack = copatch::Pack::for_host(copatch_pack_toy::packs()).unwrap();
     let executable = Executable::new(&program, &pack).unwrap();
     let mut output = Vec::new();
     let trap = match executable.run(program.function("main").unwrap(), &[], &mut output) {
@@ -102,7 +102,7 @@ fn output_that_fails_is_a_trap_and_a_panic_comes_back() {
     let program =
         parse("fn deep(n: int) { if n > 0 { deep(n - 1); } print(n); } fn main() { deep(3); }")
             .unwrap();
-    let pack = copatch::Pack::for_host(copatch_pack_toy::PACKS).unwrap();
+    let pack = copatch::Pack::for_host(copatch_pack_toy::packs()).unwrap();
     let executable = Executable::new(&program, &pack).unwrap();
     match executable.run(1, &[], &mut Full) {
         Err(copatch_toy::RunError::Trap(trap)) => {
@@ -123,7 +123,7 @@ fn arguments_and_results_are_words_of_their_types() {
         if c { return b; } return float(a - d * 10 + e * 100 + f * 1000 + g * 10_000 + h * 100_000); }
         fn not(b: bool) -> bool { return !b; }";
     let program = parse(text).unwrap();
-    let pack = copatch::Pack::for_host(copatch_pack_toy::PACKS).unwrap();
+    let pack = copatch::Pack::for_host(copatch_pack_toy::packs()).unwrap();
     let executable = Executable::new(&program, &pack).unwrap();
     let run =
         |function, arguments: &[u64]| executable.run(function, arguments, &mut std::io::sink());

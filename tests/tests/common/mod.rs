@@ -69,11 +69,11 @@ impl Dialect for Wasm {
 }
 
 pub fn toy_pack() -> Arc<Pack> {
-    Pack::for_host(copatch_pack_toy::PACKS).unwrap()
+    Pack::for_host(copatch_pack_toy::packs()).unwrap()
 }
 
 pub fn wasm_pack() -> Arc<Pack> {
-    Pack::for_host(copatch_pack_wasm::PACKS).unwrap()
+    Pack::for_host(copatch_pack_wasm::packs()).unwrap()
 }
 
 /// Every pack of an instruction set that this machine can run.
