@@ -5,6 +5,7 @@ mod cranelift;
 mod liftoff;
 mod wasmi;
 
+use std::path::Path;
 use std::time::Duration;
 
 /// Every failure ends the run: a benchmark with a hole in it is none.
@@ -35,7 +36,7 @@ pub trait Contender {
 
 /// The contenders of these names, or all, copatch first. One that cannot run on this machine is left out, with the reason on
 /// standard error; copatch never is.
-pub fn all(names: &[String]) -> Result<Vec<Box<dyn Contender>>> {
+pub fn all(names: &[String], packs: Option<&Path>) -> Result<Vec<Box<dyn Contender>>> {
     const NAMES: [&str; 5] = ["copatch", "liftoff", "winch", "cranelift", "wasmi"];
     if let Some(unknown) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
         return Err(format!(
@@ -47,7 +48,7 @@ pub fn all(names: &[String]) -> Result<Vec<Box<dyn Contender>>> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
     if wanted("copatch") {
-        contenders.push(Box::new(copatch::Copatch::new()?));
+        contenders.push(Box::new(copatch::Copatch::new(packs)?));
     }
     if wanted("liftoff") {
         match liftoff::Liftoff::new() {

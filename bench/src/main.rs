@@ -44,6 +44,9 @@ struct Arguments {
     /// Modules to compile; else one made of the `format` kernel's functions many times over.
     #[arg(long, value_name = "FILE")]
     module: Vec<PathBuf>,
+    /// Stencil packs to measure copatch with, in place of those built in.
+    #[arg(long, value_name = "DIR")]
+    packs: Option<PathBuf>,
     /// Leaves out whole-module compilation.
     #[arg(long)]
     no_compile: bool,
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let core = pin(arguments.core)?;
-    let mut contenders = contender::all(&arguments.contenders)?;
+    let mut contenders = contender::all(&arguments.contenders, arguments.packs.as_deref())?;
     let kernels = kernels::find(&arguments.kernels)?;
     if arguments.check {
         for kernel in &kernels {

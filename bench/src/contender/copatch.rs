@@ -1,5 +1,6 @@
 //! copatch, through its library.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use copatch_wasm::{Engine, Error, Linker, Module, Signature, Value, ValueType};
@@ -14,7 +15,11 @@ pub struct Copatch {
 }
 
 impl Copatch {
-    pub fn new() -> Result<Self> {
+    pub fn new(packs: Option<&Path>) -> Result<Self> {
+        let engine = match packs {
+            Some(directory) => Engine::with_packs(directory)?,
+            None => Engine::new()?,
+        };
         let mut linker = Linker::<Wasi>::new();
         for (call, name, parameters, has_result) in Call::ALL {
             let params = parameters
@@ -52,7 +57,7 @@ impl Copatch {
             );
         }
         Ok(Self {
-            engine: Engine::new()?,
+            engine,
             linker,
             module: None,
         })
