@@ -124,8 +124,6 @@ pub(crate) struct Emit<'v> {
     pub row: u32,
     pub values: &'v Values,
     pub target: Target,
-    /// Numbers of the traps that `Source::Trap` counts.
-    pub traps: [u8; 4],
     /// Front-end offset for trap sites.
     pub source: u32,
     /// The kind of a fault in the stencil's own memory accesses, if it has any.
@@ -389,12 +387,8 @@ impl<'p> CodeBuffer<'p> {
                     what: "a branch without a target".to_owned(),
                 }),
             },
-            Source::Trap(index) => {
-                fixup.trap = emit
-                    .traps
-                    .get(usize::from(index))
-                    .copied()
-                    .unwrap_or(u8::MAX);
+            Source::Trap(kind) => {
+                fixup.trap = kind;
                 fixup.what = emit.source;
                 self.trap_fixups.push(fixup);
             }

@@ -58,8 +58,6 @@ pub(crate) struct OpInfo {
     pub uses_mem: bool,
     /// The same operation with operands 0 and 1 exchanged.
     pub swap: Option<OpId>,
-    /// Number of the operation's first trap, of its second.
-    pub traps: [u8; 4],
     pub first_form: u32,
     pub form_count: u16,
 }
@@ -304,15 +302,13 @@ impl Index {
                     .as_deref()
                     .and_then(|name| by_name.get(name))
                     .map(|index| OpId(*index)),
-                traps: [NONE; 4],
                 first_form: 0,
                 form_count: 0,
             };
-            if op.operands.len() > info.operands.len() || op.traps.len() > info.traps.len() {
-                return Err(fault("an operation with too many operands or traps"));
+            if op.operands.len() > info.operands.len() {
+                return Err(fault("an operation with too many operands"));
             }
             info.operands[..op.operands.len()].copy_from_slice(&op.operands);
-            info.traps[..op.traps.len()].copy_from_slice(&op.traps);
             ops.push(info);
         }
         for (row, form) in forms.iter().enumerate() {

@@ -91,7 +91,6 @@ impl<'p> Unit<'p> {
             row: row.stencils.get(),
             values: &values,
             target: Target::None,
-            traps: info.traps,
             source,
             fault: None,
             table: (0, 0),

@@ -316,7 +316,6 @@ impl FunctionBuilder<'_, '_> {
             row: row.stencils.get() + index,
             values,
             target,
-            traps: info.traps,
             source: self.pos,
             fault: None,
             table: (0, 0),

@@ -170,7 +170,6 @@ impl FunctionBuilder<'_, '_> {
             row: row.stencils.get() + index,
             values,
             target: Target::None,
-            traps: info.traps,
             source: self.pos,
             fault: None,
             table: (0, 0),

@@ -360,6 +360,7 @@ impl FunctionBuilder<'_, '_> {
     /// The register for a result that nothing else decides: that of an operand which dies, else a new one.
     #[inline]
     fn result_register(&mut self, pending: &Pending, class: u8) -> u8 {
+        if std::env::var("DBG").is_ok() { eprintln!("DBGP {pending:?}"); }
         let dying = pending.dying[usize::from(class) & (CLASSES - 1)];
         if pending.tie != NONE {
             let (_, reg) = pending.regs[usize::from(pending.tie) & 3];
@@ -491,7 +492,6 @@ impl FunctionBuilder<'_, '_> {
             row: row.stencils.get() + index,
             values: &pending.values,
             target,
-            traps: info.traps,
             source: pending.source,
             fault: info.uses_mem.then_some(self.pack.core().out_of_bounds),
             table,
