@@ -8,7 +8,6 @@ use copatch_spec::pack::PackError;
 use crate::clang::ClangError;
 use crate::object_file::ObjectError;
 use crate::prove::ProveError;
-use crate::refusal::Refusal;
 use crate::source::SourceError;
 
 /// Why there is no pack.
@@ -29,26 +28,9 @@ pub enum BuildError {
     /// What the compiler wrote.
     #[error(transparent)]
     Object(#[from] ObjectError),
-    /// An operation that the engine cannot do without has a form that is not accepted.
-    #[error("operation {op}, form {form}: {refusal}")]
-    Refused {
-        /// The operation.
-        op: String,
-        /// Its form.
-        form: String,
-        /// What is wrong.
-        refusal: Box<Refusal>,
-    },
-    /// An operation that the engine cannot do without has a form whose values cannot be patched.
-    #[error("operation {op}, form {form}: {what}")]
-    NotUniform {
-        /// The operation.
-        op: String,
-        /// Its form.
-        form: String,
-        /// What differs.
-        what: String,
-    },
+    /// Operations that the engine cannot do without have forms that are not accepted.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
     /// Stencils cannot be executed for proof.
     #[error(transparent)]
     Prove(#[from] ProveError),
@@ -70,7 +52,7 @@ impl BuildError {
     pub fn exit_code(&self) -> u8 {
         match self {
             BuildError::Clang(ClangError::Missing { .. } | ClangError::Unfit { .. }) => 3,
-            BuildError::Refused { .. } | BuildError::NotUniform { .. } => 4,
+            BuildError::Refused(_) => 4,
             _ => 1,
         }
     }

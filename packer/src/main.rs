@@ -40,6 +40,9 @@ enum Command {
         /// Folder for the pack; else packs/<instruction set>.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Write the pack even if it lacks operations whose stencils were refused.
+        #[arg(long)]
+        keep_going: bool,
         /// How the report is written to standard output.
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
@@ -71,6 +74,7 @@ fn run(command: Command) -> Result<(), BuildError> {
             clang,
             jobs,
             out,
+            keep_going,
             format,
         } => {
             let pool = rayon::ThreadPoolBuilder::new()
@@ -84,6 +88,9 @@ fn run(command: Command) -> Result<(), BuildError> {
                 clang,
             };
             let (name, bytes, mut report) = pool.install(|| build(&request))?;
+            if !report.failures.is_empty() && !keep_going {
+                return Err(BuildError::Refused(report.failures));
+            }
             let folder = out.unwrap_or_else(|| Path::new("packs").join(&report.isa));
             let path = folder.join(name);
             write_atomically(&folder, &path, &bytes)?;
@@ -96,7 +103,11 @@ fn run(command: Command) -> Result<(), BuildError> {
                     println!("{text}");
                 }
             }
-            Ok(())
+            if report.failures.is_empty() {
+                Ok(())
+            } else {
+                Err(BuildError::Refused(report.failures))
+            }
         }
     }
 }

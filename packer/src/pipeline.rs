@@ -49,7 +49,7 @@ pub struct Request {
 /// Builds a pack: its file name, its bytes and a report (whose `file` is the file name).
 ///
 /// # Errors
-/// See [`BuildError`]. A form that is not accepted is an error only if the engine cannot do without it.
+/// See [`BuildError`]. Forms that the engine cannot do without and that were not accepted are in [`Report::failures`].
 pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError> {
     let start = Instant::now();
     let isa = instruction_set(&request.isa)?;
@@ -86,9 +86,9 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
 
     let mut layout = Layout::default();
     let mut forms = Vec::new();
-    let mut dropped = Vec::new();
+    let (mut dropped, mut failures) = (Vec::new(), Vec::new());
     for (form, results) in plan.forms.iter().zip(learnt) {
-        let kept = select(&isa, form, results, &mut dropped)?;
+        let kept = select(&isa, form, results, &mut dropped, &mut failures);
         if kept.is_empty() {
             continue;
         }
@@ -119,6 +119,7 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
         bytes: 0,
         seconds: 0.0,
         dropped,
+        failures,
         unproven: prover.as_ref().err().cloned(),
         exceptions: forms
             .iter()
@@ -305,16 +306,15 @@ fn job_of(name: &str, plan: &Plan) -> Option<usize> {
     job.parse().ok().filter(|job| *job < plan.jobs.len())
 }
 
-/// The alternatives of a form that go into the pack.
-///
-/// # Errors
-/// If none is left and the form has nothing but registers and slots: then the operation could not be had at all.
+/// The alternatives of a form that go into the pack. It is a failure if none is left of a form with all operands in
+/// registers: then the operation could not be had at all.
 fn select(
     isa: &InstructionSet,
     form: &FormPlan,
     results: Vec<Result<Learnt, Dropped>>,
     dropped: &mut Vec<DroppedLine>,
-) -> Result<Vec<Learnt>, BuildError> {
+    failures: &mut Vec<String>,
+) -> Vec<Learnt> {
     let op = &isa.ops[form.op];
     let mut kept: Vec<Learnt> = Vec::new();
     let mut refused = Vec::new();
@@ -333,15 +333,19 @@ fn select(
         .operands
         .iter()
         .all(|place| *place == Place::Register);
-    if kept.is_empty() && needed {
-        let (op, form) = (op.name.clone(), form_name(&form.form));
-        return Err(match refused.pop() {
-            Some((_, Dropped::Refused(refusal))) => BuildError::Refused { op, form, refusal },
-            Some((_, Dropped::NotUniform(what) | Dropped::Unproven(what))) => {
-                BuildError::NotUniform { op, form, what }
+    if kept.is_empty()
+        && needed
+        && let Some((_, why)) = refused.last()
+    {
+        failures.push(format!(
+            "operation {}, form {}: {}",
+            op.name,
+            form_name(&form.form),
+            match why {
+                Dropped::Refused(refusal) => refusal.to_string(),
+                Dropped::NotUniform(what) | Dropped::Unproven(what) => what.clone(),
             }
-            None => BuildError::Spec(format!("operation {op}, form {form}: nothing was tried")),
-        });
+        ));
     }
     for (ranges, why) in refused {
         dropped.push(DroppedLine {
@@ -355,7 +359,7 @@ fn select(
             form_lost: kept.is_empty(),
         });
     }
-    Ok(kept)
+    kept
 }
 
 /// Whether `wide` has the same stencils as `narrow` and admits every value that it admits.

@@ -33,6 +33,8 @@ pub struct Report {
     pub seconds: f64,
     /// Alternatives that are not in the pack.
     pub dropped: Vec<DroppedLine>,
+    /// Forms that the engine cannot do without and that were not accepted, each with its cause.
+    pub failures: Vec<String>,
     /// Why nothing was executed, if so; then every value for which clang writes something else is an exception.
     pub unproven: Option<String>,
     /// Values that no template may be patched with, over all alternatives.

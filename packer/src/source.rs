@@ -284,9 +284,11 @@ pub fn function(
                         };
                         let _ = writeln!(
                             out,
-                            "  uint64_t o{index} = __builtin_annotation({name}, \"\");\n  \
-                             __builtin_assume({holds});"
+                            "  uint64_t o{index} = __builtin_annotation({name}, \"\");"
                         );
+                        if target.i32_upper == UpperHalf::Sign || widens(variant.op) {
+                            let _ = writeln!(out, "  __builtin_assume({holds});");
+                        }
                         format!("(uint32_t)o{index}")
                     }
                     (ValueType::I64, _) => format!("__builtin_annotation({name}, \"\")"),
@@ -402,6 +404,12 @@ pub fn function(
     }
     out.push_str("}\n");
     Ok(())
+}
+
+/// Whether an operation may use an i32 operand as 64 bits. Where it does not, clang is not told that the upper half is
+/// zero: it would compare and combine 64 bits, for which a negative constant is no immediate.
+fn widens(op: &Operation) -> bool {
+    op.uses_mem || op.shape == Shape::Table || op.result.is_some_and(|ty| ty != ValueType::I32)
 }
 
 /// Brings `value` into the form in which its register is passed.
