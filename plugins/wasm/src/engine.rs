@@ -33,7 +33,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Engine`] where none fits.
     pub fn new() -> Result<Self, Error> {
-        Self::with_pack(Pack::for_host(&[])?)
+        Self::with_pack(Pack::for_host(copatch_pack_wasm::packs())?)
     }
 
     /// An engine with the pack in `directory` that fits this machine best. A pack is machine code: it must be

@@ -203,7 +203,7 @@ impl<'a> Visitor<'a, '_, '_> {
     #[cold]
     fn far_access(&mut self, op: OpId, name: &str, offset: u64) {
         let far = self.context.operations.far_address;
-        if name.contains("load") {
+        if name.contains("Load") {
             self.builder.op_imm(far, &[offset as i64]);
         } else if let Some(ty) = self.builder.top_type() {
             let aside = self.scratch + index_of(ty) as u32;
