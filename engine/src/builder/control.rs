@@ -548,10 +548,12 @@ impl FunctionBuilder<'_, '_> {
         }
         let class = self.pack.class_of(operand.ty);
         let mv = self.move_of(operand, index, 0);
+        let locked = self.registers.locked;
         if let From::Reg(reg) = mv.from {
             self.registers.lock(class, reg);
         }
         let reg = self.allocate(class);
+        self.registers.locked = locked;
         self.move_to_reg(operand.ty, reg, mv.from);
         if let At::Var(var) = operand.at {
             self.vars[var as usize].reads -= 1;

@@ -360,14 +360,23 @@ impl FunctionBuilder<'_, '_> {
     /// The register for a result that nothing else decides: that of an operand which dies, else a new one.
     #[inline]
     fn result_register(&mut self, pending: &Pending, class: u8) -> u8 {
-        if std::env::var("DBG").is_ok() { eprintln!("DBGP {pending:?}"); }
         let dying = pending.dying[usize::from(class) & (CLASSES - 1)];
         if pending.tie != NONE {
             let (_, reg) = pending.regs[usize::from(pending.tie) & 3];
-            return if dying & (1 << reg) != 0 {
-                reg
-            } else {
-                self.allocate(class)
+            if dying & (1 << reg) != 0 {
+                return reg;
+            }
+            // With three operands in registers there may be none left: the result takes the register of the variable
+            // that it is tied to, which goes back to its slot.
+            return match (
+                self.registers.available(class),
+                self.registers.owner(class, reg),
+            ) {
+                (None, Owner::Var(var)) if self.vars[var as usize].pin != reg => {
+                    self.vacate(class, reg, None);
+                    reg
+                }
+                _ => self.allocate(class),
             };
         }
         let regs = &pending.regs[..usize::from(pending.reg_count) & 7];
