@@ -487,6 +487,7 @@ impl<'a> Generator<'a> {
                 self.value(ty, depth - 1);
                 self.value(ty, depth - 1);
                 self.value(I32, depth - 1);
+                self.keep_comparison();
                 self.line("select");
             }
             8 => {
@@ -528,6 +529,16 @@ impl<'a> Generator<'a> {
                 }
                 let _ = writeln!(self.text, "local.get {kept}");
             }
+        }
+    }
+
+    /// wasmi 2.0.0 reads a condition that it has not computed where `select` follows a comparison of a local with zero;
+    /// it does not if the comparison is also kept in a variable.
+    fn keep_comparison(&mut self) {
+        let last = self.text.lines().next_back();
+        if matches!(last, Some("i32.eqz" | "i32.eq" | "i32.ne")) {
+            let kept = self.variable(I32);
+            let _ = writeln!(self.text, "local.tee {kept}");
         }
     }
 
