@@ -417,7 +417,11 @@ fn result(out: &mut String, target: &Target, ty: ValueType, passing: Passing) {
     let _ = match (ty, passing) {
         (ValueType::I32, Passing::Word) => writeln!(out, "  int32_t result = (int32_t)value;"),
         (ValueType::I32, _) => match target.i32_upper {
-            UpperHalf::Zero => writeln!(out, "  uint64_t result = (uint32_t)value;"),
+            // The annotation keeps clang from widening `a ^ -2` to 64 bits, where the constant is no immediate.
+            UpperHalf::Zero => writeln!(
+                out,
+                "  uint64_t result = (uint32_t)__builtin_annotation(value, \"\");"
+            ),
             UpperHalf::Sign => writeln!(out, "  uint64_t result = (int64_t)(int32_t)value;"),
         },
         // The upper lanes stay uninitialised, so that no instruction clears or merges them.
