@@ -25,7 +25,10 @@ struct Ran {
 
 impl Case {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), exe: env!("CARGO_BIN_EXE_copatch").into() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            exe: env!("CARGO_BIN_EXE_copatch").into(),
+        }
     }
 
     /// With one WebAssembly module, `m.wasm`.
@@ -40,7 +43,10 @@ impl Case {
 
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(&self.exe);
-        command.args(line.split_whitespace()).current_dir(self.dir.path()).env_remove("COPATCH_PLUGINS");
+        command
+            .args(line.split_whitespace())
+            .current_dir(self.dir.path())
+            .env_remove("COPATCH_PLUGINS");
         command
     }
 
@@ -62,7 +68,11 @@ impl Ran {
     fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         // A signal has no code; -1 equals none that is expected.
-        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     /// Checks that there is one line on standard error, and that nothing panicked.
@@ -81,7 +91,10 @@ impl Ran {
 /// The toy language's shared library, which is a dependency of these tests, so that cargo has built it.
 fn toy() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
-    let path = exe.parent().unwrap().join(format!("{DLL_PREFIX}copatch_toy{DLL_SUFFIX}"));
+    let path = exe
+        .parent()
+        .unwrap()
+        .join(format!("{DLL_PREFIX}copatch_toy{DLL_SUFFIX}"));
     assert!(path.exists(), "{} is missing", path.display());
     path
 }
@@ -128,7 +141,10 @@ const FUNCTIONS: &str = r#"(module
 #[test]
 fn a_program_runs_with_its_output_and_exit_code() {
     let ran = Case::wat(HELLO).run("run m.wasm");
-    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (7, "hello\n", ""));
+    assert_eq!(
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (7, "hello\n", "")
+    );
 }
 
 #[test]
@@ -136,7 +152,11 @@ fn arguments_and_environment_arrive() {
     let case = Case::wat(COUNT);
     assert_eq!(case.run("run m.wasm").code, 10, "its own name");
     assert_eq!(case.run("run --env A=1 --env B= m.wasm x --y -z").code, 42);
-    let inherited = case.command("run --env SET --env COPATCH_TEST_UNSET m.wasm").env("SET", "1").output().unwrap();
+    let inherited = case
+        .command("run --env SET --env COPATCH_TEST_UNSET m.wasm")
+        .env("SET", "1")
+        .output()
+        .unwrap();
     assert_eq!(Ran::of(inherited).code, 11, "only what is set here");
 }
 
@@ -157,7 +177,11 @@ fn a_folder_is_seen_under_its_name() {
                 (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 8)))))"#;
     let case = Case::wat(open).file("f", "x");
     assert_eq!(case.run("run --dir .::/gu m.wasm").code, 0);
-    assert_ne!(case.run("run m.wasm").code, 0, "no folder is seen unless it is named");
+    assert_ne!(
+        case.run("run m.wasm").code,
+        0,
+        "no folder is seen unless it is named"
+    );
     let error = case.error("run --dir missing::/gu m.wasm", 1);
     assert!(error.contains("missing"), "{error}");
 }
@@ -184,7 +208,10 @@ fn wrong_calls_are_named() {
         ("run m.wasm", "_start"),
     ] {
         let error = case.error(line, 2);
-        assert!(error.contains("m.wasm") && error.contains(word), "{line}: {error}");
+        assert!(
+            error.contains("m.wasm") && error.contains(word),
+            "{line}: {error}"
+        );
     }
 }
 
@@ -193,13 +220,28 @@ fn traps_tell_kind_and_function_and_exit_134() {
     let case = Case::wat(FUNCTIONS);
     for (line, kind, function) in [
         ("run --invoke never m.wasm", "unreachable", "never"),
-        ("run --invoke divide m.wasm 0", "integer divide by zero", "divide"),
-        ("run --invoke peek m.wasm 65533", "out of bounds memory access", "peek"),
-        ("run --invoke peek m.wasm -1", "out of bounds memory access", "peek"),
+        (
+            "run --invoke divide m.wasm 0",
+            "integer divide by zero",
+            "divide",
+        ),
+        (
+            "run --invoke peek m.wasm 65533",
+            "out of bounds memory access",
+            "peek",
+        ),
+        (
+            "run --invoke peek m.wasm -1",
+            "out of bounds memory access",
+            "peek",
+        ),
         ("run --invoke forever m.wasm", "stack overflow", "forever"),
     ] {
         let error = case.error(line, 134);
-        assert!(error.contains(kind) && error.contains(function), "{line}: {error}");
+        assert!(
+            error.contains(kind) && error.contains(function),
+            "{line}: {error}"
+        );
     }
 }
 
@@ -207,7 +249,12 @@ fn traps_tell_kind_and_function_and_exit_134() {
 fn timings_are_one_object_with_every_key() {
     let out = Case::wat(FUNCTIONS).run("compile m.wasm --timings json");
     let timings: serde_json::Value = serde_json::from_str(out.ok()).unwrap();
-    let mut keys: Vec<&str> = timings.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut keys: Vec<&str> = timings
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     keys.sort_unstable();
     let expected = [
         "bytes_in",
@@ -225,7 +272,12 @@ fn timings_are_one_object_with_every_key() {
     assert!(number("operations") > 20 && number("bytes_out") > 0);
     assert!(number("prescan_ns") <= number("generate_ns"));
     assert!(number("generate_ns") + number("publish_ns") <= number("total_ns"));
-    assert!(Case::wat(FUNCTIONS).run("compile m.wasm").ok().starts_with("8 functions, "));
+    assert!(
+        Case::wat(FUNCTIONS)
+            .run("compile m.wasm")
+            .ok()
+            .starts_with("8 functions, ")
+    );
 }
 
 #[test]
@@ -234,7 +286,11 @@ fn an_inner_loop_is_shown_without_traffic_of_locals_and_with_one_branch() {
     let all = case.run("explain m.wasm");
     let one = case.run("explain m.wasm --func 7");
     assert!(one.ok().starts_with("function 7: sum ("), "{}", one.out);
-    assert!(all.ok().contains(one.out.trim_end()), "the whole listing has it too");
+    assert!(
+        all.ok().contains(one.out.trim_end()),
+        "the whole listing has it too"
+    );
+    assert!(!all.out.contains("unknown"), "everything has a name");
     // The loop: from the target of its backward branch to that branch.
     let instructions: Vec<(u64, &str)> = one.out.lines().filter_map(instruction).collect();
     let (from, to) = instructions
@@ -245,12 +301,27 @@ fn an_inner_loop_is_shown_without_traffic_of_locals_and_with_one_branch() {
             (target < *at).then_some((target, *at))
         })
         .expect("a backward branch");
-    let inside: Vec<&str> =
-        instructions.iter().filter(|(at, _)| (from..=to).contains(at)).map(|(_, text)| *text).collect();
+    let inside: Vec<&str> = instructions
+        .iter()
+        .filter(|(at, _)| (from..=to).contains(at))
+        .map(|(_, text)| *text)
+        .collect();
     let count = |wanted: &dyn Fn(&str) -> bool| inside.iter().filter(|text| wanted(text)).count();
-    assert_eq!(count(&|text| text.starts_with('j')), 1, "one branch: {inside:#?}");
-    assert_eq!(count(&|text| text.contains("[r14")), 0, "no local in memory: {inside:#?}");
-    assert_eq!(count(&|text| text.contains("[r12")), 1, "one load: {inside:#?}");
+    assert_eq!(
+        count(&|text| text.starts_with('j')),
+        1,
+        "one branch: {inside:#?}"
+    );
+    assert_eq!(
+        count(&|text| text.contains("[r14")),
+        0,
+        "no local in memory: {inside:#?}"
+    );
+    assert_eq!(
+        count(&|text| text.contains("[r12")),
+        1,
+        "one load: {inside:#?}"
+    );
     // What was patched in is told.
     assert!(one.out.contains("i32 constant = 4"), "{}", one.out);
     let error = case.error("explain m.wasm --func 99", 1);
@@ -271,16 +342,34 @@ fn a_plugin_runs_a_language_of_its_own() {
     let case = Case::new().file("p.toy", TOY);
     let line = format!("--plugin {}", toy().display());
     assert_eq!(case.run(&format!("run {line} p.toy")).ok(), "42\n");
-    let listed = case.command("run p.toy").env("COPATCH_PLUGINS", toy()).output().unwrap();
+    let listed = case
+        .command("run p.toy")
+        .env("COPATCH_PLUGINS", toy())
+        .output()
+        .unwrap();
     assert_eq!(Ran::of(listed).ok(), "42\n");
-    let folder = case.command("run p.toy").env("COPATCH_PLUGINS", toy().parent().unwrap()).output().unwrap();
+    let folder = case
+        .command("run p.toy")
+        .env("COPATCH_PLUGINS", toy().parent().unwrap())
+        .output()
+        .unwrap();
     assert_eq!(Ran::of(folder).ok(), "42\n");
     let json = case.run(&format!("compile {line} p.toy --timings json"));
     assert!(json.ok().contains("\"functions\":1"), "{}", json.out);
-    assert!(case.run(&format!("explain {line} p.toy")).ok().contains("main"));
-    let trap = Case::new().file("p.toy", "fn main() {\n    let zero = 0;\n    print(1 / zero);\n}\n");
+    assert!(
+        case.run(&format!("explain {line} p.toy"))
+            .ok()
+            .contains("main")
+    );
+    let trap = Case::new().file(
+        "p.toy",
+        "fn main() {\n    let zero = 0;\n    print(1 / zero);\n}\n",
+    );
     let error = trap.error(&format!("run {line} p.toy"), 134);
-    assert!(error.contains("divide by zero") && error.contains("main"), "{error}");
+    assert!(
+        error.contains("divide by zero") && error.contains("main"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -290,30 +379,50 @@ fn a_plugin_is_found_beside_the_command() {
     fs::copy(&case.exe, &exe).unwrap();
     case.exe = exe;
     let error = case.error("run p.toy", 1);
-    assert!(error.contains("p.toy: byte 0: no front end knows this kind of file"), "{error}");
+    assert!(
+        error.contains("p.toy: byte 0: no front end knows this kind of file"),
+        "{error}"
+    );
     let beside = case.dir.path().join(toy().file_name().unwrap());
     fs::copy(toy(), &beside).unwrap();
     assert_eq!(case.run("run p.toy").ok(), "42\n");
     // And when it is damaged, that is told, but hinders nobody else.
     let length = fs::metadata(&beside).unwrap().len();
-    fs::OpenOptions::new().write(true).open(&beside).unwrap().set_len(length / 2).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&beside)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
     let error = case.error("run p.toy", 1);
-    assert!(error.contains("plugins that do not work") && error.contains("truncated"), "{error}");
+    assert!(
+        error.contains("plugins that do not work") && error.contains("truncated"),
+        "{error}"
+    );
     let case = case.file("m.wasm", wat::parse_str(FUNCTIONS).unwrap());
     assert_eq!(case.run("run --invoke add m.wasm 1 2").ok(), "3\n");
 }
 
 #[test]
 fn plugins_that_are_none_are_refused() {
-    let case = Case::wat(FUNCTIONS).file("text.so", "no library").file("p.toy", TOY);
-    for (plugin, word) in [("missing.so", "No such file"), ("text.so", "not a shared library"), (".", "directory")] {
+    let case = Case::wat(FUNCTIONS)
+        .file("text.so", "no library")
+        .file("p.toy", TOY);
+    for (plugin, word) in [
+        ("missing.so", "No such file"),
+        ("text.so", "not a shared library"),
+        (".", "directory"),
+    ] {
         let error = case.error(&format!("run --plugin {plugin} p.toy"), 1);
         assert!(error.contains(word), "{error}");
     }
     let bytes = fs::read(toy()).unwrap();
     let case = case.file("short.so", &bytes[..bytes.len() - 1000]);
     let error = case.error("run --plugin short.so p.toy", 1);
-    assert!(error.contains("short.so") && error.contains("truncated"), "{error}");
+    assert!(
+        error.contains("short.so") && error.contains("truncated"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -322,7 +431,7 @@ fn malformed_toy_programs_are_named_with_their_place() {
     let texts: [(&str, &[u8]); 4] = [
         ("1:", b"fn main( {"),
         ("2:", b"fn main() {\n    print(x);\n}\n"),
-        ("fn", b"fn "),
+        ("1:4", b"fn "),
         ("p.toy", b"\xff\xfe\x00 not text"),
     ];
     for (place, text) in texts {
@@ -348,7 +457,11 @@ fn truncated_modules_are_named_with_the_offset() {
         }
         ran.one_line();
         assert_eq!(ran.code, 1, "{length}: {}", ran.err);
-        assert!(ran.err.contains("m.wasm") && ran.err.contains("offset 0x"), "{length}: {}", ran.err);
+        assert!(
+            ran.err.contains("m.wasm") && ran.err.contains("offset 0x"),
+            "{length}: {}",
+            ran.err
+        );
     }
     assert!(valid.len() < 5, "{valid:?}");
 }
@@ -357,13 +470,19 @@ fn truncated_modules_are_named_with_the_offset() {
 fn invalid_modules_are_named_with_offset_and_cause() {
     // A body that returns the wrong type, and a missing operand: what a validator is for.
     for (body, cause) in [
-        (r#"(module (func (result i32) (i64.const 1)))"#, "type mismatch"),
+        (
+            r#"(module (func (result i32) (i64.const 1)))"#,
+            "type mismatch",
+        ),
         (r#"(module (func (drop)))"#, "type mismatch"),
         (r#"(module (func (call 7)))"#, "unknown function"),
         (r#"(module (func (local.get 3)))"#, "unknown local"),
     ] {
         let error = Case::wat(body).error("compile m.wasm", 1);
-        assert!(error.contains("m.wasm") && error.contains("offset 0x") && error.contains(cause), "{error}");
+        assert!(
+            error.contains("m.wasm") && error.contains("offset 0x") && error.contains(cause),
+            "{error}"
+        );
     }
 }
 
@@ -371,15 +490,23 @@ fn invalid_modules_are_named_with_offset_and_cause() {
 fn a_missing_import_is_named() {
     let case = Case::wat(r#"(module (import "env" "absent" (func)) (func (export "_start")))"#);
     let error = case.error("run m.wasm", 1);
-    assert!(error.contains("m.wasm") && error.contains("env") && error.contains("absent"), "{error}");
+    assert!(
+        error.contains("m.wasm") && error.contains("env") && error.contains("absent"),
+        "{error}"
+    );
 }
 
 #[test]
 fn files_that_cannot_be_read_are_named() {
-    let case = Case::new().file("empty", "").file("text.txt", "just text\n");
+    let case = Case::new()
+        .file("empty", "")
+        .file("text.txt", "just text\n");
     for command in ["run", "compile", "explain"] {
         let error = case.error(&format!("{command} missing.wasm"), 1);
-        assert!(error.contains("missing.wasm") && error.contains("No such file"), "{error}");
+        assert!(
+            error.contains("missing.wasm") && error.contains("No such file"),
+            "{error}"
+        );
         let error = case.error(&format!("{command} ."), 1);
         assert!(error.contains("directory"), "{error}");
         for file in ["empty", "text.txt"] {
@@ -394,17 +521,20 @@ fn packs_that_are_none_are_named() {
     let case = Case::wat(FUNCTIONS);
     let error = case.error("run --packs missing --invoke add m.wasm 1 2", 1);
     assert!(error.contains("missing"), "{error}");
-    fs::create_dir(case.dir.path().join("none")).unwrap();
+    fs::create_dir_all(case.dir.path().join("none/wasm")).unwrap();
     let error = case.error("run --packs none --invoke add m.wasm 1 2", 1);
     assert!(error.contains("no stencil pack"), "{error}");
     // Files with the names of packs, and other content.
     let packs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs/wasm");
-    let broken = case.dir.path().join("broken");
-    fs::create_dir(&broken).unwrap();
+    let broken = case.dir.path().join("broken/wasm");
+    fs::create_dir_all(&broken).unwrap();
     let mut count = 0;
     for entry in fs::read_dir(packs).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "pack") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "pack")
+        {
             let mut bytes = fs::read(&path).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -413,14 +543,31 @@ fn packs_that_are_none_are_named() {
         }
     }
     assert!(count > 0, "packs are shipped");
+    let sound = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs");
+    let line = format!("run --packs {} --invoke add m.wasm 1 2", sound.display());
+    assert_eq!(
+        case.run(&line).ok(),
+        "3\n",
+        "and the same packs undamaged are used"
+    );
     let error = case.error("run --packs broken --invoke add m.wasm 1 2", 1);
-    assert!(error.contains(".pack") && error.contains("byte 0x"), "{error}");
+    assert!(
+        error.contains(".pack") && error.contains("byte 0x"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_wrong_command_line_exits_with_2() {
     let case = Case::wat(FUNCTIONS);
-    for line in ["", "run", "walk m.wasm", "run --dir :: m.wasm", "explain m.wasm --func x", "compile m.wasm --timings xml"] {
+    for line in [
+        "",
+        "run",
+        "walk m.wasm",
+        "run --dir :: m.wasm",
+        "explain m.wasm --func x",
+        "compile m.wasm --timings xml",
+    ] {
         let ran = case.run(line);
         assert_eq!(ran.code, 2, "{line}");
         assert!(!ran.err.is_empty() && ran.out.is_empty(), "{line}");
@@ -433,7 +580,13 @@ fn memory_that_cannot_be_had_is_an_error() {
     // 1 GiB of address space does not hold the 8 GiB that a linear memory reserves.
     let exe = case.exe.display();
     let line = format!("ulimit -v 1048576; exec {exe} run --invoke add m.wasm 1 2");
-    let ran = Ran::of(Command::new("sh").args(["-c", &line]).current_dir(case.dir.path()).output().unwrap());
+    let ran = Ran::of(
+        Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(case.dir.path())
+            .output()
+            .unwrap(),
+    );
     ran.one_line();
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("linear memory"), "{}", ran.err);

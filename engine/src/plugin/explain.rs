@@ -243,10 +243,7 @@ impl Explainer<'_> {
             }
             Some(Source::Table) => ("table of branch targets".to_owned(), place()),
             Some(Source::Pool) => ("constant".to_owned(), place()),
-            Some(Source::Trap(index)) => {
-                let kind = op.traps.get(usize::from(index)).copied().unwrap_or(u8::MAX);
-                (format!("trap: {}", self.pack.trap_name(kind)), place())
-            }
+            Some(Source::Trap(kind)) => (format!("trap: {}", self.pack.trap_name(kind)), place()),
             None => ("unknown".to_owned(), None),
         };
         HoleListing {
