@@ -277,8 +277,8 @@ pub struct Stack {
 
 impl Stack {
     /// Bytes beyond [`Stack::limit`] that may still be used: functions check the limit against the start of their frame,
-    /// and functions that call nothing do not check at all. No function's frame is larger than half of this.
-    pub const RED_ZONE: usize = 1 << 20;
+    /// and functions that call nothing do not check at all. So there is room for one frame of each kind.
+    pub const RED_ZONE: usize = 2 * crate::builder::FRAME_BYTES as usize;
 
     /// A stack on which frames may begin in the first `bytes` bytes. Behind it and its red zone lies a guard page.
     ///
