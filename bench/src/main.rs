@@ -12,9 +12,11 @@
 //! | the WASI calls that the kernels make, the same for every contender | `wasi` (and `contender/liftoff.mjs`) |
 //! | the kernels: what they are, what they must print | `kernels` |
 //! | the module to compile | `module` |
+//! | processor time | `clock` |
 //! | rounds, medians | `measure` |
 //! | tables and JSON | `report` |
 
+mod clock;
 mod contender;
 mod kernels;
 mod measure;

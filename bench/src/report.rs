@@ -95,12 +95,16 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, core {}\n", self.processor, self.core)?;
         if !self.kernels.is_empty() {
-            self.table(f, "Kernels: time in _start, median", &self.kernels)?;
+            self.table(
+                f,
+                "Kernels: processor time in _start, median",
+                &self.kernels,
+            )?;
         }
         if !self.modules.is_empty() {
             self.table(
                 f,
-                "Whole-module compilation, validation included, median",
+                "Whole-module compilation, validation included: processor time, median",
                 &self.modules,
             )?;
             for module in &self.modules {

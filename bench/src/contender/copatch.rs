@@ -1,11 +1,12 @@
 //! copatch, through its library.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use copatch_wasm::{Engine, Error, Linker, Module, Signature, Value, ValueType};
 
 use super::{Contender, Result, Run, ended_well};
+use crate::clock;
 use crate::wasi::{self, Call, Outcome, Wasi};
 
 pub struct Copatch {
@@ -85,9 +86,9 @@ impl Contender for Copatch {
     fn run(&mut self) -> Result<Run> {
         let module = self.module.as_ref().ok_or("no program is loaded")?;
         let mut instance = self.linker.instantiate(module, Wasi::default())?;
-        let begin = Instant::now();
+        let begin = clock::now();
         let ended = instance.invoke("_start", &[]);
-        let time = begin.elapsed();
+        let time = clock::now() - begin;
         match ended {
             Ok(_) => {}
             Err(Error::Exit(code)) => ended_well(Some(code))?,
@@ -100,9 +101,9 @@ impl Contender for Copatch {
     }
 
     fn compile(&mut self, module: &[u8]) -> Result<Duration> {
-        let begin = Instant::now();
+        let begin = clock::now();
         let module = Module::new(&self.engine, module)?;
-        let time = begin.elapsed();
+        let time = clock::now() - begin;
         drop(module);
         Ok(time)
     }

@@ -1,6 +1,6 @@
 //! wasmtime's two compilers: Winch, a single pass, and Cranelift, optimising.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::{
     Caller, Config, Engine, Extern, FuncType, Linker, Module, OptLevel, Store, Strategy, Val,
@@ -8,6 +8,7 @@ use wasmtime::{
 };
 
 use super::{Contender, Result, Run, ended_well};
+use crate::clock;
 use crate::wasi::{self, Call, Outcome, Wasi};
 
 /// Stack for a program: enough for `ackermann`.
@@ -121,9 +122,9 @@ impl Contender for Wasmtime {
         let start = instance
             .get_typed_func::<(), ()>(&mut store, "_start")
             .map_err(describe)?;
-        let begin = Instant::now();
+        let begin = clock::now();
         let ended = start.call(&mut store, ());
-        let time = begin.elapsed();
+        let time = clock::now() - begin;
         let state = store.into_data();
         match (ended, state.exit) {
             (Err(error), None) => return Err(describe(error).into()),
@@ -136,9 +137,9 @@ impl Contender for Wasmtime {
     }
 
     fn compile(&mut self, module: &[u8]) -> Result<Duration> {
-        let begin = Instant::now();
+        let begin = clock::now();
         let module = Module::from_binary(&self.engine, module).map_err(describe)?;
-        let time = begin.elapsed();
+        let time = clock::now() - begin;
         drop(module);
         Ok(time)
     }

@@ -48,18 +48,24 @@ function wasi(state) {
     };
 }
 
+// Processor time in nanoseconds, as clock.rs has it.
+function now() {
+    const { user, system } = process.cpuUsage();
+    return (user + system) * 1000;
+}
+
 function run() {
     const state = { output: [] };
     const instance = new WebAssembly.Instance(module, { wasi_snapshot_preview1: wasi(state) });
     state.memory = instance.exports.memory;
-    const start = process.hrtime.bigint();
+    const start = now();
     try {
         instance.exports._start();
     } catch (thrown) {
         if (thrown?.exit === undefined) throw thrown;
         if (thrown.exit !== 0) throw new Error(`the program exited with ${thrown.exit}`);
     }
-    const nanoseconds = Number(process.hrtime.bigint() - start);
+    const nanoseconds = now() - start;
     return { nanoseconds, output: Buffer.concat(state.output).toString() };
 }
 
@@ -75,9 +81,9 @@ function compile(file) {
     const bytes = fresh(readFileSync(file));
     // The module before, and its code, are garbage by now; nobody should pay for them inside the time.
     globalThis.gc?.();
-    const start = process.hrtime.bigint();
+    const start = now();
     new WebAssembly.Module(bytes);
-    return { nanoseconds: Number(process.hrtime.bigint() - start) };
+    return { nanoseconds: now() - start };
 }
 
 createInterface({ input: process.stdin }).on('line', line => {

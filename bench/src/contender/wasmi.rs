@@ -1,6 +1,6 @@
 //! wasmi, an interpreter that translates eagerly.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmi::{
     Caller, CompilationMode, Config, Engine, Error, Extern, FuncType, Linker, Module, Store, Val,
@@ -8,6 +8,7 @@ use wasmi::{
 };
 
 use super::{Contender, Result, Run, ended_well};
+use crate::clock;
 use crate::wasi::{self, Call, Outcome, Wasi};
 
 /// Frames that a program may have: `ackermann` wants some four thousand.
@@ -90,9 +91,9 @@ impl Contender for Wasmi {
         let mut store = Store::new(&self.engine, Wasi::default());
         let instance = self.linker.instantiate_and_start(&mut store, module)?;
         let start = instance.get_typed_func::<(), ()>(&store, "_start")?;
-        let begin = Instant::now();
+        let begin = clock::now();
         let ended = start.call(&mut store, ());
-        let time = begin.elapsed();
+        let time = clock::now() - begin;
         match ended {
             Ok(()) => {}
             Err(error) if error.i32_exit_status().is_some() => ended_well(error.i32_exit_status())?,
@@ -105,9 +106,9 @@ impl Contender for Wasmi {
     }
 
     fn compile(&mut self, module: &[u8]) -> Result<Duration> {
-        let begin = Instant::now();
+        let begin = clock::now();
         let module = Module::new(&self.engine, module)?;
-        let time = begin.elapsed();
+        let time = clock::now() - begin;
         drop(module);
         Ok(time)
     }
