@@ -13,7 +13,7 @@
 //! | `explain.rs` | generated code as text |
 //!
 //! Exit codes: the program's own; 134 if it trapped; 1 if it could not be run; 2 if the command or the program was called
-//! wrongly.
+//! wrongly; 101 for an internal error.
 
 mod explain;
 mod front_end;
@@ -126,18 +126,25 @@ impl Failure {
 }
 
 fn main() {
+    std::panic::set_hook(Box::new(|info| {
+        let what = info.to_string().replace('\n', " ");
+        report(&format!("internal error, please report it: {what}"));
+    }));
     let code = match Cli::parse().command {
         Command::Run(run) => run.run(),
         Command::Compile(compile) => compile.run(),
         Command::Explain(explain) => explain.run(),
     };
     let code = code.unwrap_or_else(|failure| {
-        // One line whatever it is made of; where standard error is gone, the exit code still tells.
-        let line = failure.line.replace(['\n', '\r'], " ");
-        let _ = writeln!(std::io::stderr(), "copatch: {line}");
+        report(&failure.line.replace(['\n', '\r'], " "));
         failure.code
     });
     std::process::exit(code);
+}
+
+/// Prints a line on standard error. Where that is gone, the exit code still tells.
+fn report(line: &str) {
+    let _ = writeln!(std::io::stderr(), "copatch: {line}");
 }
 
 impl Source {
