@@ -401,8 +401,8 @@ impl FunctionBuilder<'_, '_> {
         }
         self.flush();
         let op = self.pack.core().br_table;
-        let info = *self.pack.info(op);
-        let Some(pending) = self.prepare(op, &info, &[targets.len() as i64]) else {
+        let info = self.pack.info(op);
+        let Some(pending) = self.prepare(op, info, &[targets.len() as i64]) else {
             return;
         };
         for depth in targets.iter().chain([&default]) {

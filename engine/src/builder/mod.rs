@@ -24,6 +24,7 @@ use self::control::Frame;
 use self::moves::Move;
 use self::ops::Pending;
 use self::state::{At, Layout, Operand, Owner, Registers, Var};
+use crate::buffer::Values;
 use crate::error::{Error, Result};
 use crate::pack::{NONE, OpId, Pack};
 use crate::plan::Plan;
@@ -75,6 +76,8 @@ pub struct FunctionBuilder<'u, 'p> {
     chosen: Vec<(u32, bool)>,
     /// The moves in hand.
     moves: Vec<Move>,
+    /// The values of the operation in hand, pending or not.
+    values: Values,
     /// The operation that turns a condition round.
     not_op: OpId,
     /// The front end's offset of what comes next.
@@ -113,6 +116,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             saved_pins: Vec::new(),
             chosen: Vec::new(),
             moves: Vec::new(),
+            values: Values::default(),
             not_op: pack.core().br_if,
             pos: 0,
             dead: false,

@@ -18,7 +18,9 @@ use crate::pack::{NONE, OpId, OpInfo, find_form};
 pub(crate) struct Pending {
     pub op: OpId,
     pub key: FormKey,
-    pub values: Values,
+    /// The form of that key, and the first record of the alternative that admits the values.
+    form: u32,
+    stencils: u32,
     /// Registers of the operands that lie in registers, in order, each with its class.
     regs: [(u8, u8); 4],
     reg_count: u8,
@@ -32,13 +34,13 @@ pub(crate) struct Pending {
     pub negated: bool,
 }
 
-/// A form that can take the values at hand.
+/// A form that can take the values at hand, which are in the builder's `values`.
 #[derive(Clone, Copy)]
 struct Choice {
     op: OpId,
     key: FormKey,
-    values: Values,
-    operands: [Operand; 4],
+    form: u32,
+    stencils: u32,
 }
 
 impl FunctionBuilder<'_, '_> {
@@ -55,12 +57,12 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         self.flush();
-        let info = *self.pack.info(op);
+        let info = self.pack.info(op);
         if info.shape != Shape::Next || usize::from(info.immediates) != immediates.len() {
             return self
                 .misuse("not an operation that computes, or the wrong number of immediates");
         }
-        let Some(pending) = self.prepare(op, &info, immediates) else {
+        let Some(pending) = self.prepare(op, info, immediates) else {
             return;
         };
         match info.result {
@@ -115,10 +117,9 @@ impl FunctionBuilder<'_, '_> {
             at: At::Const(0),
         }; 4];
         for index in (0..count.min(4)).rev() {
-            operands[index] = self.pop();
-        }
-        // Operands in registers stay there until the operation is emitted.
-        for operand in &operands[..count] {
+            let operand = self.pop();
+            operands[index] = operand;
+            // Operands in registers stay there until the operation is emitted.
             match operand.at {
                 At::Reg(reg) => self.registers.lock(self.pack.class_of(operand.ty), reg),
                 At::Var(var) => {
@@ -130,12 +131,12 @@ impl FunctionBuilder<'_, '_> {
                 _ => {}
             }
         }
-        let choice = self.choose(op, info, operands, immediates)?;
-        let info = self.pack.info(choice.op);
+        let choice = self.choose(op, info, &mut operands, immediates)?;
         let mut pending = Pending {
             op: choice.op,
             key: choice.key,
-            values: choice.values,
+            form: choice.form,
+            stencils: choice.stencils,
             regs: [(0, 0); 4],
             reg_count: 0,
             dying: [0; CLASSES],
@@ -143,7 +144,7 @@ impl FunctionBuilder<'_, '_> {
             source: self.pos,
             negated: false,
         };
-        for (index, operand) in choice.operands[..count].iter().enumerate() {
+        for (index, operand) in operands[..count].iter().enumerate() {
             if choice.key.operand(index) != Some(Place::Register) {
                 continue;
             }
@@ -183,13 +184,13 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// The best form for the operands: a constant as an immediate if one admits it, a value that is read for the last
-    /// time straight from its slot, everything else in registers.
+    /// time straight from its slot, everything else in registers. Exchanges operands where that makes one fit.
     #[inline]
     fn choose(
         &mut self,
         op: OpId,
         info: &OpInfo,
-        operands: [Operand; 4],
+        operands: &mut [Operand; 4],
         immediates: &[i64],
     ) -> Option<Choice> {
         let count = usize::from(info.operand_count) & 7;
@@ -223,26 +224,26 @@ impl FunctionBuilder<'_, '_> {
             if choice.is_some() {
                 return choice;
             }
-            if index == 0 && count == 2 {
-                let swap = if info.commutative {
-                    Some(op)
-                } else {
-                    info.swap
-                };
-                if let Some(swap) = swap {
-                    let mut swapped = operands;
-                    swapped.swap(0, 1);
-                    let key = base
-                        .with_operand(0, Place::Register)
-                        .with_operand(1, Place::Immediate);
-                    // Slots of popped operands go by position, so only an operand elsewhere can change its place.
-                    if swapped[0].at != At::Slot
-                        && let Some(choice) =
-                            self.admit(swap, self.pack.info(swap), key, swapped, immediates)
-                    {
-                        return Some(choice);
-                    }
+            let swap = if info.commutative {
+                Some(op)
+            } else {
+                info.swap
+            };
+            // Slots of popped operands go by position, so an operand in its slot cannot change its place.
+            if let Some(swap) = swap
+                && index == 0
+                && count == 2
+                && operands[1].at != At::Slot
+            {
+                operands.swap(0, 1);
+                let key = base
+                    .with_operand(0, Place::Register)
+                    .with_operand(1, Place::Immediate);
+                let choice = self.admit(swap, self.pack.info(swap), key, operands, immediates);
+                if choice.is_some() {
+                    return choice;
                 }
+                operands.swap(0, 1);
             }
         }
         if let Some(index) = slot {
@@ -266,7 +267,7 @@ impl FunctionBuilder<'_, '_> {
         op: OpId,
         info: &OpInfo,
         key: FormKey,
-        operands: [Operand; 4],
+        operands: &[Operand; 4],
         immediates: &[i64],
     ) -> Option<Choice> {
         let lookup = if info.shape == Shape::Branch {
@@ -275,44 +276,56 @@ impl FunctionBuilder<'_, '_> {
             key
         };
         let form = find_form(self.unit.buffer.view().forms, info, lookup)?;
-        let mut values = Values::default();
         let mut filled = 0;
-        let mut add = |value: i64| {
-            if let Some(place) = values.get_mut(filled) {
-                *place = value;
-                filled += 1;
-            }
-        };
-        let count = usize::from(info.operand_count) & 7;
-        for (index, operand) in operands[..count].iter().enumerate() {
-            match (key.operand(index), operand.at) {
-                (Some(Place::Immediate), At::Const(value)) => add(value),
-                (Some(Place::Slot), At::Var(var)) if !self.vars[var as usize].dirty => {
-                    add(self.slot_offset(var))
-                }
-                (Some(Place::Slot), At::Slot) => add(self.slot_offset(self.popped_slot(index))),
-                (Some(Place::Slot), At::Const(value)) => {
-                    // Only where the class has no registers: the constant goes to the operand's slot first.
-                    let slot = self.popped_slot(index);
-                    self.store_const(operand.ty, slot, value);
-                    add(self.slot_offset(slot));
-                }
-                (Some(Place::Register), _) => {}
-                _ => return None,
+        if key != FormKey::registers() {
+            let count = usize::from(info.operand_count) & 7;
+            for (index, operand) in operands[..count].iter().enumerate() {
+                let value = match (key.operand(index), operand.at) {
+                    (Some(Place::Register), _) => continue,
+                    (Some(Place::Immediate), At::Const(value)) => value,
+                    (Some(Place::Slot), At::Var(var)) if !self.vars[var as usize].dirty => {
+                        self.slot_offset(var)
+                    }
+                    (Some(Place::Slot), At::Slot) => self.slot_offset(self.popped_slot(index)),
+                    (Some(Place::Slot), At::Const(value)) => {
+                        // Only where the class has no registers: the constant goes to the operand's slot first.
+                        let slot = self.popped_slot(index);
+                        self.store_const(operand.ty, slot, value);
+                        self.slot_offset(slot)
+                    }
+                    _ => return None,
+                };
+                self.set_value(&mut filled, value);
             }
         }
-        immediates.iter().for_each(|value| add(*value));
+        for value in immediates {
+            self.set_value(&mut filled, *value);
+        }
         if key.result_slot() {
-            add(self.slot_offset(self.operand_slot(self.stack.len())));
+            let offset = self.slot_offset(self.operand_slot(self.stack.len()));
+            self.set_value(&mut filled, offset);
         }
         let row = self.unit.buffer.view().forms.get(form)?;
-        self.unit.buffer.alternative(row, &values)?;
+        let stencils = self
+            .unit
+            .buffer
+            .alternative(row, &self.values)?
+            .stencils
+            .get();
         Some(Choice {
             op,
             key,
-            values,
-            operands,
+            form: form as u32,
+            stencils,
         })
+    }
+
+    #[inline]
+    fn set_value(&mut self, filled: &mut usize, value: i64) {
+        if let Some(place) = self.values.get_mut(*filled) {
+            *place = value;
+            *filled += 1;
+        }
     }
 
     /// Emits the pending operation, if there is one, into a register of the builder's choice.
@@ -336,9 +349,9 @@ impl FunctionBuilder<'_, '_> {
             self.registers.own(class, reg, Owner::Temp(top as u32));
             self.stack[top].at = At::Reg(reg);
             let not = self.not_op;
-            let info = *self.pack.info(not);
+            let info = self.pack.info(not);
             let height = self.stack.len();
-            if let Some(negation) = self.prepare(not, &info, &[]) {
+            if let Some(negation) = self.prepare(not, info, &[]) {
                 self.operations -= 1;
                 self.push(ty, At::Pending);
                 debug_assert_eq!(height, self.stack.len());
@@ -398,7 +411,7 @@ impl FunctionBuilder<'_, '_> {
         target: Target,
         table: (u32, u32),
     ) {
-        let info = *self.pack.info(pending.op);
+        let info = self.pack.info(pending.op);
         let mut regs = pending.regs;
         let used = usize::from(pending.reg_count) & 7;
         let mut result = result;
@@ -416,9 +429,7 @@ impl FunctionBuilder<'_, '_> {
                     // The result's register is still read as another operand: work elsewhere, then copy.
                     copy_back = Some((ty, wanted));
                     self.registers.lock(class, wanted);
-                    let dying =
-                        pending.dying[usize::from(class) & (CLASSES - 1)] & (1 << source) != 0;
-                    if dying { source } else { self.allocate(class) }
+                    self.result_register(pending, class)
                 } else {
                     wanted
                 };
@@ -428,7 +439,7 @@ impl FunctionBuilder<'_, '_> {
             result = None;
             if let Some((_, wanted)) = copy_back {
                 let shared = regs[tie].1;
-                self.emit_record(pending, &info, &regs[..used], None, outcome, target, table);
+                self.emit_record(pending, info, &regs[..used], None, outcome, target, table);
                 self.release(pending);
                 self.move_to_reg(
                     info.operands[usize::from(info.tie) & 3],
@@ -480,13 +491,18 @@ impl FunctionBuilder<'_, '_> {
         target: Target,
         table: (u32, u32),
     ) {
-        let key = pending.key.with_outcome(outcome);
-        let form = find_form(self.unit.buffer.view().forms, info, key);
-        let row = form
-            .and_then(|form| self.unit.buffer.view().forms.get(form))
-            .and_then(|row| self.unit.buffer.alternative(row, &pending.values));
-        let (Some(form), Some(row)) = (form, row) else {
-            return self.misuse("no form of the operation takes these operands and immediates");
+        let (form, stencils) = if outcome == Outcome::Plain {
+            (pending.form as usize, pending.stencils)
+        } else {
+            let view = self.unit.buffer.view();
+            let form = find_form(view.forms, info, pending.key.with_outcome(outcome));
+            let row = form
+                .and_then(|form| view.forms.get(form))
+                .and_then(|row| self.unit.buffer.alternative(row, &self.values));
+            let (Some(form), Some(row)) = (form, row) else {
+                return self.misuse("no form of the operation takes these operands and immediates");
+            };
+            (form, row.stencils.get())
         };
         let counts = self.registers.count;
         let radix = |class: u8| u32::from(counts[usize::from(class) & (CLASSES - 1)]);
@@ -498,8 +514,8 @@ impl FunctionBuilder<'_, '_> {
         }
         let emit = Emit {
             form,
-            row: row.stencils.get() + index,
-            values: &pending.values,
+            row: stencils + index,
+            values: &self.values,
             target,
             source: pending.source,
             fault: info.uses_mem.then_some(self.pack.core().out_of_bounds),
@@ -527,8 +543,8 @@ impl FunctionBuilder<'_, '_> {
             return Some(Condition::Known(value != 0));
         }
         let op = self.pack.core().br_if;
-        let info = *self.pack.info(op);
-        self.prepare(op, &info, &[]).map(Condition::Test)
+        let info = self.pack.info(op);
+        self.prepare(op, info, &[]).map(Condition::Test)
     }
 
     /// Whether both branches on a pending operation have a stencil that admits its values.
@@ -541,7 +557,7 @@ impl FunctionBuilder<'_, '_> {
                 .all(|outcome| {
                     find_form(view.forms, info, pending.key.with_outcome(outcome))
                         .and_then(|form| view.forms.get(form))
-                        .and_then(|row| self.unit.buffer.alternative(row, &pending.values))
+                        .and_then(|row| self.unit.buffer.alternative(row, &self.values))
                         .is_some()
                 })
     }
