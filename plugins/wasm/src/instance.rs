@@ -451,12 +451,9 @@ pub(crate) unsafe extern "C" fn host_call<T: 'static>(
 unsafe fn dispatch<T: 'static>(root: NonNull<Inner<T>>, slots: *mut u64) -> Result<(), Failure> {
     // SAFETY: the wrapper passes at least the index.
     let index = unsafe { slots.read() } as u32;
-    // SAFETY: compiled code stands still, nothing else refers to the instance; the reference ends with the statement.
-    let host = unsafe {
-        (&(*root.as_ptr()).hosts)
-            .get(index as usize)
-            .map(Arc::clone)
-    };
+    // SAFETY: compiled code stands still, nothing else refers to the instance; the reference ends with the next statement.
+    let hosts = unsafe { &(*root.as_ptr()).hosts };
+    let host = hosts.get(index as usize).map(Arc::clone);
     let Some(host) = host else {
         let what = format!("imported function {index} is not there");
         return Err(Failure::Error(copatch::Error::Internal { what }.into()));
