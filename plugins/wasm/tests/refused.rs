@@ -128,3 +128,42 @@ fn every_truncation_and_every_changed_byte_is_survived() {
         }
     }
 }
+
+#[test]
+fn programs_with_changed_bytes_are_survived() {
+    let cases = std::env::var("COPATCH_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    let rounds: usize = cases.unwrap_or(300) / 10;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/kernels");
+    let mut state = 1u64;
+    let mut next = |bound: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    let mut programs = 0;
+    for entry in std::fs::read_dir(folder).expect("the kernels are there") {
+        let path = entry.expect("its entries can be read").path();
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        programs += 1;
+        let bytes = std::fs::read(&path).expect("it can be read");
+        for _ in 0..rounds {
+            let mut changed = bytes.clone();
+            for _ in 0..1 + next(3) {
+                let at = next(changed.len());
+                changed[at] = next(256) as u8;
+            }
+            // Compiles or not; a defect of the generator would say so.
+            if let Err(error) = Module::new(engine(), &changed) {
+                let message = error.to_string();
+                let ours = message.contains("misuse") || message.contains("internal");
+                assert!(!ours, "{}: {message}", path.display());
+            }
+        }
+    }
+    assert!(programs > 9);
+}
