@@ -86,7 +86,7 @@ impl Clang {
             let Some(version) = version_line(path) else {
                 continue;
             };
-            if !major(&version).is_some_and(|major| major >= 19) {
+            if major(&version).is_none_or(|major| major < 19) {
                 unfit.get_or_insert(ClangError::Unfit {
                     path: path.clone(),
                     version,

@@ -111,10 +111,10 @@ impl FunctionBuilder<'_, '_> {
         }
         self.flush();
         self.spill_stack();
-        self.spill_constants();
         self.open(FrameKind::Loop, params, results);
         self.settle_params();
         self.choose_pins(index);
+        self.spill_constants();
         let mut layout = Layout::EMPTY;
         for class in 0..CLASSES as u8 {
             for reg in 0..self.registers.count[usize::from(class)] {
@@ -790,8 +790,7 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         self.pins.clear();
-        for at in 0..chosen.len() {
-            let (var, written) = chosen[at];
+        for (var, written) in chosen.iter().copied() {
             let state = self.vars[var as usize];
             let class = usize::from(state.class) & (CLASSES - 1);
             let pin = if state.pin != NONE {
@@ -821,11 +820,7 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         self.vacate(state.class, pin, Some(var));
-        let from = if state.reg != NONE {
-            From::Reg(state.reg)
-        } else {
-            From::Slot(var)
-        };
+        let from = self.source_of_var(var);
         if self.live(var) {
             self.move_to_reg(state.ty, pin, from);
         }

@@ -10,7 +10,7 @@ use copatch_spec::variants::{FormKey, Outcome};
 use super::FunctionBuilder;
 use super::moves::From;
 use super::state::{At, CLASSES, Operand, Owner};
-use crate::buffer::{Emit, Label, Target, Values};
+use crate::buffer::{Emit, Label, Target};
 use crate::pack::{NONE, OpId, OpInfo, find_form};
 
 /// An operation whose operands are in place but which is not emitted yet.
@@ -449,15 +449,7 @@ impl FunctionBuilder<'_, '_> {
                 return;
             }
         }
-        self.emit_record(
-            pending,
-            &info,
-            &regs[..used],
-            result,
-            outcome,
-            target,
-            table,
-        );
+        self.emit_record(pending, info, &regs[..used], result, outcome, target, table);
         self.release(pending);
     }
 

@@ -145,7 +145,8 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     pub(super) fn live(&self, var: u32) -> bool {
         let state = &self.vars[var as usize];
-        state.reads > 0 || state.last_use > self.pos
+        // At its last position the read itself is still to come when what precedes it is emitted.
+        state.reads > 0 || state.last_use >= self.pos
     }
 
     /// Makes the register of a variable its only place.

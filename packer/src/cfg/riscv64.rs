@@ -140,10 +140,10 @@ mod tests {
     use super::*;
     use crate::stencil::{RawStencil, Relocation};
 
-    fn trimmed(
-        words: &[u32],
-        holes: &[(usize, &str)],
-    ) -> Result<(Vec<u32>, Vec<(usize, String)>), String> {
+    /// Words of code, and the holes among them: index and symbol.
+    type Laid = (Vec<u32>, Vec<(usize, String)>);
+
+    fn trimmed(words: &[u32], holes: &[(usize, &str)]) -> Result<Laid, String> {
         let raw = RawStencil {
             name: "test".to_owned(),
             code: words.iter().flat_map(|word| word.to_le_bytes()).collect(),
