@@ -312,3 +312,28 @@ fn a_module_runs_on_several_threads() {
         }
     });
 }
+
+#[test]
+fn a_last_read_survives_what_is_emitted_just_before_it() {
+    // The remainder, the load and the parameters leave the select no register but that of the variable it reads, and it is
+    // emitted when the variable's last read has begun.
+    let text = r#"(module (memory 1)
+        (global $g i64 (i64.const 1)) (global $h (mut i64) (i64.const 7)) (global $k (mut i32) (i32.const 3))
+        (func (export "f") (param i64 i64 f32 i64 i64 f32 i32 i64 i64 i64) (result i64 i64 i64 i32 i32)
+            (i64.rem_s (global.get $h) (global.get $h))
+            (i64.load (i32.and (i32.const 0) (i32.const 255)))
+            (i64.trunc_f32_s (local.get 2))
+            (select (local.get 6) (global.get $k) (local.get 6))
+            (local.get 6)
+            (br_if 0 (i32.const 1))
+            (drop) (drop) (drop) (drop) (drop)
+            (i64.const 0) (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 0)))"#;
+    let one = Value::I64(1);
+    let half = Value::from(0.5f32);
+    let arguments = [one, one, half, one, one, half, Value::I32(9), one, one, one];
+    let zero = Value::I64(0);
+    assert_eq!(
+        run(text, "f", &arguments),
+        [zero, zero, zero, Value::I32(9), Value::I32(9)]
+    );
+}
