@@ -12,9 +12,13 @@ use crate::execute::{Compiled, Evaluated, Executor};
 use crate::generate::generate;
 use crate::program::Program;
 use crate::valid::check;
+use crate::watch::Watch;
 
 /// Programs a test runs unless `COPATCH_CASES` says otherwise. A full run is 10,000 a front end.
 pub const CASES: u32 = 300;
+
+/// Milliseconds to spend on making a finding smaller.
+const SHRINKING: u32 = 10_000;
 
 /// How many programs to run: `COPATCH_CASES`, or [`CASES`].
 pub fn cases() -> u32 {
@@ -150,13 +154,17 @@ impl Kit {
             cases,
             failure_persistence: None,
             max_shrink_iters: 20_000,
+            max_shrink_time: SHRINKING,
             ..Config::default()
         };
         let mut runner =
             TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed()));
         let numbers = prop::collection::vec(any::<u64>(), 0..600);
+        let watch = Watch::new();
         let verdict = runner.run(&numbers, |numbers| {
-            self.agree(&self.program(&numbers))
+            let program = self.program(&numbers);
+            watch.run(&program);
+            self.agree(&program)
                 .map_err(|found| TestCaseError::fail(found.to_string()))
         });
         match verdict {

@@ -25,6 +25,7 @@ pub mod kit;
 pub mod patches;
 pub mod program;
 pub mod valid;
+mod watch;
 
 pub use choices::Choices;
 pub use dialect::{Dialect, MEMORY};

@@ -2,12 +2,37 @@
 
 use copatch_spec::patch::PatchKind;
 
-/// The one value between the kind's bounds that its fields encode as they stand in `window`; `None` if there is none, or
-/// if the fields do not say which.
+/// What code says of a value that was patched into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The value's low bits.
+    pub low: u64,
+    /// How many of them the code says. Where that is all that counts (the distance of a shift), it may be fewer than
+    /// the values admitted have.
+    pub known: u32,
+}
+
+impl Read {
+    /// Whether that value may be the one.
+    pub fn is(self, value: i64) -> bool {
+        (self.low ^ value as u64) & ones(self.known) == 0
+    }
+
+    /// The one value that the kind admits; `None` if there are others, or none.
+    pub fn value(self, kind: &PatchKind) -> Option<i64> {
+        let span = (kind.hi as u64).wrapping_sub(kind.lo as u64);
+        let above = self.low.wrapping_sub(kind.lo as u64) & ones(self.known);
+        let unique = self.known >= 64 || span <= ones(self.known);
+        (unique && above <= span).then(|| (kind.lo as u64).wrapping_add(above) as i64)
+    }
+}
+
+/// Reads back what the fields of a kind encode as they stand in `window`; `None` if they contradict each other, or leave
+/// out bits between others.
 ///
 /// A field holds some bits of `±v + c`. Its lower bits follow from what is known of `v`: multiples of the kind's alignment
 /// at first, and after each field as many more bits of `v` as the field has.
-pub fn read_back(kind: &PatchKind, window: u64) -> Option<i64> {
+pub fn read_back(kind: &PatchKind, window: u64) -> Option<Read> {
     let mut fields = kind.fields.clone();
     fields.sort_by_key(|field| field.shift);
     // `known` low bits of the value are those of `value`.
@@ -43,10 +68,10 @@ pub fn read_back(kind: &PatchKind, window: u64) -> Option<i64> {
             value = back & ones(known);
         }
     }
-    let span = (kind.hi as u64).wrapping_sub(kind.lo as u64);
-    let above = value.wrapping_sub(kind.lo as u64) & ones(known);
-    let unique = known >= 64 || span <= ones(known);
-    (unique && above <= span).then(|| (kind.lo as u64).wrapping_add(above) as i64)
+    Some(Read {
+        low: value & ones(known),
+        known,
+    })
 }
 
 /// A mask of that many bits.

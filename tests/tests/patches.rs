@@ -50,7 +50,15 @@ fn every_kind_of_every_pack_reads_back() {
             let mut runner = proptest::test_runner::TestRunner::new(config);
             let verdict = runner.run(&(admitted(kind), any::<u64>()), |(value, window)| {
                 prop_assert!(admits(kind, value));
-                prop_assert_eq!(read_back(kind, fill(kind, window, value)), Some(value));
+                let read = read_back(kind, fill(kind, window, value)).unwrap();
+                prop_assert!(read.is(value), "{:x?}", read);
+                // Bits that the operation does not look at may be lost (the upper ones of a shift's distance, or of what
+                // a narrow store stores), but never bits of a place.
+                prop_assert!(
+                    read.value(kind) == Some(value) || !kind.pc_relative,
+                    "{:x?}",
+                    read
+                );
                 Ok(())
             });
             verdict.unwrap_or_else(|error| panic!("{name}: {kind:?}: {error}"));
@@ -127,20 +135,17 @@ fn generated_code_reads_back() {
                     let at = start + usize::from(hole.offset.get());
                     let kind = &kinds[usize::from(hole.kind)];
                     let found = window(code, at, kind.window);
-                    let value = read_back(kind, found);
+                    let read = read_back(kind, found).unwrap();
                     match Source::decode(hole.source).unwrap() {
                         Source::Value(index) => {
                             let wanted =
                                 emitted.values[usize::from(index)] + i64::from(hole.addend.get());
-                            assert_eq!(
-                                value,
-                                Some(wanted),
-                                "{name}: {hole:?} {kind:?} in {emitted:?}"
-                            );
+                            assert!(read.is(wanted), "{name}: {hole:?} {kind:?} in {emitted:?}");
                             values += 1;
                         }
                         _ => {
-                            let place = value.unwrap() - i64::from(hole.addend.get()) + at as i64;
+                            let value = read.value(kind).unwrap();
+                            let place = value - i64::from(hole.addend.get()) + at as i64;
                             assert!(
                                 (0..code.len() as i64).contains(&place),
                                 "{name}: {hole:?} leads to {place:#x}"
@@ -169,11 +174,11 @@ fn values_out_of_a_kinds_range_are_errors() {
     if !copatch::jit_available() {
         return;
     }
-    let (_, bytes) = copatch_pack_toy::packs()
+    let (name, bytes) = copatch_pack_toy::packs()
         .iter()
         .find(|pack| Pack::for_host(&[**pack]).is_ok())
         .unwrap();
-    let pack = Pack::for_host(&[("right", bytes)]).unwrap();
+    let pack = Pack::for_host(&[(name, bytes)]).unwrap();
     let view = pack.view().unwrap();
     let programs = programs(&pack, &Toy);
     // For each program the kinds of holes that take values, and the values.
@@ -220,10 +225,8 @@ fn values_out_of_a_kinds_range_are_errors() {
                 metadata.kinds[usize::from(kind)] = narrowed.clone()
             })
             .unwrap();
-            // A validator may refuse the kind itself; then nothing was generated either.
-            let Ok(wrong) = Pack::from_bytes("narrowed", wrong) else {
-                continue;
-            };
+            // A file with such a kind is refused, if a domain relies on it; embedded packs are not checked.
+            let wrong = Pack::embedded(wrong.leak()).unwrap();
             let compiled = Compiled {
                 pack: wrong,
                 planned: true,

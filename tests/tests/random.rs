@@ -23,7 +23,9 @@ fn run(
 
 #[test]
 fn toy() {
-    run(copatch_pack_toy::packs(), |pack| Kit::new(pack, Toy).unwrap());
+    run(copatch_pack_toy::packs(), |pack| {
+        Kit::new(pack, Toy).unwrap()
+    });
 }
 
 #[test]

@@ -172,11 +172,13 @@ enum Open {
     Plain,
 }
 
-/// Says what a function means.
+/// Says what a function means. Positions are twice the number of an operation.
 fn lower(function: &Function, machine: &mut impl Machine) {
     let mut open: Vec<Open> = Vec::new();
     for (position, op) in function.code.iter().enumerate() {
-        machine.at(position as u32);
+        // Every other position is left for the end of a loop, which lies after the jump back to its beginning.
+        let position = 2 * position as u32;
+        machine.at(position);
         match *op {
             Op::Int(value) => machine.constant(Type::Int, value as u64),
             Op::Float(bits) => machine.constant(Type::Float, bits),
@@ -225,6 +227,7 @@ fn lower(function: &Function, machine: &mut impl Machine) {
                     }
                     Some(Open::While) => {
                         machine.br(1);
+                        machine.at(position + 1);
                         machine.end();
                     }
                     _ => {}

@@ -117,9 +117,9 @@ impl Compiled for Ready {
             Err(crate::RunError::Trap(trap)) => Err(RunError::Trap {
                 kind: self.pack.trap_name(trap.kind).to_owned(),
                 function: trap.function.map(|number| self.name(number)),
-                message: trap
-                    .source
-                    .map_or_else(String::new, |operation| format!("operation {operation}")),
+                message: trap.source.map_or_else(String::new, |operation| {
+                    format!("operation {}", operation / 2)
+                }),
             }),
             Err(error) => Err(RunError::Failure(error.to_string())),
         }

@@ -4,14 +4,16 @@
 use std::mem::offset_of;
 use std::sync::Arc;
 
-use copatch::{Context, Helper, Pack, Stack, Trap, helper_guard, trap_kind};
+use copatch::{Context, Helper, Pack, Stack, Trap, helper_guard, native_stack_left, trap_kind};
 
 use crate::compile::{self, Code};
 use crate::interpret::Output;
 use crate::program::{Program, Type};
 
-/// Bytes for the frames of nested calls.
+/// Bytes for the frames of nested calls, at most.
 const STACK: usize = 8 << 20;
+/// Bytes of native stack that helpers may use.
+const HELPERS_STACK: usize = 256 << 10;
 
 /// A compiled program. Runs share nothing, so one value may run on many threads.
 #[derive(Debug)]
@@ -114,7 +116,9 @@ impl Executable {
             return Err(RunError::Usage);
         }
         let mut array = vec![0u64; self.array];
-        let stack = Stack::new(STACK)?;
+        // A call takes no more of the native stack than of this one, so this one ends first.
+        let native = native_stack_left().unwrap_or(STACK);
+        let stack = Stack::new(native.saturating_sub(HELPERS_STACK).min(STACK))?;
         let mut host = Host { output };
         let mut environment = Environment {
             core: Context::new(stack.limit(), HELPERS.as_ptr()),

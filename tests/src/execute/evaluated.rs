@@ -267,7 +267,15 @@ impl Machine<'_> {
         };
         match ended {
             Ok(EvalOutcome::Value(result)) => Ok(result),
-            Ok(EvalOutcome::Trap(kind)) => Err(Stop::Trap(kind)),
+            // Evaluators count an operation's own traps.
+            Ok(EvalOutcome::Trap(number)) => {
+                let operation = &self.executor.pack.metadata().ops[op.index()];
+                let kind = operation.traps.get(usize::from(number));
+                Err(kind.map_or_else(
+                    || broken("an evaluator raises a trap that its operation has not"),
+                    |kind| Stop::Trap(*kind),
+                ))
+            }
             Err(error) => Err(Stop::Broken(error.to_string())),
         }
     }
