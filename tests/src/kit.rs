@@ -11,6 +11,7 @@ use crate::dialect::Dialect;
 use crate::execute::{Compiled, Evaluated, Executor};
 use crate::generate::generate;
 use crate::program::Program;
+use crate::shrink::shrink;
 use crate::valid::check;
 use crate::watch::Watch;
 
@@ -18,7 +19,7 @@ use crate::watch::Watch;
 pub const CASES: u32 = 300;
 
 /// Milliseconds to spend on making a finding smaller.
-const SHRINKING: u32 = 10_000;
+const SHRINKING: u32 = 5_000;
 
 /// How many programs to run: `COPATCH_CASES`, or [`CASES`].
 pub fn cases() -> u32 {
@@ -27,6 +28,9 @@ pub fn cases() -> u32 {
         .and_then(|count| count.trim().parse().ok())
         .unwrap_or(CASES)
 }
+
+/// Whom a program disagrees with that cannot be judged.
+const NOBODY: &str = "nobody";
 
 /// Judges compiled code of one instruction set.
 pub struct Kit {
@@ -115,7 +119,7 @@ impl Kit {
     /// Runs a program every way.
     ///
     /// # Errors
-    /// The first two that disagree; one that cannot run the program disagrees with all others.
+    /// The first executor (the evaluators) and one that disagrees with it, or cannot run the program.
     pub fn agree(&self, program: &Program) -> Result<(), Disagreement> {
         check(program, self.pack.metadata()).map_err(|what| Disagreement {
             between: (
@@ -124,22 +128,27 @@ impl Kit {
             ),
             what,
         })?;
-        let mut first = None;
-        for executor in &self.executors {
-            let outcome = executor.run(program, self.dialect.as_ref());
-            let Some((judge, expected)) = &first else {
-                first = Some((executor.name(), outcome));
-                continue;
-            };
-            let what = match (expected, &outcome) {
-                (Ok(expected), Ok(found)) => expected.difference(found),
-                (Err(what), _) | (_, Err(what)) => Some(what.clone()),
+        let Some((judge, others)) = self.executors.split_first() else {
+            return Ok(());
+        };
+        let disagreement = |other: &str, what| {
+            Err(Disagreement {
+                between: (judge.name(), other.to_owned()),
+                what,
+            })
+        };
+        // What the judge cannot run to its end, compiled code might never leave.
+        let expected = match judge.run(program, self.dialect.as_ref()) {
+            Ok(expected) => expected,
+            Err(what) => return disagreement(NOBODY, what),
+        };
+        for other in others {
+            let what = match other.run(program, self.dialect.as_ref()) {
+                Ok(found) => expected.difference(&found),
+                Err(what) => Some(what),
             };
             if let Some(what) = what {
-                return Err(Disagreement {
-                    between: (judge.clone(), executor.name()),
-                    what,
-                });
+                return disagreement(&other.name(), what);
             }
         }
         Ok(())
@@ -159,7 +168,9 @@ impl Kit {
         };
         let mut runner =
             TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed()));
-        let numbers = prop::collection::vec(any::<u64>(), 0..600);
+        // What fails in a small program is easier to read, and some errors need a large one.
+        let of = |length| prop::collection::vec(any::<u64>(), 0..length);
+        let numbers = prop_oneof![of(40), of(150), of(600)];
         let watch = Watch::new();
         let verdict = runner.run(&numbers, |numbers| {
             let program = self.program(&numbers);
@@ -169,8 +180,15 @@ impl Kit {
         });
         match verdict {
             Ok(()) => Ok(()),
-            Err(TestError::Fail(reason, numbers)) => {
-                Err(format!("{reason}\n\n{}", self.program(&numbers)))
+            Err(TestError::Fail(_, numbers)) => {
+                let program = shrink(self.program(&numbers), self.pack.metadata(), |program| {
+                    watch.run(program);
+                    let found = self.agree(program).err();
+                    found.is_some_and(|found| found.between.1 != NOBODY)
+                });
+                let reason = self.agree(&program).err();
+                let reason = reason.map_or_else(String::new, |found| found.to_string());
+                Err(format!("{reason}\n\n{program}"))
             }
             Err(TestError::Abort(reason)) => Err(reason.to_string()),
         }

@@ -24,6 +24,7 @@ pub mod generate;
 pub mod kit;
 pub mod patches;
 pub mod program;
+pub mod shrink;
 pub mod valid;
 mod watch;
 

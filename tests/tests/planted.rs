@@ -45,7 +45,10 @@ fn found(kit: &Kit) -> String {
         .lines()
         .filter(|line| line.starts_with("                    "))
         .count();
-    assert!(steps <= 60, "{steps} steps are no small program:\n{report}");
+    assert!(
+        steps <= 100,
+        "{steps} steps are no small program:\n{report}"
+    );
     report
 }
 
@@ -150,19 +153,21 @@ fn a_wrong_stencil_is_found() {
     found(&kit);
 }
 
-/// A comparison branches the wrong way. (The kit bounds loops with `core.br_if`, which stays right.)
+/// Comparisons branch the wrong way. (The kit bounds loops with `core.br_if`, which stays right.)
 #[test]
 fn a_wrong_branch_is_found() {
     if !copatch::jit_available() {
         return;
     }
     let kit = kit(|writer, metadata| {
-        let less = number(metadata, "i64.lt_s");
-        let key = |outcome| FormKey::registers().with_outcome(outcome);
-        let other = forms(writer, less, |found| found == key(Outcome::BranchFalse))[0]
-            .alternatives
-            .clone();
-        forms(writer, less, |found| found == key(Outcome::BranchTrue))[0].alternatives = other;
+        for name in ["i64.eq", "i64.ne", "i64.lt_s", "i64.gt_s", "i64.nez"] {
+            let key = |outcome| FormKey::registers().with_outcome(outcome);
+            let op = number(metadata, name);
+            let other = forms(writer, op, |found| found == key(Outcome::BranchTrue))[0]
+                .alternatives
+                .clone();
+            forms(writer, op, |found| found == key(Outcome::BranchFalse))[0].alternatives = other;
+        }
     });
     found(&kit);
 }

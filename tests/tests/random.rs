@@ -34,3 +34,33 @@ fn wasm() {
         Kit::new(pack, Wasm).unwrap()
     });
 }
+
+/// What random programs found, in small.
+mod found {
+    use copatch::{Signature, ValueType::*};
+    use copatch_conformance::{Function, Program, Step::*};
+
+    use super::common::toy;
+
+    /// Results that travel in slots were written over operands that were still to be read.
+    #[test]
+    fn many_results_in_a_small_frame() {
+        if !copatch::jit_available() {
+            return;
+        }
+        let many = Signature {
+            params: vec![],
+            results: vec![I32; 9],
+        };
+        let program = Program {
+            functions: vec![Function {
+                signature: many.clone(),
+                locals: vec![],
+                body: vec![Helper(0), End],
+            }],
+            helpers: vec![many],
+            arguments: vec![],
+        };
+        toy().agree(&program).unwrap();
+    }
+}

@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 use crate::program::{Program, Step};
 
 /// Programs that run longer are a fault of the generator.
-const STEPS: u64 = 20_000_000;
+const STEPS: u64 = 2_000_000;
 
 /// Interpreted by the evaluators of a pack.
 pub struct Evaluated {
