@@ -134,28 +134,28 @@ impl FunctionBuilder<'_, '_> {
                 None => in_slots.push((index, operand)),
             }
         }
-        // Results beyond the registers: to the operands' own slots, which lie above every variable, and from there to
-        // the first slots, so that no variable is overwritten before it is read.
+        // Results beyond the registers: first to the operands' own slots; then, when everything else was read from
+        // wherever it was, to the first slots, ascending. No slot is written there before it was read.
         for (index, operand) in &in_slots {
             self.copy_to_slot(*operand, first + index, self.operand_slot(first + index));
         }
-        for mv in &mut moves {
-            // A variable's slot may be among those that results overwrite.
-            if let From::Slot(slot) = mv.from
-                && !in_slots.is_empty()
-                && (slot as usize) < results.len()
-            {
-                let index = moves_index(&results, mv, self.pack);
-                let own = self.operand_slot(first + index);
-                self.copy_slot(mv.ty, own, slot);
-                mv.from = From::Slot(own);
-            }
-        }
-        for (index, operand) in &in_slots {
-            self.copy_slot(operand.ty, *index as u32, self.operand_slot(first + index));
-        }
         self.parallel_move(&mut moves);
         self.moves = moves;
+        for (index, operand) in &in_slots {
+            let (from, to) = (self.operand_slot(first + index), *index as u32);
+            let class = self
+                .pack
+                .classes()
+                .get(usize::from(self.pack.class_of(operand.ty)));
+            match class.filter(|class| class.arguments < class.registers) {
+                // The first register that carries no result: nothing is read any more.
+                Some(class) => {
+                    self.move_to_reg(operand.ty, class.arguments, From::Slot(from));
+                    self.store(operand.ty, to, class.arguments);
+                }
+                None => self.copy_slot(operand.ty, to, from),
+            }
+        }
         self.results = results;
         let op = if self.leaf {
             self.pack.core().return_leaf
@@ -383,13 +383,4 @@ impl FunctionBuilder<'_, '_> {
         self.helper(helper, signature.params.len() as u32, &signature.results);
         self.end();
     }
-}
-
-/// The number of the result that a move carries.
-fn moves_index(results: &[ValueType], mv: &Move, pack: &Pack) -> usize {
-    let mut places = Places { next: [0; CLASSES] };
-    results
-        .iter()
-        .position(|ty| places.next(pack, *ty) == Some(mv.to) && pack.class_of(*ty) == mv.class)
-        .unwrap_or(0)
 }
