@@ -214,8 +214,7 @@ impl FunctionBuilder<'_, '_> {
         self.unbind(var);
         if !self.registers.exist(state.class) {
             self.store_const(state.ty, var, value);
-            self.vars[var as usize].constant = false;
-            return;
+            return self.now_in_slot(var);
         }
         if !self.vars[var as usize].constant {
             self.constants.push(var);
@@ -229,7 +228,8 @@ impl FunctionBuilder<'_, '_> {
     fn set_var(&mut self, var: u32, from: u32) {
         let (to, source) = (self.vars[var as usize], self.vars[from as usize]);
         if !self.registers.exist(to.class) {
-            return self.copy_slot(to.ty, var, from);
+            self.copy_slot(to.ty, var, from);
+            return self.now_in_slot(var);
         }
         // The last read of a value hands its register over.
         if source.reg != NONE && source.pin == NONE && to.pin == NONE && !self.live(from) {
@@ -248,11 +248,19 @@ impl FunctionBuilder<'_, '_> {
     fn set_slot(&mut self, var: u32, slot: u32) {
         let state = self.vars[var as usize];
         if !self.registers.exist(state.class) {
-            return self.copy_slot(state.ty, var, slot);
+            self.copy_slot(state.ty, var, slot);
+            return self.now_in_slot(var);
         }
         let target = self.register_for(var);
         self.move_to_reg(state.ty, target, From::Slot(slot));
         self.bind(var, target);
+    }
+
+    /// The value of a variable that has no register was written to its slot.
+    fn now_in_slot(&mut self, var: u32) {
+        let state = &mut self.vars[var as usize];
+        state.constant = false;
+        state.dirty = false;
     }
 
     /// The register that a new value of a variable goes to.
