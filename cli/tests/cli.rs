@@ -591,3 +591,26 @@ fn memory_that_cannot_be_had_is_an_error() {
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("linear memory"), "{}", ran.err);
 }
+
+#[test]
+fn results_that_cannot_be_written_are_an_error() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("answer.wasm");
+    let module = "(module (func (export \"answer\") (result i32) i32.const 42))";
+    std::fs::write(&file, wat::parse_str(module).unwrap()).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_copatch"))
+        .args(["run", "--invoke", "answer"])
+        .arg(&file)
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("answer.wasm") && said.lines().count() == 1,
+        "{said}"
+    );
+}

@@ -1,5 +1,7 @@
 //! WebAssembly as a front end of the command line, linked in or loaded as a shared library.
 
+use std::io::Write;
+
 use copatch::ValueType;
 use copatch::plugin::{
     CompileOptions, Compiled, Explanation, FrontEnd, RunError, RunOptions, Timings,
@@ -115,10 +117,11 @@ impl Program {
         if name != INITIALIZE && self.module.exported_function(INITIALIZE).is_some() {
             instance.invoke(INITIALIZE, &[])?;
         }
+        let mut out = std::io::stdout().lock();
         for value in instance.invoke(name, &arguments)? {
-            println!("{value}");
+            writeln!(out, "{value}").map_err(|error| Error::Host(error.into()))?;
         }
-        Ok(())
+        out.flush().map_err(|error| Error::Host(error.into()))
     }
 
     /// The arguments of the command line as values of the types that the function takes.
