@@ -37,6 +37,14 @@ pub enum BuildError {
     /// The parts do not make a pack.
     #[error("the pack: {0}")]
     Pack(#[from] PackError),
+    /// A pack file that is not valid.
+    #[error("{path}: {source}")]
+    PackFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        source: PackError,
+    },
     /// A file.
     #[error("{path}: {source}")]
     Io {

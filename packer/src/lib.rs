@@ -1,4 +1,27 @@
 //! Compiles an instruction set with clang into stencil packs.
+//!
+//! ```text
+//! op table, target ─plan─► jobs ─source─► C ─clang─► objects ─object_file─► raw stencils ─cfg─► trimmed stencils
+//!                                                                                                   │
+//!                pack ◄─pipeline─ stencils with holes and domains ◄─learn (probe, prove)────────────┘
+//! ```
+//!
+//! | phase | file |
+//! |---|---|
+//! | what is compiled: forms, ranges of values, register assignments | [`plan`] |
+//! | C and assembly for every variant | [`source`] |
+//! | clang, several jobs at a time | [`clang`] |
+//! | functions and relocations out of objects | [`object_file`] |
+//! | blocks laid out so that the continuation is fallen into | [`cfg`](mod@cfg) |
+//! | where constants lie in code | [`probe`] |
+//! | that patched stencils do what was meant | [`prove`] |
+//! | one alternative from samples to stencils with holes | [`learn`] |
+//! | one evaluator an operation | [`evaluator`] |
+//! | the whole build, and the layout of the pack | [`pipeline`] |
+//!
+//! A stencil that is not understood, or not shown to do what was meant, is left out or is an error, never guessed at.
+//! The instruction set's C runs through the compiler and its code through the proof on this machine: build packs from
+//! instruction sets that you trust. To *use* packs, take the engine; it needs neither this crate nor clang.
 
 pub mod bits;
 pub mod cfg;
@@ -6,6 +29,7 @@ pub mod clang;
 pub mod disassembly;
 pub mod error;
 pub mod evaluator;
+pub mod inspect;
 pub mod learn;
 pub mod object_file;
 pub mod pipeline;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use copatch_packer::error::BuildError;
+use copatch_packer::inspect;
 use copatch_packer::pipeline::{Request, build};
+use copatch_spec::pack::validate;
 
 /// Compiles an instruction set with clang into stencil packs.
 ///
@@ -47,6 +49,22 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Shows a pack: header, operations, variants by axis, sizes; with --op the code of an operation, holes marked.
+    Inspect {
+        /// The pack file.
+        pack: PathBuf,
+        /// An operation, such as i32.add.
+        #[arg(long, value_name = "NAME")]
+        op: Option<String>,
+        /// With --op: every register assignment, not one of each form.
+        #[arg(long, requires = "op")]
+        all: bool,
+    },
+    /// Checks a pack file in full.
+    Verify {
+        /// The pack file.
+        pack: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -67,6 +85,28 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), BuildError> {
     match command {
+        Command::Inspect { pack, op, all } => {
+            let bytes = read(&pack)?;
+            let text = match op {
+                Some(op) => inspect::operation(&bytes, &op, all),
+                None => inspect::summary(&bytes),
+            };
+            print(&text.map_err(|source| BuildError::PackFile { path: pack, source })?)
+        }
+        Command::Verify { pack } => {
+            let bytes = read(&pack)?;
+            let (_, metadata) = validate(&bytes).map_err(|source| BuildError::PackFile {
+                path: pack.clone(),
+                source,
+            })?;
+            print(&format!(
+                "{}: valid: {} for {}, {} bytes\n",
+                pack.display(),
+                metadata.isa,
+                metadata.triple,
+                bytes.len()
+            ))
+        }
         Command::Build {
             isa,
             target,
@@ -109,6 +149,25 @@ fn run(command: Command) -> Result<(), BuildError> {
                 Err(BuildError::Refused(report.failures))
             }
         }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
+    std::fs::read(path).map_err(|source| BuildError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn print(text: &str) -> Result<(), BuildError> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(source) => Err(BuildError::Io {
+            path: "standard output".into(),
+            source,
+        }),
+        Ok(()) => Ok(()),
     }
 }
 
