@@ -6,15 +6,12 @@
 
 use copatch_spec::limits::{CODE_PADDING, STENCIL_BYTES};
 use copatch_spec::pack::PackView;
-use copatch_spec::pack::tables::{AlternativeRow, FormRow, HoleRow};
-use copatch_spec::patch::{PatchKind, Source};
+use copatch_spec::patch::Source;
 
-use crate::error::{Error, Result};
-use crate::pack::absent;
+use crate::error::Error;
+use crate::forms::{FormId, Forms, Hole, Values, value_of};
+use crate::pack::NONE;
 use crate::program::TrapSite;
-
-/// The values of one stencil's holes; as many as a form can have.
-pub type Values = [i64; copatch_spec::limits::VALUES];
 
 /// A place in the code that may not be known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +26,8 @@ pub(crate) enum Target {
     None,
     Label(Label),
     Function(u32),
+    /// A range of the entries given to [`CodeBuffer::table_entry`].
+    Table(u32, u32),
 }
 
 /// A stencil as it was emitted, for listings.
@@ -48,43 +47,6 @@ pub struct Emitted {
     pub function: u32,
 }
 
-/// A patch kind prepared for patching: the common case (one field that fills the window) needs no loop.
-#[derive(Clone, Debug)]
-struct Kind {
-    whole: bool,
-    window: u8,
-    pc_relative: bool,
-    negate: bool,
-    shift: u8,
-    align: u8,
-    addend: i64,
-    lo: i64,
-    hi: i64,
-    general: PatchKind,
-}
-
-impl Kind {
-    fn new(kind: &PatchKind) -> Self {
-        let field = kind.fields.first().copied();
-        let whole = kind.fields.len() == 1
-            && field.is_some_and(|field| {
-                field.start == 0 && u32::from(field.end) == u32::from(kind.window) * 8
-            });
-        Self {
-            whole,
-            window: kind.window,
-            pc_relative: kind.pc_relative,
-            negate: field.is_some_and(|field| field.negate),
-            shift: field.map_or(0, |field| field.shift.min(63)),
-            align: kind.align.min(63),
-            addend: field.map_or(0, |field| field.addend),
-            lo: kind.lo,
-            hi: kind.hi,
-            general: kind.clone(),
-        }
-    }
-}
-
 /// A hole that waits for a label, a function or a trap stub.
 #[derive(Clone, Copy, Debug)]
 struct Fixup {
@@ -100,7 +62,7 @@ struct Fixup {
 /// Machine code in the making.
 pub(crate) struct CodeBuffer<'p> {
     view: PackView<'p>,
-    kinds: Vec<Kind>,
+    forms: &'p Forms,
     len: usize,
     pool: u32,
     labels: Vec<u32>,
@@ -112,32 +74,29 @@ pub(crate) struct CodeBuffer<'p> {
     pub sites: Vec<TrapSite>,
     pub trace: Option<Vec<Emitted>>,
     pub function: u32,
-    /// The front end's offset of what is being compiled.
-    pub source: u32,
     error: Option<Error>,
 }
 
-/// How a stencil is to be emitted beyond its row and values.
+/// A stencil to be emitted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Emit<'v> {
-    pub form: usize,
+pub(crate) struct Emit {
+    /// Its record in the pack's stencil table.
     pub row: u32,
-    pub values: &'v Values,
+    /// Its form, for listings.
+    pub form: FormId,
+    /// The trap that a fault in the stencil's own memory accesses stands for, or [`NONE`].
+    pub fault: u8,
     pub target: Target,
     /// Front-end offset for trap sites.
     pub source: u32,
-    /// The kind of a fault in the stencil's own memory accesses, if it has any.
-    pub fault: Option<u8>,
-    /// The entries of its table, as a range of those given to [`CodeBuffer::table`].
-    pub table: (u32, u32),
 }
 
 impl<'p> CodeBuffer<'p> {
     /// A buffer that generates code from that pack.
-    pub fn new(view: PackView<'p>, kinds: &[PatchKind]) -> Self {
+    pub fn new(view: PackView<'p>, forms: &'p Forms) -> Self {
         Self {
             view,
-            kinds: kinds.iter().map(Kind::new).collect(),
+            forms,
             len: 0,
             pool: 0,
             labels: Vec::new(),
@@ -149,13 +108,8 @@ impl<'p> CodeBuffer<'p> {
             sites: Vec::new(),
             trace: None,
             function: u32::MAX,
-            source: 0,
             error: None,
         }
-    }
-
-    pub fn view(&self) -> &PackView<'p> {
-        &self.view
     }
 
     pub fn len(&self) -> usize {
@@ -210,72 +164,31 @@ impl<'p> CodeBuffer<'p> {
         });
     }
 
-    /// The alternative of a form whose domains admit the values.
-    #[inline]
-    pub fn alternative(&self, form: &FormRow, values: &Values) -> Option<&'p AlternativeRow> {
-        let first = form.first.get() as usize;
-        let alternatives = self
-            .view
-            .alternatives
-            .get(first..first + usize::from(form.count.get()))?;
-        let count = usize::from(form.values.get());
-        if count == 0 {
-            return alternatives.first();
-        }
-        alternatives.iter().find(|alternative| {
-            let first = alternative.domains.get() as usize;
-            let Some(domains) = self.view.domains.get(first..first + count) else {
-                return false;
-            };
-            domains.iter().zip(values).all(|(domain, value)| {
-                *value >= domain.lo.get()
-                    && *value <= domain.hi.get()
-                    && value & ((1i64 << (domain.align.get() & 63)) - 1) == 0
-                    && (domain.exceptions.get() == 0 || !self.excepted(domain, *value))
-            })
-        })
-    }
-
-    #[cold]
-    fn excepted(&self, domain: &copatch_spec::pack::tables::DomainRow, value: i64) -> bool {
-        let first = domain.first_exception.get() as usize;
-        let list = self
-            .view
-            .exceptions
-            .get(first..first + usize::from(domain.exceptions.get()));
-        list.is_some_and(|list| list.iter().any(|exception| exception.get() == value))
-    }
-
     /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
     #[inline]
-    pub fn emit(&mut self, memory: &mut [u8], emit: &Emit<'_>) {
+    pub fn emit(&mut self, memory: &mut [u8], emit: &Emit, values: &Values) {
         let start = self.len;
-        let Some(row) = self
-            .view
-            .stencils
-            .get(emit.row as usize)
-            .filter(|row| !absent(row))
-        else {
-            self.fail(Error::Internal {
-                what: format!("no stencil in record {}", emit.row),
-            });
-            return;
+        let stencil = self.view.stencils.get(emit.row as usize);
+        let (Some(row), Some(room)) = (
+            stencil,
+            memory.get_mut(start..start + STENCIL_BYTES + CODE_PADDING),
+        ) else {
+            return self.refuse(emit.row, stencil.is_some());
         };
-        let (code, length) = (row.code.get() as usize, usize::from(row.length.get()));
-        let Some(room) = memory.get_mut(start..start + STENCIL_BYTES + CODE_PADDING) else {
-            self.full();
-            return;
+        let length = usize::from(row.length.get());
+        let code: &'p [u8] = self.view.code;
+        // An absent record's offset lies outside the code, too.
+        let Some(code) = code.get(row.code.get() as usize..) else {
+            return self.refuse(emit.row, false);
         };
         // Both sides have room for whole chunks: the code section by its padding, the buffer by the check above.
-        const CHUNK: usize = 16;
         let mut done = 0;
         loop {
-            let from = self.view.code.get(code + done..code + done + CHUNK);
-            let (Some(from), Some(to)) = (from, room.get_mut(done..done + CHUNK)) else {
-                self.fail(Error::Internal {
-                    what: format!("record {} lies outside the code section", emit.row),
-                });
-                return;
+            let (Some(from), Some(to)) = (
+                code.get(done..done + CHUNK),
+                room.get_mut(done..done + CHUNK),
+            ) else {
+                return self.refuse(emit.row, false);
             };
             to.copy_from_slice(from);
             done += CHUNK;
@@ -283,118 +196,146 @@ impl<'p> CodeBuffer<'p> {
                 break;
             }
         }
-        if let Some(kind) = emit.fault {
+        let list = row.holes.get();
+        if list != 0 {
+            self.patch_all(room, code, start, list, emit, values);
+        }
+        if emit.fault != NONE {
             self.sites.push(TrapSite {
                 offset: start as u32,
                 length: length as u16,
                 function: self.function,
                 source: emit.source,
-                kind,
+                kind: emit.fault,
             });
         }
-        let list = row.holes.get();
-        if list != 0 {
-            self.patch_all(room, start, list, emit);
-        }
-        if let Some(trace) = &mut self.trace {
-            let form = self.view.forms.get(emit.form);
-            trace.push(Emitted {
-                offset: start as u32,
-                stencil: emit.row,
-                op: form.map_or(u16::MAX, |form| form.op.get()),
-                key: form.map_or(0, |form| form.key.get()),
-                values: *emit.values,
-                function: self.function,
-            });
+        if self.trace.is_some() {
+            self.record(start, emit, values);
         }
         self.len = start + length;
     }
 
-    #[inline]
-    fn patch_all(&mut self, room: &mut [u8], start: usize, list: u16, emit: &Emit<'_>) {
-        let holes = self.view.hole_lists.get(usize::from(list)).and_then(|row| {
-            let first = row.first.get() as usize;
-            self.view
-                .holes
-                .get(first..first + usize::from(row.count.get()))
-        });
-        let Some(holes) = holes else {
+    #[cold]
+    fn refuse(&mut self, row: u32, exists: bool) {
+        if exists {
+            self.full();
+        } else {
             self.fail(Error::Internal {
+                what: format!("no stencil in record {row}"),
+            });
+        }
+    }
+
+    #[cold]
+    fn record(&mut self, start: usize, emit: &Emit, values: &Values) {
+        let (op, key) = self.forms.name(emit.form);
+        let function = self.function;
+        if let Some(trace) = &mut self.trace {
+            trace.push(Emitted {
+                offset: start as u32,
+                stencil: emit.row,
+                op,
+                key,
+                values: *values,
+                function,
+            });
+        }
+    }
+
+    /// Fills the holes of the stencil at the beginning of `room`, whose bytes as they were in the pack are `code`.
+    #[inline]
+    fn patch_all(
+        &mut self,
+        room: &mut [u8],
+        code: &[u8],
+        start: usize,
+        list: u16,
+        emit: &Emit,
+        values: &Values,
+    ) {
+        let Some((holes, apart)) = self.forms.holes(list) else {
+            return self.fail(Error::Internal {
                 what: format!("no hole list {list}"),
             });
-            return;
         };
         for hole in holes {
-            let within = usize::from(hole.offset.get());
+            let within = usize::from(hole.offset);
             let at = (start + within) as u32;
-            let Some(window) = room.get_mut(within..within + 8) else {
-                self.fail(Error::Internal {
-                    what: "a hole outside its stencil".to_owned(),
-                });
-                return;
-            };
-            let value = match Source::decode(hole.source) {
-                Some(Source::Value(index)) => {
-                    emit.values.get(usize::from(index)).copied().unwrap_or(0)
-                }
-                Some(source) => match self.place(source, hole, at, emit) {
+            let value = match value_of(hole, values) {
+                Some(value) => value,
+                None => match self.place(hole, at, emit) {
                     Some(offset) => i64::from(offset),
                     None => continue,
                 },
-                None => 0,
             };
-            if let Err(error) = patch(
-                &self.kinds,
-                hole.kind,
-                window,
-                value + i64::from(hole.addend.get()),
-                at,
-            ) {
-                self.fail(error);
+            // Where windows do not overlap, what the pack holds is combined with the value, which spares waiting for
+            // the copy; eight bytes are written, and what they spoil behind the window is written again.
+            let (Some(from), Some(window)) = (
+                code.get(within..within + 8),
+                room.get_mut(within..within + 8),
+            ) else {
+                return self.fail(Error::Internal {
+                    what: "a hole outside its stencil".to_owned(),
+                });
+            };
+            let bits = if apart { word(from) } else { word(window) };
+            match self
+                .forms
+                .fill(hole.kind, bits, value + i64::from(hole.addend), at)
+            {
+                Some(bits) => window.copy_from_slice(&bits.to_le_bytes()),
+                None => self.out_of_reach(value, at),
             }
         }
     }
 
+    #[cold]
+    fn out_of_reach(&mut self, value: i64, at: u32) {
+        self.fail(Error::Internal {
+            what: format!("{value} is out of reach of the hole at {at:#x}"),
+        });
+    }
+
     /// The offset in the buffer that a hole for control flow refers to, or `None` if it was put on a list for later.
     #[inline]
-    fn place(&mut self, source: Source, hole: &HoleRow, at: u32, emit: &Emit<'_>) -> Option<u32> {
+    fn place(&mut self, hole: &Hole, at: u32, emit: &Emit) -> Option<u32> {
         let mut fixup = Fixup {
             at,
             kind: hole.kind,
-            addend: hole.addend.get(),
+            addend: hole.addend,
             what: 0,
             trap: 0,
         };
-        match source {
-            Source::Target(_) => match emit.target {
-                Target::Label(label) => {
-                    let known = self
-                        .labels
-                        .get(label.0 as usize)
-                        .copied()
-                        .unwrap_or(UNBOUND);
-                    if known != UNBOUND {
-                        return Some(known);
-                    }
-                    fixup.what = label.0;
-                    self.label_fixups.push(fixup);
+        match (Source::decode(hole.source)?, emit.target) {
+            (Source::Target(_), Target::Label(label)) => {
+                let known = self
+                    .labels
+                    .get(label.0 as usize)
+                    .copied()
+                    .unwrap_or(UNBOUND);
+                if known != UNBOUND {
+                    return Some(known);
                 }
-                Target::Function(function) => {
-                    fixup.what = function;
-                    self.call_fixups.push(fixup);
-                }
-                Target::None => self.fail(Error::Internal {
-                    what: "a branch without a target".to_owned(),
-                }),
-            },
-            Source::Trap(kind) => {
+                fixup.what = label.0;
+                self.label_fixups.push(fixup);
+            }
+            (Source::Target(_), Target::Function(function)) => {
+                fixup.what = function;
+                self.call_fixups.push(fixup);
+            }
+            (Source::Table, Target::Table(first, end)) => {
+                self.table_fixups.push((fixup, first, end));
+            }
+            (Source::Target(_) | Source::Table, _) => self.fail(Error::Internal {
+                what: "a branch without a target".to_owned(),
+            }),
+            (Source::Trap(kind), _) => {
                 fixup.trap = kind;
                 fixup.what = emit.source;
                 self.trap_fixups.push(fixup);
             }
-            Source::Table => self.table_fixups.push((fixup, emit.table.0, emit.table.1)),
-            Source::Pool => return Some(self.pool),
-            Source::Value(_) => {}
+            (Source::Pool, _) => return Some(self.pool),
+            (Source::Value(_), _) => {}
         }
         None
     }
@@ -506,49 +447,18 @@ impl<'p> CodeBuffer<'p> {
             return;
         };
         let value = i64::from(place) + i64::from(fixup.addend);
-        if let Err(error) = patch(&self.kinds, fixup.kind, window, value, fixup.at) {
-            self.fail(error);
+        match self.forms.fill(fixup.kind, word(window), value, fixup.at) {
+            Some(bits) => window.copy_from_slice(&bits.to_le_bytes()),
+            None => self.out_of_reach(value, fixup.at),
         }
     }
 }
 
-/// Writes `value` into an eight-byte window as a kind says; `at` is the window's offset in the buffer.
+/// Bytes copied at a time.
+const CHUNK: usize = 16;
+
+/// Up to eight bytes as one little-endian word.
 #[inline]
-fn patch(kinds: &[Kind], kind: u8, window: &mut [u8], value: i64, at: u32) -> Result<()> {
-    let Some(kind) = kinds.get(usize::from(kind)) else {
-        return Err(Error::Internal {
-            what: format!("no patch kind {kind}"),
-        });
-    };
-    let value = if kind.pc_relative {
-        value.wrapping_sub(i64::from(at))
-    } else {
-        value
-    };
-    if value < kind.lo || value > kind.hi || value & ((1i64 << kind.align) - 1) != 0 {
-        return Err(Error::Internal {
-            what: format!("{value} is out of reach of the hole at {at:#x}"),
-        });
-    }
-    if kind.whole {
-        let signed = if kind.negate {
-            value.wrapping_neg()
-        } else {
-            value
-        };
-        let bits = (signed.wrapping_add(kind.addend) >> kind.shift) as u64;
-        match kind.window {
-            1 => window[..1].copy_from_slice(&[bits as u8]),
-            2 => window[..2].copy_from_slice(&(bits as u16).to_le_bytes()),
-            4 => window[..4].copy_from_slice(&(bits as u32).to_le_bytes()),
-            _ => window[..8].copy_from_slice(&bits.to_le_bytes()),
-        }
-        return Ok(());
-    }
-    let bytes = usize::from(kind.window.min(8));
-    let mut raw = [0; 8];
-    raw[..bytes].copy_from_slice(&window[..bytes]);
-    let bits = copatch_spec::patch::fill(&kind.general, u64::from_le_bytes(raw), value);
-    window[..bytes].copy_from_slice(&bits.to_le_bytes()[..bytes]);
-    Ok(())
+fn word(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }

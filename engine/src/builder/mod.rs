@@ -23,10 +23,10 @@ use copatch_spec::types::ValueType;
 use self::control::Frame;
 use self::moves::Move;
 use self::ops::Pending;
-use self::state::{At, Layout, Operand, Owner, Registers, Var};
-use crate::buffer::Values;
+use self::state::{At, Layout, Operand, Reg, Registers, Var};
 use crate::error::{Error, Result};
-use crate::pack::{NONE, OpId, Pack};
+use crate::forms::Values;
+use crate::pack::{OpId, Pack};
 use crate::plan::Plan;
 use crate::unit::Unit;
 
@@ -61,17 +61,23 @@ pub struct FunctionBuilder<'u, 'p> {
     /// Operands below this index are constants or in their slots.
     settled: usize,
     registers: Registers,
-    pending: Option<Pending>,
+    /// The operation that is not emitted yet, if one is `waiting`.
+    pending: Pending,
+    waiting: bool,
     frames: Vec<Frame>,
+    /// Operands below this index belong to frames around the innermost.
+    floor: usize,
     /// Types of parameters and results of open frames.
     types: Vec<ValueType>,
     layouts: Vec<Layout>,
+    /// The variables of layouts.
+    bindings: Vec<u32>,
     /// Variables that may be constants.
     constants: Vec<u32>,
     results: Vec<ValueType>,
     /// Variables with a reserved register, and those of the loops around.
-    pins: Vec<(u32, u8)>,
-    saved_pins: Vec<(u32, u8)>,
+    pins: Vec<(u32, Reg)>,
+    saved_pins: Vec<(u32, Reg)>,
     /// Variables that the loop in hand pins, and whether it writes them.
     chosen: Vec<(u32, bool)>,
     /// The moves in hand.
@@ -85,6 +91,10 @@ pub struct FunctionBuilder<'u, 'p> {
     /// Whether control cannot get here.
     dead: bool,
     leaf: bool,
+    /// Bytes of a slot.
+    stride: u32,
+    /// How far past slot 0 the frame pointer points, in bytes.
+    bias: i64,
     loops: usize,
     max_height: usize,
     operations: u64,
@@ -94,10 +104,11 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     /// A builder into that unit; it keeps its allocations from function to function.
     pub fn new(unit: &'u mut Unit<'p>) -> Self {
         let pack = unit.pack;
-        let mut registers = Registers::new();
-        for (count, class) in registers.count.iter_mut().zip(pack.classes()) {
+        let mut count = [0; CLASSES];
+        for (count, class) in count.iter_mut().zip(pack.classes()) {
             *count = class.registers;
         }
+        let stride = unit.slot_bytes();
         Self {
             unit,
             pack,
@@ -105,11 +116,14 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             vars: Vec::new(),
             stack: Vec::new(),
             settled: 0,
-            registers,
-            pending: None,
+            registers: Registers::new(count),
+            pending: Pending::NOTHING,
+            waiting: false,
             frames: Vec::new(),
+            floor: 0,
             types: Vec::new(),
             layouts: Vec::new(),
+            bindings: Vec::new(),
             constants: Vec::new(),
             results: Vec::new(),
             pins: Vec::new(),
@@ -121,6 +135,8 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             pos: 0,
             dead: false,
             leaf: false,
+            stride,
+            bias: i64::from(pack.metadata().machine.frame_bias),
             loops: 0,
             max_height: 0,
             operations: 0,
@@ -137,10 +153,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             let var = self.vars.len() as u32;
             self.add_var(*ty);
             if let Some(reg) = reg {
-                let class = self.pack.class_of(*ty);
-                self.registers.own(class, reg, Owner::Var(var));
-                self.vars[var as usize].reg = reg;
-                self.vars[var as usize].dirty = true;
+                self.bind(var, reg);
             }
         }
         for ty in locals {
@@ -160,10 +173,12 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.stack.clear();
         self.settled = 0;
         self.registers.reset();
-        self.pending = None;
+        self.waiting = false;
         self.frames.clear();
+        self.floor = 0;
         self.types.clear();
         self.layouts.clear();
+        self.bindings.clear();
         self.constants.clear();
         self.pins.clear();
         self.saved_pins.clear();
@@ -182,8 +197,8 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.vars.push(Var {
             ty,
             class,
-            reg: NONE,
-            pin: NONE,
+            reg: Reg::NONE,
+            pin: Reg::NONE,
             dirty: false,
             constant: false,
             value: 0,
@@ -203,7 +218,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     #[inline]
     pub fn at(&mut self, offset: u32) {
         self.pos = offset;
-        self.unit.buffer.source = offset;
     }
 
     /// Whether control can get here.
@@ -239,7 +253,9 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         if !self.frames.is_empty() {
             self.misuse("a frame was left open");
         }
-        if (self.operand_slot(self.max_height) as u64 + 16) * 8 > FRAME_BYTES {
+        if (u64::from(self.operand_slot(self.max_height)) + 16) * u64::from(self.stride)
+            > FRAME_BYTES
+        {
             self.unit.buffer.fail(Error::Limit {
                 what: "variables and operands of a function",
             });
@@ -266,9 +282,15 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.vars.len() as u32 + index
     }
 
+    /// The byte offset of a slot from the frame pointer.
     #[inline]
     fn slot_offset(&self, slot: u32) -> i64 {
-        self.pack.metadata().machine.slot_offset(slot)
+        i64::from(slot) * i64::from(self.stride) - self.bias
+    }
+
+    /// Whether slots hold vectors.
+    fn wide(&self) -> bool {
+        self.stride > 8
     }
 
     #[inline]

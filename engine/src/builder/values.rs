@@ -4,8 +4,7 @@ use copatch_spec::types::ValueType;
 
 use super::FunctionBuilder;
 use super::moves::From;
-use super::state::{At, CLASSES, Operand, Owner, REGISTERS};
-use crate::pack::NONE;
+use super::state::{At, CLASSES, Operand, Owner, Reg, RegSet, each};
 
 /// Reads of variables stay unmaterialised only this close to the top of the stack, so that the search for them is short.
 const LAZY_DEPTH: usize = 64;
@@ -113,8 +112,7 @@ impl FunctionBuilder<'_, '_> {
     /// Pops an operand; a stack that is too short gives zero and an error.
     #[inline]
     pub(super) fn pop(&mut self) -> Operand {
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        if self.stack.len() <= height {
+        if self.stack.len() <= self.floor {
             self.misuse("the operand stack is too short");
             return Operand {
                 ty: ValueType::I64,
@@ -136,67 +134,62 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     pub(super) fn free_operand(&mut self, operand: Operand) {
         if let At::Reg(reg) = operand.at {
-            self.registers
-                .own(self.pack.class_of(operand.ty), reg, Owner::Free);
+            self.registers.release(reg.bit());
         }
     }
 
     /// Whether a variable's value may still be read.
     #[inline]
     pub(super) fn live(&self, var: u32) -> bool {
-        let state = &self.vars[var as usize];
-        // At its last position the read itself is still to come when what precedes it is emitted.
-        state.reads > 0 || state.last_use >= self.pos
+        self.vars[var as usize].live(self.pos)
     }
 
     /// Makes the register of a variable its only place.
     #[inline]
-    pub(super) fn bind(&mut self, var: u32, reg: u8) {
+    pub(super) fn bind(&mut self, var: u32, reg: Reg) {
         let state = &mut self.vars[var as usize];
-        let (class, old) = (state.class, state.reg);
+        let old = state.reg;
         state.reg = reg;
         state.dirty = true;
         state.constant = false;
-        if old != NONE && old != reg {
-            self.registers.own(class, old, Owner::Free);
+        if old != reg {
+            self.registers.release(old.bit());
         }
-        self.registers.own(class, reg, Owner::Var(var));
+        self.registers.give_var(reg, var);
     }
 
     /// Forgets the register of a variable whose value is about to change or lies elsewhere.
     pub(super) fn unbind(&mut self, var: u32) {
         let state = &mut self.vars[var as usize];
-        if state.reg != NONE {
-            let (class, reg) = (state.class, state.reg);
-            state.reg = NONE;
-            self.registers.own(class, reg, Owner::Free);
-        }
+        self.registers.release(state.reg.bit());
+        state.reg = Reg::NONE;
     }
 
     fn set_pending(&mut self, var: u32) {
         let state = self.vars[var as usize];
-        let wanted = if state.pin != NONE {
-            self.vacate(state.class, state.pin, Some(var));
-            Some(state.pin)
+        let wanted = if state.pin != Reg::NONE {
+            self.vacate(state.pin, Some(var));
+            state.pin
         } else {
-            (state.reg != NONE).then_some(state.reg)
+            state.reg
         };
         let reg = self.flush_to(wanted);
         self.stack.pop();
-        match reg {
-            Some(reg) => self.bind(var, reg),
-            None => self.misuse("an operation without a result cannot be stored"),
+        if reg == Reg::NONE {
+            self.misuse("an operation without a result cannot be stored");
+        } else {
+            self.bind(var, reg);
         }
     }
 
-    fn set_reg(&mut self, var: u32, reg: u8) {
+    fn set_reg(&mut self, var: u32, reg: Reg) {
         let state = self.vars[var as usize];
-        if state.pin != NONE && state.pin != reg {
-            self.registers.lock(state.class, reg);
-            self.vacate(state.class, state.pin, Some(var));
+        if state.pin != Reg::NONE && state.pin != reg {
+            self.registers.lock(reg);
+            self.vacate(state.pin, Some(var));
             self.registers.unlock_all();
             self.move_to_reg(state.ty, state.pin, From::Reg(reg));
-            self.registers.own(state.class, reg, Owner::Free);
+            self.registers.release(reg.bit());
             self.bind(var, state.pin);
         } else {
             self.bind(var, reg);
@@ -205,8 +198,8 @@ impl FunctionBuilder<'_, '_> {
 
     fn set_const(&mut self, var: u32, value: i64) {
         let state = self.vars[var as usize];
-        if state.pin != NONE {
-            self.vacate(state.class, state.pin, Some(var));
+        if state.pin != Reg::NONE {
+            self.vacate(state.pin, Some(var));
             self.move_to_reg(state.ty, state.pin, From::Const(value));
             self.bind(var, state.pin);
             return;
@@ -232,13 +225,17 @@ impl FunctionBuilder<'_, '_> {
             return self.now_in_slot(var);
         }
         // The last read of a value hands its register over.
-        if source.reg != NONE && source.pin == NONE && to.pin == NONE && !self.live(from) {
-            self.vars[from as usize].reg = NONE;
+        if source.reg != Reg::NONE
+            && source.pin == Reg::NONE
+            && to.pin == Reg::NONE
+            && !self.live(from)
+        {
+            self.vars[from as usize].reg = Reg::NONE;
             self.vars[from as usize].dirty = false;
             return self.bind(var, source.reg);
         }
         let reg = self.register_of_var(from);
-        self.registers.lock(source.class, reg);
+        self.registers.lock(reg);
         let target = self.register_for(var);
         self.registers.unlock_all();
         self.move_to_reg(to.ty, target, From::Reg(reg));
@@ -264,14 +261,13 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// The register that a new value of a variable goes to.
-    fn register_for(&mut self, var: u32) -> u8 {
+    fn register_for(&mut self, var: u32) -> Reg {
         let state = self.vars[var as usize];
         // A register that the operation in hand reads is not overwritten, even if it is reserved for this variable.
-        let locked = self.registers.locked[usize::from(state.class) & (CLASSES - 1)];
-        if state.pin != NONE && locked & (1 << state.pin) == 0 {
-            self.vacate(state.class, state.pin, Some(var));
+        if state.pin != Reg::NONE && self.registers.locked & state.pin.bit() == 0 {
+            self.vacate(state.pin, Some(var));
             state.pin
-        } else if state.reg != NONE {
+        } else if state.reg != Reg::NONE {
             state.reg
         } else {
             self.allocate(state.class)
@@ -279,46 +275,47 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// The register that holds a variable, loaded if need be.
-    pub(super) fn register_of_var(&mut self, var: u32) -> u8 {
-        let state = self.vars[var as usize];
-        if state.reg != NONE {
-            return state.reg;
+    #[inline]
+    pub(super) fn register_of_var(&mut self, var: u32) -> Reg {
+        match self.vars[var as usize].reg {
+            Reg::NONE => self.load_var(var),
+            reg => reg,
         }
+    }
+
+    fn load_var(&mut self, var: u32) -> Reg {
         let reg = self.register_for(var);
-        if state.constant {
-            self.move_to_reg(state.ty, reg, From::Const(state.value));
-        } else {
-            self.move_to_reg(state.ty, reg, From::Slot(var));
-        }
+        let state = self.vars[var as usize];
+        self.move_to_reg(state.ty, reg, self.source_of_var(var));
         self.bind(var, reg);
         self.vars[var as usize].dirty = state.constant && state.dirty;
         reg
     }
 
     /// A register that nothing uses: a free one, or one that is made free.
-    pub(super) fn allocate(&mut self, class: u8) -> u8 {
-        if let Some(reg) = self.registers.available(class) {
-            return reg;
+    #[inline]
+    pub(super) fn allocate(&mut self, class: u8) -> Reg {
+        match self.registers.available(class) {
+            Some(reg) => reg,
+            None => self.evict(class),
         }
-        self.evict(class)
     }
 
-    /// Makes a register free: of a clean variable if there is one, else of a dirty one, else of an operand.
-    fn evict(&mut self, class: u8) -> u8 {
+    /// Makes a register free: of a variable that is dead or clean if there is one, else of a dirty one, else of an
+    /// operand. Among equals they take turns.
+    fn evict(&mut self, class: u8) -> Reg {
         let at = usize::from(class) & (CLASSES - 1);
-        let count = self.registers.count[at].max(1);
-        let taken = self.registers.pinned[at] | self.registers.locked[at];
-        let mut best: Option<(u32, u8)> = None;
-        for step in 0..count {
-            let reg = (self.registers.next_victim[at] + step) % count;
-            if taken & (1 << reg) != 0 {
-                continue;
-            }
-            let cost = match self.registers.owner[at][usize::from(reg) & (REGISTERS - 1)] {
+        let set = self.registers.of_class(class) & !self.registers.pinned & !self.registers.locked;
+        let next = Reg::new(at as u8, self.registers.next_victim[at]);
+        let after = next.bit().wrapping_neg();
+        let mut best: Option<(u32, Reg)> = None;
+        for reg in each(set & after).chain(each(set & !after)) {
+            let cost = match self.registers.owner(reg) {
                 Owner::Free => 0,
-                Owner::Var(var) if !self.live(var) => 1,
-                Owner::Var(var) if !self.vars[var as usize].dirty => 2,
-                Owner::Var(_) => 3,
+                Owner::Var(var) => {
+                    let state = &self.vars[var as usize];
+                    1 + u32::from(state.live(self.pos)) * (1 + u32::from(state.dirty))
+                }
                 Owner::Temp(_) => 4,
             };
             if best.is_none_or(|(least, _)| cost < least) {
@@ -327,16 +324,17 @@ impl FunctionBuilder<'_, '_> {
         }
         let Some((_, reg)) = best else {
             self.misuse("an operation needs more registers than there are");
-            return 0;
+            return Reg::new(class & (CLASSES as u8 - 1), 0);
         };
-        self.registers.next_victim[at] = (reg + 1) % count;
-        self.vacate(class, reg, None);
+        self.registers.next_victim[at] =
+            ((reg.number() + 1) % self.registers.radix(class).max(1)) as u8;
+        self.vacate(reg, None);
         reg
     }
 
     /// Moves whatever a register holds to memory, unless it is `except`'s. The register's bits stay as they are.
-    pub(super) fn vacate(&mut self, class: u8, reg: u8, except: Option<u32>) {
-        match self.registers.owner(class, reg) {
+    pub(super) fn vacate(&mut self, reg: Reg, except: Option<u32>) {
+        match self.registers.owner(reg) {
             Owner::Free => {}
             Owner::Var(var) if except == Some(var) => {}
             Owner::Var(var) => {
@@ -345,16 +343,23 @@ impl FunctionBuilder<'_, '_> {
             }
             Owner::Temp(index) => {
                 let index = index as usize;
-                let slot = self.operand_slot(index);
                 // An operand that was popped already is dying: its register is locked, and nothing else wants its value.
                 if let Some(operand) = self.stack.get(index).copied()
                     && operand.at == At::Reg(reg)
                 {
+                    let slot = self.operand_slot(index);
                     self.store(operand.ty, slot, reg);
                     self.stack[index].at = At::Slot;
                 }
-                self.registers.own(class, reg, Owner::Free);
+                self.registers.release(reg.bit());
             }
+        }
+    }
+
+    /// Moves what a set of registers holds to memory.
+    pub(super) fn vacate_all(&mut self, set: RegSet) {
+        for reg in each(set) {
+            self.vacate(reg, None);
         }
     }
 
@@ -367,7 +372,7 @@ impl FunctionBuilder<'_, '_> {
         if self.live(var) {
             if state.constant {
                 self.store_const(state.ty, var, state.value);
-            } else if state.reg != NONE {
+            } else if state.reg != Reg::NONE {
                 self.store(state.ty, var, state.reg);
             }
         }
@@ -389,12 +394,11 @@ impl FunctionBuilder<'_, '_> {
             }
             let reg = self.register_of_var(var);
             let keep = self.registers.locked;
-            self.registers.lock(state.class, reg);
+            self.registers.lock(reg);
             let copy = self.allocate(state.class);
             self.registers.locked = keep;
             self.move_to_reg(state.ty, copy, From::Reg(reg));
-            self.registers
-                .own(state.class, copy, Owner::Temp(index as u32));
+            self.registers.give_temp(copy, index);
             self.stack[index].at = At::Reg(copy);
             self.vars[var as usize].reads -= 1;
         }
@@ -407,7 +411,7 @@ impl FunctionBuilder<'_, '_> {
         if state.constant {
             self.stack[index].at = At::Const(state.value);
         } else {
-            if state.reg != NONE {
+            if state.reg != Reg::NONE {
                 self.store(state.ty, slot, state.reg);
             } else {
                 self.copy_slot(state.ty, slot, var);
@@ -426,8 +430,7 @@ impl FunctionBuilder<'_, '_> {
                     let slot = self.operand_slot(index);
                     self.store(operand.ty, slot, reg);
                     self.stack[index].at = At::Slot;
-                    self.registers
-                        .own(self.pack.class_of(operand.ty), reg, Owner::Free);
+                    self.registers.release(reg.bit());
                 }
                 At::Var(var) => self.spill_read(index, var),
                 At::Const(_) | At::Slot | At::Pending => {}
