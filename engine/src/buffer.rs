@@ -9,8 +9,7 @@ use copatch_spec::pack::PackView;
 use copatch_spec::patch::Source;
 
 use crate::error::Error;
-use crate::forms::{FormId, Forms, Hole, Values, value_of};
-use crate::pack::NONE;
+use crate::forms::{FormId, Forms, Hole, Patch, Values};
 use crate::program::TrapSite;
 
 /// A place in the code that may not be known yet.
@@ -49,11 +48,10 @@ pub struct Emitted {
 
 /// A hole that waits for a label, a function or a trap stub.
 #[derive(Clone, Copy, Debug)]
-struct Fixup {
+struct Fixup<'p> {
+    hole: &'p Hole,
     /// Offset of the hole in the buffer.
     at: u32,
-    kind: u8,
-    addend: i32,
     /// A label, a function or a source offset, as the list it is in says.
     what: u32,
     trap: u8,
@@ -66,10 +64,10 @@ pub(crate) struct CodeBuffer<'p> {
     len: usize,
     pool: u32,
     labels: Vec<u32>,
-    label_fixups: Vec<Fixup>,
-    trap_fixups: Vec<Fixup>,
-    call_fixups: Vec<Fixup>,
-    table_fixups: Vec<(Fixup, u32, u32)>,
+    label_fixups: Vec<Fixup<'p>>,
+    trap_fixups: Vec<Fixup<'p>>,
+    call_fixups: Vec<Fixup<'p>>,
+    table_fixups: Vec<(Fixup<'p>, u32, u32)>,
     table_entries: Vec<Label>,
     pub sites: Vec<TrapSite>,
     pub trace: Option<Vec<Emitted>>,
@@ -84,8 +82,6 @@ pub(crate) struct Emit {
     pub row: u32,
     /// Its form, for listings.
     pub form: FormId,
-    /// The trap that a fault in the stencil's own memory accesses stands for, or [`NONE`].
-    pub fault: u8,
     pub target: Target,
     /// Front-end offset for trap sites.
     pub source: u32,
@@ -165,65 +161,103 @@ impl<'p> CodeBuffer<'p> {
     }
 
     /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
-    #[inline]
+    #[inline(always)]
     pub fn emit(&mut self, memory: &mut [u8], emit: &Emit, values: &Values) {
         let start = self.len;
-        let stencil = self.view.stencils.get(emit.row as usize);
-        let (Some(row), Some(room)) = (
-            stencil,
-            memory.get_mut(start..start + STENCIL_BYTES + CODE_PADDING),
+        let Some(row) = self.view.stencils.get(emit.row as usize) else {
+            return self.refuse(emit.row);
+        };
+        // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
+        let code = self.view.code.get(row.code.get() as usize..);
+        let (Some(code), Some(room)) = (
+            code.and_then(<[u8]>::first_chunk::<ROOM>),
+            memory
+                .get_mut(start..)
+                .and_then(<[u8]>::first_chunk_mut::<ROOM>),
         ) else {
-            return self.refuse(emit.row, stencil.is_some());
+            return self.emit_at_end(memory, emit, values);
         };
         let length = usize::from(row.length.get());
-        let code: &'p [u8] = self.view.code;
-        // An absent record's offset lies outside the code, too.
-        let Some(code) = code.get(row.code.get() as usize..) else {
-            return self.refuse(emit.row, false);
-        };
-        // Both sides have room for whole chunks: the code section by its padding, the buffer by the check above.
-        let mut done = 0;
-        loop {
-            let (Some(from), Some(to)) = (
-                code.get(done..done + CHUNK),
-                room.get_mut(done..done + CHUNK),
-            ) else {
-                return self.refuse(emit.row, false);
-            };
-            to.copy_from_slice(from);
+        room[..CHUNK].copy_from_slice(&code[..CHUNK]);
+        let mut done = CHUNK;
+        while done < length.min(STENCIL_BYTES) {
+            room[done..done + CHUNK].copy_from_slice(&code[done..done + CHUNK]);
             done += CHUNK;
-            if done >= length {
-                break;
-            }
         }
+        self.len = start + length;
         let list = row.holes.get();
         if list != 0 {
-            self.patch_all(room, code, start, list, emit, values);
-        }
-        if emit.fault != NONE {
-            self.sites.push(TrapSite {
-                offset: start as u32,
-                length: length as u16,
-                function: self.function,
-                source: emit.source,
-                kind: emit.fault,
-            });
+            match self.forms.patch(list) {
+                Some(Patch::Value(hole)) => {
+                    let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+                    let window = word(&code[within..within + 8]);
+                    match hole.fill_plain(window, values) {
+                        Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+                        None => self.out_of_reach(hole.value(values), start as u32),
+                    }
+                }
+                Some(patch) => self.patch_holes(room, code, start, patch, emit, values),
+                None => self.refuse(emit.row),
+            }
         }
         if self.trace.is_some() {
             self.record(start, emit, values);
         }
+    }
+
+    /// The same for a stencil at the very end of the code section.
+    #[cold]
+    fn emit_at_end(&mut self, memory: &mut [u8], emit: &Emit, values: &Values) {
+        let start = self.len;
+        let row = self.view.stencils.get(emit.row as usize).copied();
+        let bytes = row.and_then(|row| {
+            let first = row.code.get() as usize;
+            self.view
+                .code
+                .get(first..first + usize::from(row.length.get()))
+        });
+        let (Some(row), Some(bytes)) = (row, bytes) else {
+            return self.fail(Error::Internal {
+                what: format!("no stencil in record {}", emit.row),
+            });
+        };
+        let Some(room) = memory
+            .get_mut(start..)
+            .and_then(<[u8]>::first_chunk_mut::<ROOM>)
+        else {
+            return self.full();
+        };
+        let mut code = [0; ROOM];
+        let length = bytes.len().min(STENCIL_BYTES);
+        code[..length].copy_from_slice(&bytes[..length]);
+        *room = code;
         self.len = start + length;
+        match self.forms.patch(row.holes.get()) {
+            Some(patch) => self.patch_holes(room, &code, start, patch, emit, values),
+            None => self.refuse(emit.row),
+        }
+        if self.trace.is_some() {
+            self.record(start, emit, values);
+        }
+    }
+
+    /// Records that a fault in the bytes since `start` is a trap.
+    #[inline]
+    pub fn site(&mut self, start: usize, kind: u8, source: u32) {
+        self.sites.push(TrapSite {
+            offset: start as u32,
+            length: (self.len - start) as u16,
+            function: self.function,
+            source,
+            kind,
+        });
     }
 
     #[cold]
-    fn refuse(&mut self, row: u32, exists: bool) {
-        if exists {
-            self.full();
-        } else {
-            self.fail(Error::Internal {
-                what: format!("no stencil in record {row}"),
-            });
-        }
+    fn refuse(&mut self, row: u32) {
+        self.fail(Error::Internal {
+            what: format!("no stencil in record {row}"),
+        });
     }
 
     #[cold]
@@ -243,70 +277,70 @@ impl<'p> CodeBuffer<'p> {
     }
 
     /// Fills the holes of the stencil at the beginning of `room`, whose bytes as they were in the pack are `code`.
-    #[inline]
-    fn patch_all(
+    #[inline(never)]
+    fn patch_holes(
         &mut self,
-        room: &mut [u8],
-        code: &[u8],
+        room: &mut [u8; ROOM],
+        code: &[u8; ROOM],
         start: usize,
-        list: u16,
+        patch: &'p Patch,
         emit: &Emit,
         values: &Values,
     ) {
-        let Some((holes, apart)) = self.forms.holes(list) else {
-            return self.fail(Error::Internal {
-                what: format!("no hole list {list}"),
-            });
+        let forms = self.forms;
+        let (holes, apart) = match patch {
+            Patch::Value(hole) => (std::slice::from_ref(hole), true),
+            Patch::Holes {
+                first,
+                count,
+                apart,
+            } => (forms.holes(*first, *count), *apart),
         };
         for hole in holes {
-            let within = usize::from(hole.offset);
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
             let at = (start + within) as u32;
-            let value = match value_of(hole, values) {
+            let value = match hole.value(values) {
                 Some(value) => value,
                 None => match self.place(hole, at, emit) {
-                    Some(offset) => i64::from(offset),
-                    None => continue,
+                    UNBOUND => continue,
+                    place => i64::from(place),
                 },
             };
             // Where windows do not overlap, what the pack holds is combined with the value, which spares waiting for
             // the copy; eight bytes are written, and what they spoil behind the window is written again.
-            let (Some(from), Some(window)) = (
-                code.get(within..within + 8),
-                room.get_mut(within..within + 8),
-            ) else {
-                return self.fail(Error::Internal {
-                    what: "a hole outside its stencil".to_owned(),
-                });
+            let bits = if apart {
+                word(&code[within..within + 8])
+            } else {
+                word(&room[within..within + 8])
             };
-            let bits = if apart { word(from) } else { word(window) };
-            match self
-                .forms
-                .fill(hole.kind, bits, value + i64::from(hole.addend), at)
-            {
-                Some(bits) => window.copy_from_slice(&bits.to_le_bytes()),
-                None => self.out_of_reach(value, at),
+            match hole.fill(forms, bits, value, at) {
+                Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+                None => self.out_of_reach(Some(value), at),
             }
         }
     }
 
     #[cold]
-    fn out_of_reach(&mut self, value: i64, at: u32) {
+    fn out_of_reach(&mut self, value: Option<i64>, at: u32) {
+        let value = value.unwrap_or(0);
         self.fail(Error::Internal {
             what: format!("{value} is out of reach of the hole at {at:#x}"),
         });
     }
 
-    /// The offset in the buffer that a hole for control flow refers to, or `None` if it was put on a list for later.
+    /// The offset in the buffer that a hole for control flow refers to, or [`UNBOUND`] if it was put on a list for later.
     #[inline]
-    fn place(&mut self, hole: &Hole, at: u32, emit: &Emit) -> Option<u32> {
+    fn place(&mut self, hole: &'p Hole, at: u32, emit: &Emit) -> u32 {
         let mut fixup = Fixup {
             at,
-            kind: hole.kind,
-            addend: hole.addend,
+            hole,
             what: 0,
             trap: 0,
         };
-        match (Source::decode(hole.source)?, emit.target) {
+        let Some(source) = Source::decode(hole.source) else {
+            return UNBOUND;
+        };
+        match (source, emit.target) {
             (Source::Target(_), Target::Label(label)) => {
                 let known = self
                     .labels
@@ -314,7 +348,7 @@ impl<'p> CodeBuffer<'p> {
                     .copied()
                     .unwrap_or(UNBOUND);
                 if known != UNBOUND {
-                    return Some(known);
+                    return known;
                 }
                 fixup.what = label.0;
                 self.label_fixups.push(fixup);
@@ -334,10 +368,10 @@ impl<'p> CodeBuffer<'p> {
                 fixup.what = emit.source;
                 self.trap_fixups.push(fixup);
             }
-            (Source::Pool, _) => return Some(self.pool),
+            (Source::Pool, _) => return self.pool,
             (Source::Value(_), _) => {}
         }
-        None
+        UNBOUND
     }
 
     /// A label that is not bound yet.
@@ -441,24 +475,28 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    fn resolve(&mut self, memory: &mut [u8], fixup: &Fixup, place: u32) {
+    fn resolve(&mut self, memory: &mut [u8], fixup: &Fixup<'p>, place: u32) {
         let at = fixup.at as usize;
-        let Some(window) = memory.get_mut(at..at + 8) else {
+        let Some(window) = memory.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) else {
             return;
         };
-        let value = i64::from(place) + i64::from(fixup.addend);
-        match self.forms.fill(fixup.kind, word(window), value, fixup.at) {
-            Some(bits) => window.copy_from_slice(&bits.to_le_bytes()),
-            None => self.out_of_reach(value, fixup.at),
+        let (value, bits) = (i64::from(place), u64::from_le_bytes(*window));
+        match fixup.hole.fill(self.forms, bits, value, fixup.at) {
+            Some(bits) => *window = bits.to_le_bytes(),
+            None => self.out_of_reach(Some(value), fixup.at),
         }
     }
 }
 
-/// Bytes copied at a time.
+/// Bytes copied at once.
 const CHUNK: usize = 16;
+/// Room for any stencil, and for the eight bytes of a hole at its end.
+const ROOM: usize = STENCIL_BYTES + CODE_PADDING;
 
-/// Up to eight bytes as one little-endian word.
+/// The first eight bytes as a little-endian word.
 #[inline]
 fn word(bytes: &[u8]) -> u64 {
     bytes.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
+
+const _: () = assert!(STENCIL_BYTES.is_power_of_two() && STENCIL_BYTES + CHUNK <= ROOM);

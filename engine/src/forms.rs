@@ -2,12 +2,12 @@
 //! bits, each a few instructions. Made when a pack is opened; some hundred rows.
 
 use copatch_spec::pack::PackView;
-use copatch_spec::pack::tables::{FormRow, HoleListRow, HoleRow};
+use copatch_spec::pack::tables::{FormRow, HoleRow};
 use copatch_spec::patch::{PatchKind, Source};
 use copatch_spec::variants::FormKey;
 
-/// The values of one stencil's holes; as many as a form can have.
-pub type Values = [i64; copatch_spec::limits::VALUES];
+/// The values of one stencil's holes: as many as a form can have, up to a power of two.
+pub type Values = [i64; copatch_spec::limits::VALUES.next_power_of_two()];
 
 /// The number of a form in its pack.
 pub(crate) type FormId = u16;
@@ -53,112 +53,219 @@ impl OpForms {
     }
 }
 
-/// A form: the range of its alternatives, and how many values it patches.
+/// A form: where its alternatives begin, and how many values it patches.
 #[derive(Clone, Copy, Debug)]
 struct Form {
+    /// The first [`Row`] of its first alternative; each alternative has as many as there are values, and at least one.
     first: u32,
-    count: u16,
+    /// The first record of its first alternative.
+    stencils: u32,
+    alternatives: u16,
     values: u16,
     key: FormKey,
     op: u16,
 }
 
+/// One value of an alternative: what it admits is `lo..=lo + span` where the bits of `odd` are zero, but for exceptions.
 #[derive(Clone, Copy, Debug)]
-struct Alternative {
-    stencils: u32,
-    domains: u32,
-}
-
-/// The values admitted: `lo..=lo + span` where the bits of `odd` are zero.
-#[derive(Clone, Copy, Debug)]
-struct Domain {
+struct Row {
     lo: i64,
     span: u64,
     odd: u64,
-    first_exception: u32,
+    /// The alternative's first record in the pack's stencil table.
+    stencils: u32,
+    /// One more than the index of the list of exceptions; 0 for none.
     exceptions: u32,
 }
 
-/// A kind of patch with its first field spread out.
-#[derive(Clone, Debug)]
-struct Kind {
+/// A hole of a stencil, with its kind spread out where that has one field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hole {
     lo: i64,
     span: u64,
     odd: u64,
-    /// All ones where the place of the hole is subtracted.
-    pc: i64,
-    /// All ones where the value is negated.
-    negate: i64,
-    addend: i64,
     /// The field's bits in the window.
     mask: u64,
+    field_addend: i64,
+    /// Added to the value before anything else.
+    pub addend: i32,
+    /// All ones where the place of the hole is subtracted.
+    pc: u32,
+    /// From the start of the stencil.
+    pub offset: u16,
+    /// A [`Source`].
+    pub source: u8,
+    pub kind: u8,
     shift: u8,
     start: u8,
-    /// Kinds of several fields are interpreted.
-    general: Option<Box<PatchKind>>,
+    negate: bool,
+    /// Whether the value itself, not its distance, is written into the low bits of the window.
+    plain: bool,
+    /// Whether it has several fields, which are interpreted.
+    general: bool,
 }
 
-/// A hole of a stencil.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hole {
-    pub offset: u16,
-    pub kind: u8,
-    pub source: u8,
-    pub addend: i32,
+impl Hole {
+    /// The form's value that fills the hole, if it is filled with one.
+    #[inline]
+    pub fn value(&self, values: &Values) -> Option<i64> {
+        const { assert!(Source::Value(0).encode() == 0 && Source::Target(0).encode() == 0x10) };
+        values.get(usize::from(self.source)).copied()
+    }
+
+    /// [`Self::fill`] for a hole that a [`Patch::Value`] consists of.
+    #[inline]
+    pub fn fill_plain(&self, window: u64, values: &Values) -> Option<u64> {
+        let value = values[usize::from(self.source) % values.len()];
+        let value = value.wrapping_add(i64::from(self.addend));
+        let bits = window & !self.mask | value as u64 & self.mask;
+        (value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0)
+            .then_some(bits)
+    }
+
+    /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
+    pub fn fill(&self, forms: &Forms, window: u64, value: i64, at: u32) -> Option<u64> {
+        let value = value
+            .wrapping_add(i64::from(self.addend))
+            .wrapping_sub(i64::from(at & self.pc));
+        if value.wrapping_sub(self.lo) as u64 > self.span || value as u64 & self.odd != 0 {
+            return None;
+        }
+        if self.general {
+            let kind = forms.kinds.get(usize::from(self.kind))?;
+            return Some(copatch_spec::patch::fill(kind, window, value));
+        }
+        let signed = if self.negate {
+            value.wrapping_neg()
+        } else {
+            value
+        };
+        let bits = (signed.wrapping_add(self.field_addend) >> (self.shift & 63)) as u64;
+        Some(window & !self.mask | bits << (self.start & 63) & self.mask)
+    }
 }
 
+/// What is to be patched in a stencil.
 #[derive(Clone, Copy, Debug)]
-struct HoleList {
-    first: u32,
-    count: u16,
-    /// Whether windows ascend without overlapping.
-    apart: bool,
+pub(crate) enum Patch {
+    /// One plain value.
+    Value(Hole),
+    /// A range of holes.
+    Holes {
+        first: u32,
+        count: u16,
+        /// Whether windows ascend without overlapping.
+        apart: bool,
+    },
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Forms {
     forms: Vec<Form>,
-    alternatives: Vec<Alternative>,
-    domains: Vec<Domain>,
-    exceptions: Vec<i64>,
-    kinds: Vec<Kind>,
-    lists: Vec<HoleList>,
+    rows: Vec<Row>,
+    exceptions: Vec<Box<[i64]>>,
+    kinds: Vec<PatchKind>,
+    patches: Vec<Patch>,
     holes: Vec<Hole>,
 }
 
 impl Forms {
-    pub fn new(view: &PackView<'_>, kinds: &[PatchKind]) -> Self {
-        Self {
-            forms: view.forms.iter().map(form).collect(),
-            alternatives: view
-                .alternatives
-                .iter()
-                .map(|row| Alternative {
-                    stencils: row.stencils.get(),
-                    domains: row.domains.get(),
-                })
-                .collect(),
-            domains: view
-                .domains
-                .iter()
-                .map(|row| Domain {
-                    lo: row.lo.get(),
-                    span: row.hi.get().wrapping_sub(row.lo.get()) as u64,
-                    odd: odd(row.align.get()),
-                    first_exception: row.first_exception.get(),
-                    exceptions: u32::from(row.exceptions.get()),
-                })
-                .collect(),
-            exceptions: view.exceptions.iter().map(|value| value.get()).collect(),
-            kinds: kinds.iter().map(kind).collect(),
-            lists: view
-                .hole_lists
-                .iter()
-                .map(|row| hole_list(view, row, kinds))
-                .collect(),
-            holes: view.holes.iter().map(hole).collect(),
+    /// `None` where a table refers to a row that does not exist.
+    pub fn new(view: &PackView<'_>, kinds: &[PatchKind]) -> Option<Self> {
+        let mut forms = Self {
+            forms: Vec::with_capacity(view.forms.len()),
+            rows: Vec::with_capacity(view.alternatives.len() * 2),
+            exceptions: Vec::new(),
+            kinds: kinds.to_vec(),
+            patches: Vec::with_capacity(view.hole_lists.len()),
+            holes: Vec::with_capacity(view.holes.len()),
+        };
+        for row in view.holes {
+            if usize::from(row.offset.get()) >= copatch_spec::limits::STENCIL_BYTES {
+                return None;
+            }
+            forms
+                .holes
+                .push(hole(row, kinds.get(usize::from(row.kind))?));
         }
+        for row in view.hole_lists {
+            let (first, count) = (row.first.get() as usize, usize::from(row.count.get()));
+            let holes = view.holes.get(first..first + count)?;
+            let end = |hole: &HoleRow| {
+                let window = kinds
+                    .get(usize::from(hole.kind))
+                    .map_or(8, |kind| kind.window);
+                u32::from(hole.offset.get()) + u32::from(window)
+            };
+            let patch = match forms.holes.get(first..first + count)? {
+                [hole] if hole.plain && hole.value(&Values::default()).is_some() => {
+                    Patch::Value(*hole)
+                }
+                _ => Patch::Holes {
+                    first: row.first.get(),
+                    count: row.count.get(),
+                    apart: holes
+                        .windows(2)
+                        .all(|pair| end(&pair[0]) <= u32::from(pair[1].offset.get())),
+                },
+            };
+            forms.patches.push(patch);
+        }
+        for row in view.forms {
+            forms.add(view, row)?;
+        }
+        Some(forms)
+    }
+
+    fn add(&mut self, view: &PackView<'_>, form: &FormRow) -> Option<()> {
+        let first = form.first.get() as usize;
+        self.forms.push(Form {
+            first: self.rows.len() as u32,
+            stencils: view.alternatives.get(first)?.stencils.get(),
+            alternatives: form.count.get(),
+            values: form.values.get(),
+            key: FormKey(form.key.get()),
+            op: form.op.get(),
+        });
+        for alternative in view
+            .alternatives
+            .get(first..first + usize::from(form.count.get()))?
+        {
+            let stencils = alternative.stencils.get();
+            if form.values.get() == 0 {
+                self.rows.push(Row {
+                    lo: 0,
+                    span: 0,
+                    odd: 0,
+                    stencils,
+                    exceptions: 0,
+                });
+            }
+            let first = alternative.domains.get() as usize;
+            for domain in view
+                .domains
+                .get(first..first + usize::from(form.values.get()))?
+            {
+                let count = usize::from(domain.exceptions.get());
+                let first = domain.first_exception.get() as usize;
+                let mut exceptions = 0;
+                if count != 0 {
+                    let list = view.exceptions.get(first..first + count)?;
+                    self.exceptions
+                        .push(list.iter().map(|value| value.get()).collect());
+                    exceptions = self.exceptions.len() as u32;
+                }
+                self.rows.push(Row {
+                    lo: domain.lo.get(),
+                    span: domain.hi.get().wrapping_sub(domain.lo.get()) as u64,
+                    odd: odd(domain.align.get()),
+                    stencils,
+                    exceptions,
+                });
+            }
+        }
+        Some(())
     }
 
     /// The form of that key among an operation's forms.
@@ -192,86 +299,65 @@ impl Forms {
     #[inline]
     pub fn admit(&self, form: FormId, values: &Values) -> Option<u32> {
         let form = self.forms.get(usize::from(form))?;
-        let first = form.first as usize;
-        let alternatives = self
-            .alternatives
-            .get(first..first + usize::from(form.count))?;
         match form.values {
-            0 => Some(alternatives.first()?.stencils),
+            0 => Some(form.stencils),
             1 => {
-                let value = values[0];
-                alternatives
+                let (first, count) = (form.first as usize, usize::from(form.alternatives));
+                let row = self
+                    .rows
+                    .get(first..first + count)?
                     .iter()
-                    .find(|alternative| {
-                        self.domains
-                            .get(alternative.domains as usize)
-                            .is_some_and(|domain| self.admits(domain, value))
-                    })
-                    .map(|alternative| alternative.stencils)
+                    .find(|row| self.admits(row, values[0]))?;
+                Some(row.stencils)
             }
-            count => alternatives
-                .iter()
-                .find(|alternative| {
-                    let first = alternative.domains as usize;
-                    self.domains
-                        .get(first..first + usize::from(count))
-                        .is_some_and(|domains| {
-                            domains
-                                .iter()
-                                .zip(values)
-                                .all(|(domain, value)| self.admits(domain, *value))
-                        })
-                })
-                .map(|alternative| alternative.stencils),
+            _ => self.admit_all(form, values),
         }
     }
 
+    #[inline(never)]
+    fn admit_all(&self, form: &Form, values: &Values) -> Option<u32> {
+        let count = usize::from(form.values);
+        let row = self
+            .rows
+            .get(form.first as usize..)?
+            .chunks_exact(count)
+            .take(usize::from(form.alternatives))
+            .find(|rows| {
+                rows.iter()
+                    .zip(values)
+                    .all(|(row, value)| self.admits(row, *value))
+            })?;
+        Some(row.first()?.stencils)
+    }
+
     #[inline]
-    fn admits(&self, domain: &Domain, value: i64) -> bool {
-        value.wrapping_sub(domain.lo) as u64 <= domain.span
-            && value as u64 & domain.odd == 0
-            && (domain.exceptions == 0 || !self.excepted(domain, value))
+    fn admits(&self, row: &Row, value: i64) -> bool {
+        value.wrapping_sub(row.lo) as u64 <= row.span
+            && value as u64 & row.odd == 0
+            && (row.exceptions == 0 || !self.excepted(row, value))
     }
 
     #[cold]
-    fn excepted(&self, domain: &Domain, value: i64) -> bool {
-        let first = domain.first_exception as usize;
+    fn excepted(&self, row: &Row, value: i64) -> bool {
         self.exceptions
-            .get(first..first + domain.exceptions as usize)
+            .get(row.exceptions as usize - 1)
             .is_some_and(|list| list.contains(&value))
     }
 
-    /// The holes of a list, and whether their windows ascend without overlapping.
+    /// What is to be patched in stencils with that list of holes.
     #[inline]
-    pub fn holes(&self, list: u16) -> Option<(&[Hole], bool)> {
-        let list = self.lists.get(usize::from(list))?;
-        let first = list.first as usize;
-        let holes = self.holes.get(first..first + usize::from(list.count))?;
-        Some((holes, list.apart))
+    pub fn patch(&self, list: u16) -> Option<&Patch> {
+        self.patches.get(usize::from(list))
     }
 
-    /// Puts a value into the bits of a window at offset `at` as a kind says; `None` if it is out of the kind's reach.
+    /// A range of holes.
     #[inline]
-    pub fn fill(&self, kind: u8, window: u64, value: i64, at: u32) -> Option<u64> {
-        let kind = self.kinds.get(usize::from(kind))?;
-        let value = value.wrapping_sub(i64::from(at) & kind.pc);
-        if value.wrapping_sub(kind.lo) as u64 > kind.span || value as u64 & kind.odd != 0 {
-            return None;
-        }
-        if let Some(general) = &kind.general {
-            return Some(fill_general(general, window, value));
-        }
-        let signed = (value ^ kind.negate)
-            .wrapping_sub(kind.negate)
-            .wrapping_add(kind.addend);
-        let bits = (signed >> (kind.shift & 63)) as u64;
-        Some(window & !kind.mask | bits << (kind.start & 63) & kind.mask)
+    pub fn holes(&self, first: u32, count: u16) -> &[Hole] {
+        let first = first as usize;
+        self.holes
+            .get(first..first + usize::from(count))
+            .unwrap_or_default()
     }
-}
-
-#[inline(never)]
-fn fill_general(kind: &PatchKind, window: u64, value: i64) -> u64 {
-    copatch_spec::patch::fill(kind, window, value)
 }
 
 /// The bits that are zero in a multiple of 2 to that power.
@@ -279,72 +365,32 @@ fn odd(align: u16) -> u64 {
     (1 << (align & 63)) - 1
 }
 
-fn form(row: &FormRow) -> Form {
-    Form {
-        first: row.first.get(),
-        count: row.count.get(),
-        values: row.values.get(),
-        key: FormKey(row.key.get()),
-        op: row.op.get(),
-    }
-}
-
-fn hole_list(view: &PackView<'_>, row: &HoleListRow, kinds: &[PatchKind]) -> HoleList {
-    let (first, count) = (row.first.get() as usize, usize::from(row.count.get()));
-    let holes = view.holes.get(first..first + count).unwrap_or_default();
-    let window = |hole: &HoleRow| {
-        kinds
-            .get(usize::from(hole.kind))
-            .map_or(8, |kind| u16::from(kind.window))
-    };
-    HoleList {
-        first: row.first.get(),
-        count: row.count.get(),
-        apart: holes
-            .windows(2)
-            .all(|pair| pair[0].offset.get() + window(&pair[0]) <= pair[1].offset.get()),
-    }
-}
-
-fn hole(row: &HoleRow) -> Hole {
-    Hole {
-        offset: row.offset.get(),
-        kind: row.kind,
-        source: row.source,
-        addend: row.addend.get(),
-    }
-}
-
-fn kind(kind: &PatchKind) -> Kind {
+fn hole(row: &HoleRow, kind: &PatchKind) -> Hole {
     let field = kind.fields.first().copied();
-    let single = kind.fields.len() == 1;
     let mask = field.map_or(0, |field| {
         let width = u32::from(field.end.saturating_sub(field.start));
         u64::MAX.checked_shr(64 - width.min(64)).unwrap_or(0) << (field.start & 63)
     });
-    let ones = |set: bool| if set { -1 } else { 0 };
-    Kind {
+    let general = kind.fields.len() != 1;
+    let plain = field.is_some_and(|field| {
+        field.start == 0 && field.shift == 0 && !field.negate && field.addend == 0
+    }) && !kind.pc_relative;
+    Hole {
         lo: kind.lo,
         span: kind.hi.wrapping_sub(kind.lo) as u64,
         odd: odd(u16::from(kind.align)),
-        pc: ones(kind.pc_relative),
-        negate: ones(field.is_some_and(|field| field.negate)),
-        addend: field.map_or(0, |field| field.addend),
         mask,
+        field_addend: field.map_or(0, |field| field.addend),
+        addend: row.addend.get(),
+        pc: if kind.pc_relative { u32::MAX } else { 0 },
+        offset: row.offset.get(),
+        source: row.source,
+        kind: row.kind,
         shift: field.map_or(0, |field| field.shift),
         start: field.map_or(0, |field| field.start),
-        general: (!single).then(|| Box::new(kind.clone())),
-    }
-}
-
-/// Whether a hole is filled with one of the form's values, and which.
-#[inline]
-pub(crate) fn value_of(hole: &Hole, values: &Values) -> Option<i64> {
-    const { assert!(Source::Value(0).encode() == 0 && Source::Target(0).encode() == 0x10) };
-    if hole.source < 0x10 {
-        values.get(usize::from(hole.source)).copied()
-    } else {
-        None
+        negate: field.is_some_and(|field| field.negate),
+        plain: plain && !general,
+        general,
     }
 }
 
@@ -355,7 +401,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn field() -> impl Strategy<Value = Field> {
-        (0u8..64, 1u8..=64, 0u8..64, any::<bool>(), any::<i64>()).prop_map(
+        let addend = prop_oneof![Just(0), any::<i64>()];
+        let zero = |range: std::ops::Range<u8>| prop_oneof![Just(0u8), range];
+        (zero(0..64), 1u8..=64, zero(0..64), any::<bool>(), addend).prop_map(
             |(start, width, shift, negate, addend)| Field {
                 start,
                 end: (start + width).min(64),
@@ -366,36 +414,51 @@ mod tests {
         )
     }
 
+    fn filled(kind: &PatchKind, addend: i32, window: u64, value: i64, at: u32) -> Option<u64> {
+        let row = HoleRow {
+            offset: 0.into(),
+            kind: 0,
+            source: 0,
+            addend: addend.into(),
+        };
+        let forms = Forms {
+            forms: vec![],
+            rows: vec![],
+            exceptions: vec![],
+            kinds: vec![kind.clone()],
+            patches: vec![],
+            holes: vec![],
+        };
+        let hole = hole(&row, kind);
+        let filled = hole.fill(&forms, window, value, at);
+        if hole.plain {
+            assert_eq!(hole.fill_plain(window, &[value; 8]), filled);
+        }
+        filled
+    }
+
     proptest! {
-        /// The fast way writes what the specification's `fill` writes.
+        /// Every kind writes what the specification's `fill` writes.
         #[test]
-        fn one_field_is_filled_as_specified(
-            field in field(), window: u64, value: i64, at: u32, pc_relative: bool,
+        fn holes_are_filled_as_specified(
+            fields in proptest::collection::vec(field(), 1..3),
+            addend: i32, window: u64, value: i64, at: u32, pc_relative: bool,
         ) {
-            let general = PatchKind {
-                window: 8, pc_relative, lo: i64::MIN, hi: i64::MAX, align: 0, fields: vec![field],
-            };
-            let forms = Forms {
-                forms: vec![], alternatives: vec![], domains: vec![], exceptions: vec![],
-                kinds: vec![kind(&general)], lists: vec![], holes: vec![],
-            };
-            let moved = if pc_relative { value.wrapping_sub(i64::from(at)) } else { value };
-            let expected = copatch_spec::patch::fill(&general, window, moved);
-            prop_assert_eq!(forms.fill(0, window, value, at), Some(expected));
+            let kind = PatchKind { window: 8, pc_relative, lo: i64::MIN, hi: i64::MAX, align: 0, fields };
+            let moved = value.wrapping_add(i64::from(addend));
+            let moved = if pc_relative { moved.wrapping_sub(i64::from(at)) } else { moved };
+            let expected = copatch_spec::patch::fill(&kind, window, moved);
+            prop_assert_eq!(filled(&kind, addend, window, value, at), Some(expected));
         }
 
         #[test]
-        fn a_value_out_of_reach_is_refused(lo in -100i64..100, length in 0i64..100, align in 0u8..4, value in -300i64..300) {
-            let general = PatchKind {
-                window: 8, pc_relative: false, lo, hi: lo + length, align,
-                fields: vec![Field { start: 0, end: 64, shift: 0, negate: false, addend: 0 }],
-            };
-            let forms = Forms {
-                forms: vec![], alternatives: vec![], domains: vec![], exceptions: vec![],
-                kinds: vec![kind(&general)], lists: vec![], holes: vec![],
-            };
+        fn a_value_out_of_reach_is_refused(
+            lo in -100i64..100, length in 0i64..100, align in 0u8..4, value in -300i64..300,
+        ) {
+            let fields = vec![Field { start: 0, end: 64, shift: 0, negate: false, addend: 0 }];
+            let kind = PatchKind { window: 8, pc_relative: false, lo, hi: lo + length, align, fields };
             let admitted = (lo..=lo + length).contains(&value) && value % (1 << align) == 0;
-            prop_assert_eq!(forms.fill(0, 0, value, 0).is_some(), admitted);
+            prop_assert_eq!(filled(&kind, 0, 0, value, 0).is_some(), admitted);
         }
     }
 }

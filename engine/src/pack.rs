@@ -6,7 +6,7 @@ use std::sync::Arc;
 use copatch_spec::isa::{Operation, Shape};
 use copatch_spec::pack::{Metadata, PackError, PackView, validate};
 use copatch_spec::types::{Place, ValueType};
-use copatch_spec::variants::FormKey;
+use copatch_spec::variants::{FormKey, Outcome};
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
@@ -55,7 +55,12 @@ pub(crate) struct OpInfo {
     pub shape: Shape,
     pub commutative: bool,
     pub branch: bool,
-    pub uses_mem: bool,
+    /// The trap that a fault in its own memory accesses stands for, or [`NONE`] if it has none.
+    pub fault: u8,
+    /// Whether `base` is everything in registers and no operand shares the result's.
+    pub plain: bool,
+    /// The outcome by which its form is chosen: for branches, both have the same places.
+    pub outcome: Outcome,
     /// The same operation with operands 0 and 1 exchanged.
     pub swap: Option<OpId>,
     /// The key of the form with everything in registers; what has no register class is in slots.
@@ -86,7 +91,6 @@ pub(crate) struct Core {
     pub call_pointer: OpId,
     pub entry: OpId,
     pub unwind: OpId,
-    pub out_of_bounds: u8,
 }
 
 /// A register file, reduced to what allocation needs.
@@ -286,6 +290,7 @@ impl Index {
                 what: what.to_owned(),
             },
         };
+        let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
         let mut ops = Vec::with_capacity(metadata.ops.len());
         let by_name: std::collections::HashMap<&str, u16> = metadata
             .ops
@@ -303,7 +308,12 @@ impl Index {
                 shape: op.shape,
                 commutative: op.commutative,
                 branch: op.branch,
-                uses_mem: op.uses_mem,
+                fault: if op.uses_mem { out_of_bounds } else { NONE },
+                plain: false,
+                outcome: match op.shape {
+                    Shape::Branch => Outcome::BranchTrue,
+                    _ => Outcome::Plain,
+                },
                 swap: op
                     .swap
                     .as_deref()
@@ -325,6 +335,7 @@ impl Index {
             if op.result.as_ref().is_some_and(in_slot) {
                 info.base = info.base.with_result_slot();
             }
+            info.plain = info.base == FormKey::registers() && info.tie == NONE;
             ops.push(info);
         }
         for (row, form) in view.forms.iter().enumerate() {
@@ -333,7 +344,8 @@ impl Index {
             };
             info.forms.add(row, form);
         }
-        let forms = Forms::new(view, &metadata.kinds);
+        let forms = Forms::new(view, &metadata.kinds)
+            .ok_or_else(|| fault("a table refers to a row that does not exist"))?;
         let find = |name: &str| find_op(&metadata.ops, name);
         let by_type = |prefix: &str| {
             ValueType::ALL.map(|ty| find(&format!("core.{prefix}_{}", ty.name())).ok())
@@ -363,7 +375,6 @@ impl Index {
             call_pointer: find("core.call_ptr")?,
             entry: find("core.entry")?,
             unwind: find("core.unwind")?,
-            out_of_bounds: find_trap(&metadata.traps, "out of bounds memory access")?,
         };
         let classes = metadata
             .machine

@@ -6,7 +6,7 @@ use crate::buffer::{CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
 use crate::forms::Values;
 use crate::memory::CodeSpace;
-use crate::pack::{NONE, OpId, Pack};
+use crate::pack::{OpId, Pack};
 use crate::program::{NO_ENTRY, Program};
 use copatch_spec::variants::FormKey;
 
@@ -114,7 +114,6 @@ impl<'p> Unit<'p> {
         let emit = Emit {
             row: row + index,
             form,
-            fault: NONE,
             target,
             source,
         };

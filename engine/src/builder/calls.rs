@@ -90,6 +90,7 @@ impl FunctionBuilder<'_, '_> {
             0,
             0,
             0,
+            0,
         ];
         let op = self.pack.core().helper;
         let info = *self.pack.info(op);
@@ -275,7 +276,7 @@ impl FunctionBuilder<'_, '_> {
         self.unit.emit_values(
             op,
             pointer.map_or(0, Reg::number),
-            &[advance, 0, 0, 0, 0, 0, 0],
+            &[advance, 0, 0, 0, 0, 0, 0, 0],
             target,
             self.pos,
         );

@@ -413,13 +413,26 @@ impl FunctionBuilder<'_, '_> {
         if !self.prepare(op, info, &[targets.len() as i64]) {
             return;
         }
+        let (mut settled, mut shared) = (None, None);
         for depth in targets.iter().chain([&default]) {
             let Some(index) = self.frame_at(*depth) else {
                 return;
             };
             if self.frames[index].kind != FrameKind::Function {
+                // Targets without values that nothing has branched to yet share what they expect.
+                let frame = &self.frames[index];
+                let fresh = frame.layout.is_none() && frame.results.0 == frame.results.1;
+                if fresh {
+                    self.frames[index].layout = shared;
+                }
                 let layout = self.expect(index);
-                self.settle(layout);
+                if fresh {
+                    shared = Some(layout);
+                }
+                if settled != Some(layout) {
+                    self.settle(layout);
+                    settled = Some(layout);
+                }
             }
         }
         let mut range = None;
@@ -609,22 +622,25 @@ impl FunctionBuilder<'_, '_> {
         let layout = self.layouts[layout as usize];
         for reg in each(self.registers.vars) {
             let var = self.registers.holder(reg);
-            if self.vars[var as usize].dirty && !self.expects_dirty(&layout, var) {
+            if self.vars[var as usize].dirty && !self.expects_dirty(&layout, var, reg) {
                 self.clean(var);
             }
         }
         for at in 0..self.constants.len() {
             let var = self.constants[at];
             let state = &self.vars[var as usize];
-            if state.constant && state.dirty && !self.expects_dirty(&layout, var) {
+            if state.constant && state.dirty && !self.expects_dirty(&layout, var, Reg::NONE) {
                 self.clean(var);
             }
         }
     }
 
-    /// Whether a label expects a variable in a register and does not care about its slot.
+    /// Whether a label expects a variable in a register, most likely `reg`, and does not care about its slot.
     #[inline]
-    fn expects_dirty(&self, layout: &Layout, var: u32) -> bool {
+    fn expects_dirty(&self, layout: &Layout, var: u32, reg: Reg) -> bool {
+        if layout.dirty & reg.bit() != 0 && self.expected(layout, reg) == Some(var) {
+            return true;
+        }
         (layout.first as usize..)
             .zip(each(layout.bound))
             .any(|(at, reg)| layout.dirty & reg.bit() != 0 && self.bindings[at] == var)

@@ -84,6 +84,8 @@ pub struct FunctionBuilder<'u, 'p> {
     moves: Vec<Move>,
     /// The values of the operation in hand, pending or not.
     values: Values,
+    /// The values of a move.
+    move_values: Values,
     /// The operation that turns a condition round.
     not_op: OpId,
     /// The front end's offset of what comes next.
@@ -131,6 +133,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             chosen: Vec::new(),
             moves: Vec::new(),
             values: Values::default(),
+            move_values: Values::default(),
             not_op: pack.core().br_if,
             pos: 0,
             dead: false,

@@ -6,8 +6,7 @@ use super::FunctionBuilder;
 use super::state::{CLASSES, Reg, RegSet, each};
 use crate::buffer::{Emit, Target};
 use crate::error::Error;
-use crate::forms::{FormId, Values};
-use crate::pack::NONE;
+use crate::forms::FormId;
 
 /// Where a moved value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +39,8 @@ impl FunctionBuilder<'_, '_> {
         };
         let form =
             self.pack.core().moves[ty as usize].and_then(|moves| moves.to_register[place as usize]);
-        let values = [value, 0, 0, 0, 0, 0, 0];
-        if !self.emit_move(form, index + to.number(), &values) {
+        self.move_values[0] = value;
+        if !self.emit_move(form, index + to.number()) {
             self.no_move(ty, place, false);
         }
     }
@@ -49,16 +48,17 @@ impl FunctionBuilder<'_, '_> {
     /// Copies a register into a slot.
     #[inline]
     pub(super) fn store(&mut self, ty: ValueType, slot: u32, reg: Reg) {
-        let values = [self.slot_offset(slot), 0, 0, 0, 0, 0, 0];
-        if !self.move_to_slot(ty, Place::Register, reg.number(), &values) {
+        self.move_values[0] = self.slot_offset(slot);
+        if !self.move_to_slot(ty, Place::Register, reg.number()) {
             self.no_move(ty, Place::Register, true);
         }
     }
 
     /// Writes a constant into a slot, by way of a register where no stencil does it at once.
     pub(super) fn store_const(&mut self, ty: ValueType, slot: u32, value: i64) {
-        let values = [value, self.slot_offset(slot), 0, 0, 0, 0, 0];
-        if !self.move_to_slot(ty, Place::Immediate, 0, &values) {
+        self.move_values[0] = value;
+        self.move_values[1] = self.slot_offset(slot);
+        if !self.move_to_slot(ty, Place::Immediate, 0) {
             self.with_scratch(ty, |builder, scratch| {
                 builder.move_to_reg(ty, scratch, From::Const(value));
                 builder.store(ty, slot, scratch);
@@ -72,8 +72,9 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         if !self.registers.exist(self.pack.class_of(ty)) {
-            let values = [self.slot_offset(from), self.slot_offset(to), 0, 0, 0, 0, 0];
-            if !self.move_to_slot(ty, Place::Slot, 0, &values) {
+            self.move_values[0] = self.slot_offset(from);
+            self.move_values[1] = self.slot_offset(to);
+            if !self.move_to_slot(ty, Place::Slot, 0) {
                 self.no_move(ty, Place::Slot, true);
             }
             return;
@@ -117,28 +118,27 @@ impl FunctionBuilder<'_, '_> {
     }
 
     #[inline]
-    fn move_to_slot(&mut self, ty: ValueType, from: Place, index: u32, values: &Values) -> bool {
+    fn move_to_slot(&mut self, ty: ValueType, from: Place, index: u32) -> bool {
         let form =
             self.pack.core().moves[ty as usize].and_then(|moves| moves.to_slot[from as usize]);
-        self.emit_move(form, index, values)
+        self.emit_move(form, index)
     }
 
-    #[inline]
-    fn emit_move(&mut self, form: Option<FormId>, index: u32, values: &Values) -> bool {
+    /// Emits a form of a move, whose values are in `move_values`.
+    fn emit_move(&mut self, form: Option<FormId>, index: u32) -> bool {
         let Some(form) = form else { return false };
-        let Some(row) = self.pack.forms().admit(form, values) else {
+        let Some(row) = self.pack.forms().admit(form, &self.move_values) else {
             return false;
         };
         let emit = Emit {
             row: row + index,
             form,
-            fault: NONE,
             target: Target::None,
             source: self.pos,
         };
         self.unit
             .buffer
-            .emit(self.unit.space.bytes_mut(), &emit, values);
+            .emit(self.unit.space.bytes_mut(), &emit, &self.move_values);
         true
     }
 

@@ -9,7 +9,7 @@ use copatch_spec::variants::{FormKey, Outcome};
 
 use super::FunctionBuilder;
 use super::moves::From;
-use super::state::{At, Owner, Reg, RegSet, each};
+use super::state::{At, Owner, Reg, RegSet, Var, each};
 use crate::buffer::{Emit, Label, Target};
 use crate::forms::FormId;
 use crate::pack::{NONE, OpId, OpInfo};
@@ -42,6 +42,8 @@ pub(crate) struct Pending {
     dying: RegSet,
     /// The front end's offset.
     source: u32,
+    /// The trap that a fault in its memory accesses stands for, or [`NONE`].
+    fault: u8,
     /// Whether the condition is wanted the other way round.
     negated: bool,
 }
@@ -60,6 +62,7 @@ impl Pending {
         tie: NONE,
         dying: 0,
         source: 0,
+        fault: NONE,
         negated: false,
     };
 
@@ -146,35 +149,101 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     pub(super) fn prepare(&mut self, op: OpId, info: &OpInfo, immediates: &[i64]) -> bool {
         self.operations += 1;
-        let count = usize::from(info.operand_count).min(OPERANDS);
-        let Some(bottom) = self
+        let (mut dying, mut key, mut first) = (0, FormKey::registers(), 0);
+        // One look at the operands settles the usual cases: all in registers, or a constant on the right.
+        let (bottom, index) = match (info.operand_count, self.stack.as_slice()) {
+            (1, [below @ .., a]) if below.len() >= self.floor => {
+                let a = look(&mut self.vars, a.at, &mut dying);
+                self.registers.lock(a);
+                let index = if a != Reg::NONE { a.number() } else { ODD };
+                (below.len(), index)
+            }
+            (2, [below @ .., a, b]) if below.len() >= self.floor => {
+                let right = b.at;
+                let a = look(&mut self.vars, a.at, &mut dying);
+                let b = look(&mut self.vars, right, &mut dying);
+                self.registers.lock(a);
+                self.registers.lock(b);
+                let index = match right {
+                    _ if a == Reg::NONE => ODD,
+                    At::Const(value) => {
+                        key = FormKey::registers().with_operand(1, Place::Immediate);
+                        self.values[0] = value;
+                        first = 1;
+                        a.number()
+                    }
+                    _ if b == Reg::NONE => ODD,
+                    _ => a.number() * self.registers.radix(b.class()) + b.number(),
+                };
+                (below.len(), index)
+            }
+            _ => return self.prepare_any(op, info, immediates),
+        };
+        let forms = self.pack.forms();
+        if info.plain && index != ODD && immediates.len() < 2 {
+            if let (Some(value), Some(place)) = (immediates.first(), self.values.get_mut(first)) {
+                *place = *value;
+            }
+            if let Some(form) = forms.find(&info.forms, key.with_outcome(info.outcome))
+                && let Some(stencils) = forms.admit(form, &self.values)
+            {
+                self.stack.truncate(bottom);
+                self.settled = self.settled.min(bottom);
+                self.pending = Pending {
+                    choice: Choice {
+                        op,
+                        key,
+                        form,
+                        stencils,
+                    },
+                    index,
+                    dying,
+                    source: self.pos,
+                    fault: info.fault,
+                    ..Pending::NOTHING
+                };
+                return true;
+            }
+        }
+        self.prepare_looked(op, info, immediates)
+    }
+
+    /// [`Self::prepare`] for any number of operands.
+    #[inline(never)]
+    fn prepare_any(&mut self, op: OpId, info: &OpInfo, immediates: &[i64]) -> bool {
+        let bottom = self
             .stack
             .len()
-            .checked_sub(count)
-            .filter(|bottom| *bottom >= self.floor)
-        else {
+            .checked_sub(usize::from(info.operand_count))
+            .filter(|bottom| *bottom >= self.floor);
+        let Some(bottom) = bottom else {
             self.misuse("the operand stack is too short");
             return false;
         };
-        let mut operands = [At::Slot; OPERANDS];
-        let mut dying = 0;
-        let mut constant = None;
-        let mut slot = None;
-        for index in 0..count {
-            let at = self.stack[bottom + index].at;
-            operands[index] = at;
+        for operand in &self.stack[bottom..] {
+            let reg = look(&mut self.vars, operand.at, &mut 0);
             // Operands in registers stay there until the operation is emitted.
+            self.registers.lock(reg);
+        }
+        self.prepare_looked(op, info, immediates)
+    }
+
+    /// The rest of [`Self::prepare`] for operands in any place, whose registers are locked and whose reads have been
+    /// counted down.
+    #[inline(never)]
+    fn prepare_looked(&mut self, op: OpId, info: &OpInfo, immediates: &[i64]) -> bool {
+        let count = usize::from(info.operand_count).min(OPERANDS);
+        let bottom = self.stack.len() - count;
+        let mut operands = [At::Slot; OPERANDS];
+        let (mut constant, mut slot, mut dying) = (None, None, 0);
+        for (index, operand) in self.stack[bottom..].iter().enumerate() {
+            let at = operand.at;
+            operands[index & (OPERANDS - 1)] = at;
             match at {
-                At::Reg(reg) => {
-                    self.registers.lock(reg);
-                    dying |= reg.bit();
-                }
+                At::Reg(reg) => dying |= reg.bit(),
                 At::Var(var) => {
-                    let state = &mut self.vars[var as usize];
-                    state.reads -= 1;
-                    if state.reg != Reg::NONE {
-                        self.registers.lock(state.reg);
-                    } else if state.pin == Reg::NONE && !state.live(self.pos) {
+                    let state = &self.vars[var as usize];
+                    if state.reg == Reg::NONE && state.pin == Reg::NONE && !state.live(self.pos) {
                         slot = Some(index);
                     }
                 }
@@ -185,16 +254,11 @@ impl FunctionBuilder<'_, '_> {
         self.stack.truncate(bottom);
         self.settled = self.settled.min(bottom);
 
-        let choice = if constant.is_none() && slot.is_none() {
-            self.admit(op, info, info.base, &operands, immediates)
-        } else {
-            self.choose(op, info, &mut operands, (constant, slot), immediates)
-        };
-        let Some(choice) = choice else {
+        let Some(choice) = self.choose(op, info, &mut operands, (constant, slot), immediates)
+        else {
             self.misuse("no form of the operation takes these operands and immediates");
             return false;
         };
-
         let (mut index, mut regs, mut used, mut tie) = (0, [Reg::NONE; OPERANDS], 0, NONE);
         for (number, at) in operands[..count].iter().enumerate() {
             if choice.key.operand(number) != Some(Place::Register) {
@@ -237,6 +301,7 @@ impl FunctionBuilder<'_, '_> {
             tie,
             dying,
             source: self.pos,
+            fault: info.fault,
             negated: false,
         };
         true
@@ -302,12 +367,10 @@ impl FunctionBuilder<'_, '_> {
         operands: &[At; OPERANDS],
         immediates: &[i64],
     ) -> Option<Choice> {
-        let lookup = if info.shape == Shape::Branch {
-            key.with_outcome(Outcome::BranchTrue)
-        } else {
-            key
-        };
-        let form = self.pack.forms().find(&info.forms, lookup)?;
+        let form = self
+            .pack
+            .forms()
+            .find(&info.forms, key.with_outcome(info.outcome))?;
         let mut filled = 0;
         if key != FormKey::registers() {
             let count = usize::from(info.operand_count).min(OPERANDS);
@@ -495,21 +558,20 @@ impl FunctionBuilder<'_, '_> {
 
     #[inline]
     fn emit_record(&mut self, form: FormId, row: u32, target: Target) {
-        let fault = if self.pack.info(self.pending.choice.op).uses_mem {
-            self.pack.core().out_of_bounds
-        } else {
-            NONE
-        };
         let emit = Emit {
             row,
             form,
-            fault,
             target,
             source: self.pending.source,
         };
+        let start = self.unit.buffer.len();
         self.unit
             .buffer
             .emit(self.unit.space.bytes_mut(), &emit, &self.values);
+        if self.pending.fault != NONE {
+            let (kind, source) = (self.pending.fault, self.pending.source);
+            self.unit.buffer.site(start, kind, source);
+        }
     }
 
     /// Takes the top operand as a condition: a comparison that fuses with a branch, or a test of its value.
@@ -574,5 +636,26 @@ impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation that jumps through a table.
     pub(super) fn emit_table(&mut self, table: (u32, u32)) {
         self.emit_pending(Reg::NONE, Target::Table(table.0, table.1));
+    }
+}
+
+/// The index of operands that are not where a quick look would have them.
+const ODD: u32 = u32::MAX;
+
+/// The register that an operand is in, if it is in one; counts a read of a variable, adds the register of what is used up
+/// to `dying`.
+#[inline(always)]
+fn look(vars: &mut [Var], at: At, dying: &mut RegSet) -> Reg {
+    match at {
+        At::Var(var) => {
+            let state = &mut vars[var as usize];
+            state.reads -= 1;
+            state.reg
+        }
+        At::Reg(reg) => {
+            *dying |= reg.bit();
+            reg
+        }
+        _ => Reg::NONE,
     }
 }
