@@ -296,7 +296,7 @@ impl Forms {
     }
 
     /// The first stencil record of the narrowest alternative whose domains admit the values.
-    #[inline]
+    #[inline(always)]
     pub fn admit(&self, form: FormId, values: &Values) -> Option<u32> {
         let form = self.forms.get(usize::from(form))?;
         match form.values {

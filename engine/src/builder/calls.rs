@@ -40,10 +40,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Calls function `index` of the unit: pops its arguments, pushes its results.
     pub fn call(&mut self, index: u32, signature: &Signature) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.pass(signature, None);
         let op = self.pack.core().call;
         self.emit_call(op, None, Target::Function(index));
@@ -52,10 +51,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Calls through a code pointer: pops an i64 and then the arguments, pushes the results.
     pub fn call_pointer(&mut self, signature: &Signature) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let pointer = self.pop();
         let reg = self.pass(signature, Some(pointer));
         let op = self.pack.core().call_pointer;
@@ -66,10 +64,9 @@ impl FunctionBuilder<'_, '_> {
     /// Calls helper number `index` of the context's table with the address of the slots of its `params` popped
     /// operands; result `i` comes back in the slot of operand `i`.
     pub fn helper(&mut self, index: u32, params: u32, results: &[ValueType]) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         if self.stack.len() - self.floor < params as usize {
             return self.misuse("the operand stack is too short for a helper");
         }
@@ -81,7 +78,7 @@ impl FunctionBuilder<'_, '_> {
         for _ in 0..params {
             self.pop();
         }
-        self.vacate_all(self.registers.held());
+        self.save_all();
         let values = [
             i64::from(index),
             self.slot_offset(self.operand_slot(first)),
@@ -106,10 +103,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Returns from the function with its results on top of the stack.
     pub fn return_(&mut self) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.emit_return();
         self.die();
     }
@@ -262,7 +258,7 @@ impl FunctionBuilder<'_, '_> {
         for _ in 0..count {
             self.pop();
         }
-        self.vacate_all(self.registers.held());
+        self.save_all();
         self.parallel_move(&mut moves);
         self.moves = moves;
         self.registers.unlock_all();

@@ -5,10 +5,10 @@
 
 use copatch_spec::types::ValueType;
 
-use super::FunctionBuilder;
 use super::moves::{From, Move};
 use super::ops::Condition;
 use super::state::{At, CLASSES, Layout, Operand, Reg, each};
+use super::{FunctionBuilder, Mode};
 use crate::buffer::{Label, Target};
 use crate::forms::Values;
 
@@ -65,7 +65,7 @@ impl FunctionBuilder<'_, '_> {
         let middle = self.types.len() as u32;
         self.types.extend_from_slice(results);
         let base = self.floor;
-        let height = if self.dead {
+        let height = if self.dead() {
             self.stack.len()
         } else {
             self.stack.len().saturating_sub(params.len())
@@ -89,13 +89,13 @@ impl FunctionBuilder<'_, '_> {
             snapshot: 0,
             saved_pins: (saved, saved),
             stub: None,
-            dead: self.dead,
+            dead: self.dead(),
         });
     }
 
     /// Opens a block whose label is its end.
     pub fn block(&mut self, params: &[ValueType], results: &[ValueType]) {
-        if !self.dead {
+        if !self.dead() {
             self.flush();
             self.spill_stack();
         }
@@ -106,7 +106,7 @@ impl FunctionBuilder<'_, '_> {
     pub fn loop_(&mut self, params: &[ValueType], results: &[ValueType]) {
         let index = self.loops;
         self.loops += 1;
-        if self.dead {
+        if self.dead() {
             return self.open(FrameKind::Loop, params, results);
         }
         self.flush();
@@ -134,7 +134,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Pops a condition and opens the arm that runs if it is not zero.
     pub fn if_(&mut self, params: &[ValueType], results: &[ValueType]) {
-        if self.dead {
+        if self.dead() {
             return self.open(FrameKind::If, params, results);
         }
         let Some(condition) = self.take_condition() else {
@@ -177,7 +177,7 @@ impl FunctionBuilder<'_, '_> {
             return self.misuse("an else without an if");
         };
         let index = self.frames.len() - 1;
-        if !self.dead {
+        if !self.dead() {
             self.check_height(&frame);
             self.branch_always(index);
         }
@@ -189,7 +189,11 @@ impl FunctionBuilder<'_, '_> {
         }
         self.truncate(frame.height);
         self.clear_registers();
-        self.dead = !frame.else_edge;
+        self.mode = if frame.else_edge {
+            Mode::Ready
+        } else {
+            Mode::Dead
+        };
         if frame.else_edge {
             self.unit.buffer.bind(frame.else_label);
             self.adopt(frame.snapshot);
@@ -205,15 +209,15 @@ impl FunctionBuilder<'_, '_> {
         };
         let index = self.frames.len() - 1;
         if !frame.dead {
-            if !self.dead {
+            if !self.dead() {
                 self.check_height(&frame);
             }
             match frame.kind {
                 FrameKind::Function => {
-                    if !self.dead {
+                    if !self.dead() {
                         self.emit_return();
                     }
-                    self.dead = true;
+                    self.mode = Mode::Dead;
                 }
                 FrameKind::Loop => {}
                 FrameKind::Block | FrameKind::Else => self.end_label(index),
@@ -225,7 +229,7 @@ impl FunctionBuilder<'_, '_> {
         if frame.kind == FrameKind::Loop {
             self.restore_pins(frame.saved_pins);
         }
-        if self.dead {
+        if self.dead() {
             self.truncate(frame.height);
         }
         self.types.truncate(frame.params.0 as usize);
@@ -235,7 +239,7 @@ impl FunctionBuilder<'_, '_> {
     fn end_label(&mut self, index: usize) {
         let frame = self.frames[index];
         let Some(layout) = frame.layout else { return };
-        if !self.dead {
+        if !self.dead() {
             self.settle(layout);
             self.edge(index);
         }
@@ -247,7 +251,7 @@ impl FunctionBuilder<'_, '_> {
         if !self.frames[index].else_edge {
             return self.end_label(index);
         }
-        let reachable = !self.dead;
+        let reachable = !self.dead();
         if reachable {
             if self.frames[index].layout.is_none() {
                 // What the untaken branch has in registers is expected, so that it needs no moves.
@@ -280,7 +284,7 @@ impl FunctionBuilder<'_, '_> {
             self.unit.buffer.bind(frame.else_label);
             self.adopt(frame.snapshot);
             self.push_slots(frame.params);
-            self.dead = false;
+            self.mode = Mode::Ready;
             return;
         };
         if self.same(frame.snapshot, layout) {
@@ -318,10 +322,10 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// The variable that a layout has in a register.
-    #[inline]
     fn expected(&self, layout: &Layout, reg: Reg) -> Option<u32> {
-        let below = (layout.bound & (reg.bit() - 1)).count_ones();
-        (layout.bound & reg.bit() != 0).then(|| self.bindings[(layout.first + below) as usize])
+        self.bound(layout)
+            .find(|(_, bound)| *bound == reg)
+            .map(|(var, _)| var)
     }
 
     /// Binds a label and takes on what it expects.
@@ -333,7 +337,7 @@ impl FunctionBuilder<'_, '_> {
         if let Some(layout) = frame.layout {
             self.adopt(layout);
         }
-        self.dead = false;
+        self.mode = Mode::Ready;
         match frame.result_reg {
             Some(reg) => {
                 let ty = self.types[frame.results.0 as usize];
@@ -361,10 +365,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Branches to the construct `depth` levels out; 0 is the innermost. Leaving the outermost returns.
     pub fn br(&mut self, depth: u32) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let Some(index) = self.frame_at(depth) else {
             return;
         };
@@ -374,7 +377,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Pops a condition and branches if it is not zero.
     pub fn br_if(&mut self, depth: u32) {
-        if self.dead {
+        if self.dead() {
             return;
         }
         let Some(index) = self.frame_at(depth) else {
@@ -404,10 +407,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Pops an index and branches to that target, or to `default` if there is none.
     pub fn br_table(&mut self, targets: &[u32], default: u32) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let op = self.pack.core().br_table;
         let info = self.pack.info(op);
         if !self.prepare(op, info, &[targets.len() as i64]) {
@@ -467,10 +469,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Raises a trap.
     pub fn trap(&mut self, kind: u8) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.unit.raise(kind, self.pos);
         self.die();
     }
@@ -582,7 +583,7 @@ impl FunctionBuilder<'_, '_> {
             let state = &self.vars[var as usize];
             if !only_live || state.live(self.pos) {
                 layout.bound |= reg.bit();
-                layout.dirty |= if state.dirty { reg.bit() } else { 0 };
+                layout.dirty |= self.registers.dirty & reg.bit();
                 self.bindings.push(var);
             }
         }
@@ -592,18 +593,14 @@ impl FunctionBuilder<'_, '_> {
     /// Forgets what is in registers.
     fn clear_registers(&mut self) {
         for reg in each(self.registers.vars) {
-            let state = &mut self.vars[self.registers.holder(reg) as usize];
-            state.reg = Reg::NONE;
-            state.dirty = false;
+            self.vars[self.registers.holder(reg) as usize].reg = Reg::NONE;
         }
         self.registers.free_all();
         self.registers.unlock_all();
         while let Some(var) = self.constants.pop() {
-            if self.vars[var as usize].constant {
-                self.vars[var as usize].constant = false;
-                self.vars[var as usize].dirty = false;
-            }
+            self.vars[var as usize].constant = false;
         }
+        self.clean_constants = 0;
     }
 
     /// Takes on what a label expects; registers must have been cleared.
@@ -611,8 +608,7 @@ impl FunctionBuilder<'_, '_> {
         let layout = self.layouts[layout as usize];
         for (at, reg) in (layout.first as usize..).zip(each(layout.bound)) {
             let var = self.bindings[at];
-            self.bind(var, reg);
-            self.vars[var as usize].dirty = layout.dirty & reg.bit() != 0;
+            self.bind(var, reg, layout.dirty & reg.bit() != 0);
             debug_assert_eq!(self.vars[var as usize].class, reg.class());
         }
     }
@@ -620,30 +616,61 @@ impl FunctionBuilder<'_, '_> {
     /// Stores what a label expects in memory and is only in registers.
     fn settle(&mut self, layout: u32) {
         let layout = self.layouts[layout as usize];
-        for reg in each(self.registers.vars) {
-            let var = self.registers.holder(reg);
-            if self.vars[var as usize].dirty && !self.expects_dirty(&layout, var, reg) {
-                self.clean(var);
+        let mut dirty = self.registers.dirty;
+        if dirty & layout.dirty != 0 {
+            // What is where the label expects it stays there.
+            for (var, reg) in self.bound(&layout) {
+                if layout.dirty & reg.bit() != 0 && self.registers.holder(reg) == var {
+                    dirty &= !reg.bit();
+                }
             }
         }
-        for at in 0..self.constants.len() {
-            let var = self.constants[at];
-            let state = &self.vars[var as usize];
-            if state.constant && state.dirty && !self.expects_dirty(&layout, var, Reg::NONE) {
-                self.clean(var);
+        for reg in each(dirty) {
+            let var = self.registers.holder(reg);
+            if !self.expects_dirty(&layout, var) {
+                self.clean_register(reg, var);
             }
+        }
+        if self.clean_constants < self.constants.len() {
+            self.settle_constants(&layout);
         }
     }
 
-    /// Whether a label expects a variable in a register, most likely `reg`, and does not care about its slot.
-    #[inline]
-    fn expects_dirty(&self, layout: &Layout, var: u32, reg: Reg) -> bool {
-        if layout.dirty & reg.bit() != 0 && self.expected(layout, reg) == Some(var) {
-            return true;
+    fn settle_constants(&mut self, layout: &Layout) {
+        let mut clean = true;
+        for at in self.clean_constants..self.constants.len() {
+            let var = self.constants[at];
+            let state = &self.vars[var as usize];
+            if state.constant && state.stale {
+                if self.expects_dirty(layout, var) {
+                    clean = false;
+                } else {
+                    self.clean(var);
+                }
+            }
         }
-        (layout.first as usize..)
+        if clean {
+            self.clean_constants = self.constants.len();
+        }
+    }
+
+    /// The variables that a layout has in registers, and where.
+    #[inline]
+    fn bound(&self, layout: &Layout) -> impl Iterator<Item = (u32, Reg)> + use<'_> {
+        let vars = self.bindings.get(layout.first as usize..);
+        vars.unwrap_or_default()
+            .iter()
+            .copied()
             .zip(each(layout.bound))
-            .any(|(at, reg)| layout.dirty & reg.bit() != 0 && self.bindings[at] == var)
+    }
+
+    /// Whether a label expects a variable in a register and does not care about its slot.
+    #[inline]
+    fn expects_dirty(&self, layout: &Layout, var: u32) -> bool {
+        layout.dirty != 0
+            && self
+                .bound(layout)
+                .any(|(expected, reg)| expected == var && layout.dirty & reg.bit() != 0)
     }
 
     /// Whether anything is to be moved on the way to a frame's label.
@@ -651,11 +678,12 @@ impl FunctionBuilder<'_, '_> {
         let frame = &self.frames[index];
         if let Some(layout) = frame.layout {
             let layout = self.layouts[layout as usize];
-            for (at, reg) in (layout.first as usize..).zip(each(layout.bound)) {
-                let state = &self.vars[self.bindings[at] as usize];
-                if state.reg != reg && state.live(self.pos) {
-                    return true;
-                }
+            let moved = |(var, reg): (u32, Reg)| {
+                let state = &self.vars[var as usize];
+                state.reg != reg && state.live(self.pos)
+            };
+            if self.bound(&layout).any(moved) {
+                return true;
             }
         }
         let (first, end) = self.label_types(frame);
@@ -685,8 +713,7 @@ impl FunctionBuilder<'_, '_> {
         moves.clear();
         if let Some(layout) = frame.layout {
             let layout = self.layouts[layout as usize];
-            for (at, to) in (layout.first as usize..).zip(each(layout.bound)) {
-                let var = self.bindings[at];
+            for (var, to) in self.bound(&layout) {
                 let state = &self.vars[var as usize];
                 if state.reg != to && state.live(self.pos) {
                     moves.push(Move {
@@ -724,7 +751,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Marks what follows as out of reach.
     pub(super) fn die(&mut self) {
-        self.dead = true;
+        self.mode = Mode::Dead;
         self.truncate(self.floor);
         self.registers.unlock_all();
     }
@@ -759,10 +786,11 @@ impl FunctionBuilder<'_, '_> {
         if let Some(frame) = self.frames.last_mut() {
             frame.saved_pins = (saved, self.saved_pins.len() as u32);
         }
-        let mut room = self
-            .registers
-            .count
-            .map(|count| count.saturating_sub(TEMPORARIES));
+        let mut room: [u8; CLASSES] = std::array::from_fn(|class| {
+            self.registers
+                .count(class as u8)
+                .saturating_sub(TEMPORARIES)
+        });
         let mut chosen = std::mem::take(&mut self.chosen);
         chosen.clear();
         for candidate in self.plan.candidates(index) {
@@ -810,8 +838,9 @@ impl FunctionBuilder<'_, '_> {
                 self.clean(var);
             }
             self.bring_home(var, pin);
-            let state = &mut self.vars[var as usize];
-            state.dirty = state.dirty || written;
+            if written {
+                self.registers.dirty |= pin.bit();
+            }
         }
         self.chosen = chosen;
     }
@@ -823,12 +852,13 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         self.vacate(pin, Some(var));
+        let dirty = self.registers.dirty & state.reg.bit() != 0;
         let from = self.source_of_var(var);
         if self.live(var) {
             self.move_to_reg(state.ty, pin, from);
         }
-        self.bind(var, pin);
-        self.vars[var as usize].dirty = state.dirty;
+        let stale = state.constant && state.stale;
+        self.bind(var, pin, stale || dirty);
     }
 
     /// Goes back to the pins of the loop around the one that ended.

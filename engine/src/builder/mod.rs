@@ -41,6 +41,16 @@ pub struct Signature {
     pub results: Vec<ValueType>,
 }
 
+/// What the builder does with the next call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Ready,
+    /// An operation waits to be emitted.
+    Waiting,
+    /// Control cannot get here.
+    Dead,
+}
+
 /// Slots between variables and operands that moves may use for a moment.
 const SCRATCH_SLOTS: u32 = 2;
 /// Bytes of a frame, at most: functions that call nothing do not check the stack's limit, and the others check where
@@ -61,9 +71,9 @@ pub struct FunctionBuilder<'u, 'p> {
     /// Operands below this index are constants or in their slots.
     settled: usize,
     registers: Registers,
-    /// The operation that is not emitted yet, if one is `waiting`.
+    /// The operation that is not emitted yet, if the mode is [`Mode::Waiting`].
     pending: Pending,
-    waiting: bool,
+    mode: Mode,
     frames: Vec<Frame>,
     /// Operands below this index belong to frames around the innermost.
     floor: usize,
@@ -74,6 +84,8 @@ pub struct FunctionBuilder<'u, 'p> {
     bindings: Vec<u32>,
     /// Variables that may be constants.
     constants: Vec<u32>,
+    /// So many of them are not, or have their value in their slot.
+    clean_constants: usize,
     results: Vec<ValueType>,
     /// Variables with a reserved register, and those of the loops around.
     pins: Vec<(u32, Reg)>,
@@ -90,8 +102,6 @@ pub struct FunctionBuilder<'u, 'p> {
     not_op: OpId,
     /// The front end's offset of what comes next.
     pos: u32,
-    /// Whether control cannot get here.
-    dead: bool,
     leaf: bool,
     /// Bytes of a slot.
     stride: u32,
@@ -120,13 +130,14 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             settled: 0,
             registers: Registers::new(count),
             pending: Pending::NOTHING,
-            waiting: false,
+            mode: Mode::Ready,
             frames: Vec::new(),
             floor: 0,
             types: Vec::new(),
             layouts: Vec::new(),
             bindings: Vec::new(),
             constants: Vec::new(),
+            clean_constants: 0,
             results: Vec::new(),
             pins: Vec::new(),
             saved_pins: Vec::new(),
@@ -136,7 +147,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             move_values: Values::default(),
             not_op: pack.core().br_if,
             pos: 0,
-            dead: false,
             leaf: false,
             stride,
             bias: i64::from(pack.metadata().machine.frame_bias),
@@ -156,7 +166,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             let var = self.vars.len() as u32;
             self.add_var(*ty);
             if let Some(reg) = reg {
-                self.bind(var, reg);
+                self.bind(var, reg, true);
             }
         }
         for ty in locals {
@@ -164,7 +174,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             self.add_var(*ty);
             self.constants.push(var);
             self.vars[var as usize].constant = true;
-            self.vars[var as usize].dirty = true;
+            self.vars[var as usize].stale = true;
         }
         self.enter();
     }
@@ -176,19 +186,19 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.stack.clear();
         self.settled = 0;
         self.registers.reset();
-        self.waiting = false;
+        self.mode = Mode::Ready;
         self.frames.clear();
         self.floor = 0;
         self.types.clear();
         self.layouts.clear();
         self.bindings.clear();
         self.constants.clear();
+        self.clean_constants = 0;
         self.pins.clear();
         self.saved_pins.clear();
         self.results.clear();
         self.results.extend_from_slice(results);
         self.pos = 0;
-        self.dead = false;
         self.leaf = plan.leaf();
         self.loops = 0;
         self.max_height = 0;
@@ -202,7 +212,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             class,
             reg: Reg::NONE,
             pin: Reg::NONE,
-            dirty: false,
+            stale: false,
             constant: false,
             value: 0,
             reads: 0,
@@ -226,7 +236,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     /// Whether control can get here.
     #[inline]
     pub fn reachable(&self) -> bool {
-        !self.dead
+        self.mode != Mode::Dead
     }
 
     /// How many frames are open, the function's own included.
@@ -236,7 +246,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
 
     /// The type of the operand on top; `None` on an empty stack or where control cannot get.
     pub fn top_type(&self) -> Option<ValueType> {
-        if self.dead {
+        if self.mode == Mode::Dead {
             None
         } else {
             self.stack.last().map(|operand| operand.ty)
@@ -267,6 +277,25 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         match self.unit.buffer.take_error() {
             Some(error) => Err(error),
             None => Ok(()),
+        }
+    }
+
+    /// Whether control cannot get here.
+    #[inline]
+    fn dead(&self) -> bool {
+        self.mode == Mode::Dead
+    }
+
+    /// Emits what waits; gives false where control cannot get.
+    #[inline]
+    fn ready(&mut self) -> bool {
+        match self.mode {
+            Mode::Ready => true,
+            Mode::Waiting => {
+                self.flush_to(Reg::NONE);
+                true
+            }
+            Mode::Dead => false,
         }
     }
 

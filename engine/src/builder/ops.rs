@@ -7,9 +7,9 @@ use copatch_spec::isa::Shape;
 use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::{FormKey, Outcome};
 
-use super::FunctionBuilder;
 use super::moves::From;
 use super::state::{At, Owner, Reg, RegSet, Var, each};
+use super::{FunctionBuilder, Mode};
 use crate::buffer::{Emit, Label, Target};
 use crate::forms::FormId;
 use crate::pack::{NONE, OpId, OpInfo};
@@ -96,10 +96,9 @@ impl FunctionBuilder<'_, '_> {
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
     #[inline]
     pub fn op_imm(&mut self, op: OpId, immediates: &[i64]) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let info = self.pack.info(op);
         if info.shape != Shape::Next || usize::from(info.immediates) != immediates.len() {
             return self
@@ -110,25 +109,31 @@ impl FunctionBuilder<'_, '_> {
         }
         match info.result {
             Some(ty) if !self.pending.choice.key.result_slot() => {
-                self.waiting = true;
+                self.mode = Mode::Waiting;
                 self.push(ty, At::Pending);
             }
             Some(ty) => {
-                self.emit_pending(Reg::NONE, Target::None);
+                self.emit_effect();
                 self.push(ty, At::Slot);
             }
-            None => self.emit_pending(Reg::NONE, Target::None),
+            None => self.emit_effect(),
         }
+    }
+
+    /// Emits the pending operation, which has no result in a register.
+    #[inline(never)]
+    fn emit_effect(&mut self) {
+        self.emit_pending(Reg::NONE, Target::None);
     }
 
     /// Pops an i32 condition and pushes whether it is zero. `op` is the operation that computes it; a comparison that
     /// is only branched on is turned round instead.
     #[inline]
     pub fn not(&mut self, op: OpId) {
-        if self.dead {
+        if self.dead() {
             return;
         }
-        if self.waiting && self.pack.info(self.pending.choice.op).branch {
+        if self.mode == Mode::Waiting && self.pack.info(self.pending.choice.op).branch {
             self.pending.negated = !self.pending.negated;
         } else {
             self.op_imm(op, &[]);
@@ -292,7 +297,6 @@ impl FunctionBuilder<'_, '_> {
         }
         // Until it is emitted nobody else gets what it reads.
         self.registers.free &= !dying;
-        self.registers.vars &= !dying;
         self.pending = Pending {
             choice,
             index,
@@ -378,9 +382,7 @@ impl FunctionBuilder<'_, '_> {
                 let value = match (key.operand(index)?, *at) {
                     (Place::Register, _) => continue,
                     (Place::Immediate, At::Const(value)) => value,
-                    (Place::Slot, At::Var(var)) if !self.vars[var as usize].dirty => {
-                        self.slot_offset(var)
-                    }
+                    (Place::Slot, At::Var(var)) if self.in_slot(var) => self.slot_offset(var),
                     (Place::Slot, At::Slot) => self.slot_offset(self.popped_slot(index)),
                     (Place::Slot, At::Const(value)) => {
                         // Only where the class has no registers: the constant goes to the operand's slot first.
@@ -409,6 +411,12 @@ impl FunctionBuilder<'_, '_> {
         })
     }
 
+    /// Whether a variable's slot holds its value.
+    fn in_slot(&self, var: u32) -> bool {
+        let state = &self.vars[var as usize];
+        !(state.constant && state.stale) && self.registers.dirty & state.reg.bit() == 0
+    }
+
     /// The slot of an operand that was popped as number `index` of the operation in hand.
     fn popped_slot(&self, index: usize) -> u32 {
         self.operand_slot(self.stack.len() + index)
@@ -425,7 +433,7 @@ impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, if there is one, into a register of the builder's choice.
     #[inline]
     pub(super) fn flush(&mut self) {
-        if self.waiting {
+        if self.mode == Mode::Waiting {
             self.flush_to(Reg::NONE);
         }
     }
@@ -434,7 +442,7 @@ impl FunctionBuilder<'_, '_> {
     /// operand then is.
     #[inline(never)]
     pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
-        self.waiting = false;
+        self.mode = Mode::Ready;
         let top = self.stack.len().wrapping_sub(1);
         let Some(ty) = self.stack.get(top).map(|operand| operand.ty) else {
             return Reg::NONE;
@@ -500,7 +508,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Emits the pending operation, whose result (if it is not to be branched on) goes to a register, and frees what it
     /// used up.
-    #[inline]
+    #[inline(always)]
     fn emit_pending(&mut self, result: Reg, target: Target) {
         let choice = self.pending.choice;
         if self.pending.tie != NONE {
@@ -515,6 +523,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Emits an operation whose result shares a register with an operand.
+    #[inline(never)]
     fn emit_tied(&mut self, wanted: Reg, target: Target) {
         let tie = usize::from(self.pending.tie) & (OPERANDS - 1);
         let choice = self.pending.choice;
@@ -556,7 +565,7 @@ impl FunctionBuilder<'_, '_> {
         self.registers.release(self.pending.dying);
     }
 
-    #[inline]
+    #[inline(always)]
     fn emit_record(&mut self, form: FormId, row: u32, target: Target) {
         let emit = Emit {
             row,
@@ -577,11 +586,11 @@ impl FunctionBuilder<'_, '_> {
     /// Takes the top operand as a condition: a comparison that fuses with a branch, or a test of its value.
     #[inline]
     pub(super) fn take_condition(&mut self) -> Option<Condition> {
-        if self.waiting
+        if self.mode == Mode::Waiting
             && self.stack.len() > self.floor
             && let Some(branches) = self.branches()
         {
-            self.waiting = false;
+            self.mode = Mode::Ready;
             self.stack.pop();
             self.settled = self.settled.min(self.stack.len());
             return Some(Condition::Test(branches));

@@ -14,8 +14,8 @@ pub(crate) const REGISTERS: usize = 16;
 pub(crate) struct Reg(u8);
 
 impl Reg {
-    /// No register.
-    pub const NONE: Self = Reg(u8::MAX);
+    /// No register. Its bit belongs to no class, so that it may be put into sets without looking.
+    pub const NONE: Self = Reg(63);
 
     #[inline]
     pub fn new(class: u8, number: u8) -> Self {
@@ -33,15 +33,15 @@ impl Reg {
         u32::from(self.0 & 15)
     }
 
-    /// Its bit in a set of registers; no register is in no set.
+    /// Its bit in a set of registers.
     #[inline]
-    pub fn bit(self) -> u32 {
-        1u32.checked_shl(u32::from(self.0)).unwrap_or(0)
+    pub fn bit(self) -> RegSet {
+        1 << (self.0 & 63)
     }
 }
 
 /// A set of registers, as bits of [`Reg::bit`].
-pub(crate) type RegSet = u32;
+pub(crate) type RegSet = u64;
 
 /// The registers in a set, in ascending order.
 #[inline]
@@ -75,7 +75,7 @@ pub(crate) struct Operand {
     pub at: At,
 }
 
-/// A variable: its home is the slot of its number; a register may hold a copy, or the only copy if `dirty`.
+/// A variable: its home is the slot of its number; a register may hold a copy, or the only copy if that is dirty.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Var {
     pub ty: ValueType,
@@ -84,8 +84,8 @@ pub(crate) struct Var {
     pub reg: Reg,
     /// The register reserved for it in the present loop, or [`Reg::NONE`].
     pub pin: Reg,
-    /// Whether the slot is out of date.
-    pub dirty: bool,
+    /// Whether the slot of a constant is out of date; for a variable in a register [`Registers::dirty`] says it.
+    pub stale: bool,
     /// Whether the variable is known to hold `value`; then it has no register.
     pub constant: bool,
     pub value: i64,
@@ -130,11 +130,15 @@ pub(crate) struct Registers {
     /// The variable or operand that holds each register; of no meaning for free ones.
     holder: [u32; CLASSES * REGISTERS],
     /// How many registers each class has.
-    pub count: [u8; CLASSES],
+    count: [u8; CLASSES],
+    /// The registers of each class.
+    class: [RegSet; CLASSES],
     /// Registers without an owner.
     pub free: RegSet,
     /// Registers that hold variables.
     pub vars: RegSet,
+    /// Those of them whose variable's slot is out of date.
+    pub dirty: RegSet,
     /// Registers reserved for a variable by the present loop.
     pub pinned: RegSet,
     /// Registers that the operation in hand reads.
@@ -148,8 +152,10 @@ impl Registers {
         Self {
             holder: [0; CLASSES * REGISTERS],
             count,
+            class: [(1 << count[0]) - 1, ((1 << count[1]) - 1) << REGISTERS],
             free: 0,
             vars: 0,
+            dirty: 0,
             pinned: 0,
             locked: 0,
             next_victim: [0; CLASSES],
@@ -158,7 +164,7 @@ impl Registers {
 
     /// The registers that hold something.
     pub fn held(&self) -> RegSet {
-        (0..CLASSES as u8).fold(0, |set, class| set | self.of_class(class)) & !self.free
+        (self.class[0] | self.class[1]) & !self.free
     }
 
     /// All registers free, none reserved.
@@ -170,22 +176,30 @@ impl Registers {
 
     /// All registers free.
     pub fn free_all(&mut self) {
-        self.free = (0..CLASSES as u8).fold(0, |set, class| set | self.of_class(class));
+        self.free = self.class[0] | self.class[1];
         self.vars = 0;
+        self.dirty = 0;
     }
 
     /// The registers of a class.
     #[inline]
     pub fn of_class(&self, class: u8) -> RegSet {
-        let class = usize::from(class) & (CLASSES - 1);
-        ((1u32 << self.count[class]) - 1) << (class * REGISTERS)
+        self.class[usize::from(class) & (CLASSES - 1)]
     }
 
+    /// How many registers a class has.
     #[inline]
-    pub fn give_var(&mut self, reg: Reg, var: u32) {
+    pub fn count(&self, class: u8) -> u8 {
+        self.count[usize::from(class) & (CLASSES - 1)]
+    }
+
+    /// A register holds a variable, whose slot is out of date or not.
+    #[inline]
+    pub fn give_var(&mut self, reg: Reg, var: u32, dirty: bool) {
         self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = var;
         self.free &= !reg.bit();
         self.vars |= reg.bit();
+        self.dirty = self.dirty & !reg.bit() | if dirty { reg.bit() } else { 0 };
     }
 
     #[inline]
@@ -193,12 +207,20 @@ impl Registers {
         self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = operand as u32;
         self.free &= !reg.bit();
         self.vars &= !reg.bit();
+        self.dirty &= !reg.bit();
     }
 
     #[inline]
     pub fn release(&mut self, set: RegSet) {
         self.free |= set;
         self.vars &= !set;
+        self.dirty &= !set;
+    }
+
+    /// The variable's slot is up to date.
+    #[inline]
+    pub fn cleaned(&mut self, reg: Reg) {
+        self.dirty &= !reg.bit();
     }
 
     #[inline]

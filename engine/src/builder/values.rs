@@ -2,9 +2,9 @@
 
 use copatch_spec::types::ValueType;
 
-use super::FunctionBuilder;
 use super::moves::From;
 use super::state::{At, CLASSES, Operand, Owner, Reg, RegSet, each};
+use super::{FunctionBuilder, Mode};
 
 /// Reads of variables stay unmaterialised only this close to the top of the stack, so that the search for them is short.
 const LAZY_DEPTH: usize = 64;
@@ -13,42 +13,46 @@ impl FunctionBuilder<'_, '_> {
     /// Pushes a constant; the bits of a 32-bit type are in the low half.
     #[inline]
     pub fn constant(&mut self, ty: ValueType, bits: u64) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.push(ty, At::Const(ty.canonical(bits)));
     }
 
     /// Pushes the value of a variable.
     #[inline]
     pub fn get(&mut self, var: u32) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let Some(state) = self.vars.get_mut(var as usize) else {
             return self.misuse("no such variable");
         };
-        let ty = state.ty;
         if state.constant {
-            let value = state.value;
+            let (ty, value) = (state.ty, state.value);
             return self.push(ty, At::Const(value));
         }
         state.reads += 1;
+        let ty = state.ty;
         self.push(ty, At::Var(var));
         if self.stack.len() > LAZY_DEPTH {
-            let index = self.stack.len() - 1 - LAZY_DEPTH;
-            if let At::Var(old) = self.stack[index].at {
-                self.spill_read(index, old);
-            }
+            self.limit_laziness();
+        }
+    }
+
+    /// Materialises the read that has become too deep to be searched for.
+    #[cold]
+    fn limit_laziness(&mut self) {
+        let index = self.stack.len() - 1 - LAZY_DEPTH;
+        if let At::Var(old) = self.stack[index].at {
+            self.spill_read(index, old);
         }
     }
 
     /// Pops a value into a variable.
     #[inline]
     pub fn set(&mut self, var: u32) {
-        if self.dead {
+        if self.mode == Mode::Dead {
             return;
         }
         if (var as usize) >= self.vars.len() || self.stack.is_empty() {
@@ -92,7 +96,7 @@ impl FunctionBuilder<'_, '_> {
     /// Copies the top value into a variable and leaves it on the stack.
     #[inline]
     pub fn tee(&mut self, var: u32) {
-        if self.dead {
+        if self.mode == Mode::Dead {
             return;
         }
         self.set(var);
@@ -101,10 +105,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Drops the top value.
     pub fn drop_top(&mut self) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let operand = self.pop();
         self.free_operand(operand);
     }
@@ -144,18 +147,17 @@ impl FunctionBuilder<'_, '_> {
         self.vars[var as usize].live(self.pos)
     }
 
-    /// Makes the register of a variable its only place.
+    /// Gives a variable a register that holds its value; `dirty` where its slot does not.
     #[inline]
-    pub(super) fn bind(&mut self, var: u32, reg: Reg) {
+    pub(super) fn bind(&mut self, var: u32, reg: Reg, dirty: bool) {
         let state = &mut self.vars[var as usize];
         let old = state.reg;
         state.reg = reg;
-        state.dirty = true;
         state.constant = false;
         if old != reg {
             self.registers.release(old.bit());
         }
-        self.registers.give_var(reg, var);
+        self.registers.give_var(reg, var, dirty);
     }
 
     /// Forgets the register of a variable whose value is about to change or lies elsewhere.
@@ -178,7 +180,7 @@ impl FunctionBuilder<'_, '_> {
         if reg == Reg::NONE {
             self.misuse("an operation without a result cannot be stored");
         } else {
-            self.bind(var, reg);
+            self.bind(var, reg, true);
         }
     }
 
@@ -190,9 +192,9 @@ impl FunctionBuilder<'_, '_> {
             self.registers.unlock_all();
             self.move_to_reg(state.ty, state.pin, From::Reg(reg));
             self.registers.release(reg.bit());
-            self.bind(var, state.pin);
+            self.bind(var, state.pin, true);
         } else {
-            self.bind(var, reg);
+            self.bind(var, reg, true);
         }
     }
 
@@ -201,7 +203,7 @@ impl FunctionBuilder<'_, '_> {
         if state.pin != Reg::NONE {
             self.vacate(state.pin, Some(var));
             self.move_to_reg(state.ty, state.pin, From::Const(value));
-            self.bind(var, state.pin);
+            self.bind(var, state.pin, true);
             return;
         }
         self.unbind(var);
@@ -209,13 +211,15 @@ impl FunctionBuilder<'_, '_> {
             self.store_const(state.ty, var, value);
             return self.now_in_slot(var);
         }
-        if !self.vars[var as usize].constant {
+        if self.vars[var as usize].constant {
+            self.clean_constants = 0;
+        } else {
             self.constants.push(var);
         }
         let state = &mut self.vars[var as usize];
         state.constant = true;
         state.value = value;
-        state.dirty = true;
+        state.stale = true;
     }
 
     fn set_var(&mut self, var: u32, from: u32) {
@@ -231,15 +235,14 @@ impl FunctionBuilder<'_, '_> {
             && !self.live(from)
         {
             self.vars[from as usize].reg = Reg::NONE;
-            self.vars[from as usize].dirty = false;
-            return self.bind(var, source.reg);
+            return self.bind(var, source.reg, true);
         }
         let reg = self.register_of_var(from);
         self.registers.lock(reg);
         let target = self.register_for(var);
         self.registers.unlock_all();
         self.move_to_reg(to.ty, target, From::Reg(reg));
-        self.bind(var, target);
+        self.bind(var, target, true);
     }
 
     fn set_slot(&mut self, var: u32, slot: u32) {
@@ -250,14 +253,13 @@ impl FunctionBuilder<'_, '_> {
         }
         let target = self.register_for(var);
         self.move_to_reg(state.ty, target, From::Slot(slot));
-        self.bind(var, target);
+        self.bind(var, target, true);
     }
 
     /// The value of a variable that has no register was written to its slot.
     fn now_in_slot(&mut self, var: u32) {
         let state = &mut self.vars[var as usize];
         state.constant = false;
-        state.dirty = false;
     }
 
     /// The register that a new value of a variable goes to.
@@ -287,8 +289,7 @@ impl FunctionBuilder<'_, '_> {
         let reg = self.register_for(var);
         let state = self.vars[var as usize];
         self.move_to_reg(state.ty, reg, self.source_of_var(var));
-        self.bind(var, reg);
-        self.vars[var as usize].dirty = state.constant && state.dirty;
+        self.bind(var, reg, state.constant && state.stale);
         reg
     }
 
@@ -314,7 +315,8 @@ impl FunctionBuilder<'_, '_> {
                 Owner::Free => 0,
                 Owner::Var(var) => {
                     let state = &self.vars[var as usize];
-                    1 + u32::from(state.live(self.pos)) * (1 + u32::from(state.dirty))
+                    let dirty = self.registers.dirty & reg.bit() != 0;
+                    1 + u32::from(state.live(self.pos)) * (1 + u32::from(dirty))
                 }
                 Owner::Temp(_) => 4,
             };
@@ -338,8 +340,9 @@ impl FunctionBuilder<'_, '_> {
             Owner::Free => {}
             Owner::Var(var) if except == Some(var) => {}
             Owner::Var(var) => {
-                self.clean(var);
-                self.unbind(var);
+                self.clean_register(reg, var);
+                self.vars[var as usize].reg = Reg::NONE;
+                self.registers.release(reg.bit());
             }
             Owner::Temp(index) => {
                 let index = index as usize;
@@ -366,17 +369,42 @@ impl FunctionBuilder<'_, '_> {
     /// Brings a variable's slot up to date if its value may still be read.
     pub(super) fn clean(&mut self, var: u32) {
         let state = self.vars[var as usize];
-        if !state.dirty {
+        if !state.constant {
+            self.clean_register(state.reg, var);
+        } else if state.stale {
+            if state.live(self.pos) {
+                self.store_const(state.ty, var, state.value);
+            }
+            self.vars[var as usize].stale = false;
+        }
+    }
+
+    /// [`Self::clean`] for a variable in that register (or in none, where there is nothing to do).
+    #[inline]
+    pub(super) fn clean_register(&mut self, reg: Reg, var: u32) {
+        if self.registers.dirty & reg.bit() == 0 {
             return;
         }
-        if self.live(var) {
-            if state.constant {
-                self.store_const(state.ty, var, state.value);
-            } else if state.reg != Reg::NONE {
-                self.store(state.ty, var, state.reg);
-            }
+        let state = &self.vars[var as usize];
+        if state.live(self.pos) {
+            self.store(state.ty, var, reg);
         }
-        self.vars[var as usize].dirty = false;
+        self.registers.cleaned(reg);
+    }
+
+    /// Saves what registers hold and forgets it: variables that may be read again, operands.
+    pub(super) fn save_all(&mut self) {
+        let vars = self.registers.vars;
+        for reg in each(vars & self.registers.dirty) {
+            self.clean_register(reg, self.registers.holder(reg));
+        }
+        for reg in each(vars) {
+            self.vars[self.registers.holder(reg) as usize].reg = Reg::NONE;
+        }
+        for reg in each(self.registers.held() & !vars) {
+            self.vacate(reg, None);
+        }
+        self.registers.release(vars);
     }
 
     /// Materialises pending reads of a variable that is about to change.
@@ -447,5 +475,6 @@ impl FunctionBuilder<'_, '_> {
                 self.vars[var as usize].constant = false;
             }
         }
+        self.clean_constants = 0;
     }
 }
