@@ -12,21 +12,21 @@ use super::moves::{From, Move};
 use super::state::{At, CLASSES, Operand, Reg};
 use super::{FunctionBuilder, Signature};
 use crate::buffer::Target;
-use crate::pack::{OpId, Pack};
+use crate::pack::OpId;
 use crate::plan::Plan;
 
 /// Hands out argument registers.
 pub(super) struct Places {
     next: [u8; CLASSES],
+    arguments: [u8; CLASSES],
 }
 
 impl Places {
-    /// The register of the next parameter or result, or `None` if it travels in its slot.
-    pub fn next(&mut self, pack: &Pack, ty: ValueType) -> Option<Reg> {
-        let class = pack.class_of(ty);
-        let info = pack.classes().get(usize::from(class))?;
+    /// The register of the next parameter or result of that class, or `None` if it travels in its slot.
+    #[inline]
+    pub fn next(&mut self, class: u8) -> Option<Reg> {
         let next = self.next.get_mut(usize::from(class))?;
-        (*next < info.arguments).then(|| {
+        (*next < self.arguments[usize::from(class)]).then(|| {
             *next += 1;
             Reg::new(class, *next - 1)
         })
@@ -34,8 +34,12 @@ impl Places {
 }
 
 impl FunctionBuilder<'_, '_> {
+    #[inline]
     pub(super) fn places(&self) -> Places {
-        Places { next: [0; CLASSES] }
+        Places {
+            next: [0; CLASSES],
+            arguments: self.arguments,
+        }
     }
 
     /// Calls function `index` of the unit: pops its arguments, pushes its results.
@@ -75,9 +79,7 @@ impl FunctionBuilder<'_, '_> {
         for at in first..self.stack.len() {
             self.settle_operand(at, true);
         }
-        for _ in 0..params {
-            self.pop();
-        }
+        self.pop_all(first);
         self.save_all();
         let values = [
             i64::from(index),
@@ -124,7 +126,7 @@ impl FunctionBuilder<'_, '_> {
         let mut in_slots = Vec::new();
         for (index, ty) in results.iter().enumerate() {
             let operand = self.stack[first + index];
-            match places.next(self.pack, *ty) {
+            match places.next(self.class_of(*ty)) {
                 Some(to) => moves.push(Move {
                     ty: *ty,
                     to,
@@ -142,7 +144,7 @@ impl FunctionBuilder<'_, '_> {
         self.moves = moves;
         for (index, operand) in &in_slots {
             let (from, to) = (self.operand_slot(first + index), *index as u32);
-            let number = self.pack.class_of(operand.ty);
+            let number = self.class_of(operand.ty);
             let class = self.pack.classes().get(usize::from(number));
             match class.filter(|class| class.arguments < class.registers) {
                 // The first register that carries no result: nothing is read any more.
@@ -228,7 +230,7 @@ impl FunctionBuilder<'_, '_> {
         let mut moves = std::mem::take(&mut self.moves);
         moves.clear();
         for (index, ty) in signature.params.iter().enumerate() {
-            match places.next(self.pack, *ty) {
+            match places.next(self.class_of(*ty)) {
                 Some(to) => moves.push(Move {
                     ty: *ty,
                     to,
@@ -239,13 +241,9 @@ impl FunctionBuilder<'_, '_> {
         }
         let mut pointer_reg = None;
         if let Some(operand) = pointer {
-            let class = self.pack.class_of(operand.ty);
-            let number = self
-                .pack
-                .classes()
-                .get(usize::from(class))
-                .map_or(0, |class| class.arguments);
-            let to = Reg::new(class, number);
+            let class = self.class_of(operand.ty);
+            let number = self.arguments.get(usize::from(class));
+            let to = Reg::new(class, number.copied().unwrap_or(0));
             moves.push(Move {
                 ty: operand.ty,
                 to,
@@ -255,15 +253,24 @@ impl FunctionBuilder<'_, '_> {
         }
         // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
         // a variable that is saved keeps its slot.
-        for _ in 0..count {
-            self.pop();
-        }
+        self.pop_all(first);
         self.save_all();
         self.parallel_move(&mut moves);
         self.moves = moves;
         self.registers.unlock_all();
         self.registers.free_all();
         pointer_reg
+    }
+
+    /// Pops operands down to that height without giving back their registers.
+    fn pop_all(&mut self, height: usize) {
+        for operand in &self.stack[height..] {
+            if let At::Var(var) = operand.at {
+                self.vars[var as usize].reads -= 1;
+            }
+        }
+        self.stack.truncate(height);
+        self.settled = self.settled.min(height);
     }
 
     fn emit_call(&mut self, op: OpId, pointer: Option<Reg>, target: Target) {
@@ -286,7 +293,7 @@ impl FunctionBuilder<'_, '_> {
     fn take_results(&mut self, results: &[ValueType]) {
         let mut places = self.places();
         for ty in results {
-            let at = match places.next(self.pack, *ty) {
+            let at = match places.next(self.class_of(*ty)) {
                 Some(reg) => {
                     self.registers.give_temp(reg, self.stack.len());
                     At::Reg(reg)

@@ -523,7 +523,7 @@ impl FunctionBuilder<'_, '_> {
             && frame.results.1 - frame.results.0 == 1
             && self
                 .registers
-                .exist(self.pack.class_of(self.types[frame.results.0 as usize]))
+                .exist(self.class_of(self.types[frame.results.0 as usize]))
     }
 
     /// Decides what a label expects, if this is the first branch to it. What the branch carries must be on the stack.
@@ -561,7 +561,7 @@ impl FunctionBuilder<'_, '_> {
         if let From::Reg(reg) = from {
             self.registers.lock(reg);
         }
-        let reg = self.allocate(self.pack.class_of(operand.ty));
+        let reg = self.allocate(self.class_of(operand.ty));
         self.registers.locked = locked;
         self.move_to_reg(operand.ty, reg, from);
         if let At::Var(var) = operand.at {
@@ -606,10 +606,13 @@ impl FunctionBuilder<'_, '_> {
     /// Takes on what a label expects; registers must have been cleared.
     fn adopt(&mut self, layout: u32) {
         let layout = self.layouts[layout as usize];
-        for (at, reg) in (layout.first as usize..).zip(each(layout.bound)) {
-            let var = self.bindings[at];
-            self.bind(var, reg, layout.dirty & reg.bit() != 0);
-            debug_assert_eq!(self.vars[var as usize].class, reg.class());
+        let vars = self.bindings.get(layout.first as usize..);
+        for (var, reg) in vars.unwrap_or_default().iter().zip(each(layout.bound)) {
+            self.vars[*var as usize].reg = reg;
+            self.vars[*var as usize].constant = false;
+            self.registers
+                .give_var(reg, *var, layout.dirty & reg.bit() != 0);
+            debug_assert_eq!(self.vars[*var as usize].class, reg.class());
         }
     }
 
@@ -745,7 +748,9 @@ impl FunctionBuilder<'_, '_> {
                 }
             }
         }
-        self.parallel_move(&mut moves);
+        if !moves.is_empty() {
+            self.parallel_move(&mut moves);
+        }
         self.moves = moves;
     }
 

@@ -103,6 +103,10 @@ pub struct FunctionBuilder<'u, 'p> {
     /// The front end's offset of what comes next.
     pos: u32,
     leaf: bool,
+    /// The class of each value type.
+    classes: [u8; ValueType::ALL.len()],
+    /// How many registers of each class carry arguments and results.
+    arguments: [u8; CLASSES],
     /// Bytes of a slot.
     stride: u32,
     /// How far past slot 0 the frame pointer points, in bytes.
@@ -116,9 +120,9 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     /// A builder into that unit; it keeps its allocations from function to function.
     pub fn new(unit: &'u mut Unit<'p>) -> Self {
         let pack = unit.pack;
-        let mut count = [0; CLASSES];
-        for (count, class) in count.iter_mut().zip(pack.classes()) {
-            *count = class.registers;
+        let (mut count, mut arguments) = ([0; CLASSES], [0; CLASSES]);
+        for (index, class) in pack.classes().iter().enumerate().take(CLASSES) {
+            (count[index], arguments[index]) = (class.registers, class.arguments);
         }
         let stride = unit.slot_bytes();
         Self {
@@ -148,6 +152,8 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             not_op: pack.core().br_if,
             pos: 0,
             leaf: false,
+            classes: ValueType::ALL.map(|ty| pack.class_of(ty)),
+            arguments,
             stride,
             bias: i64::from(pack.metadata().machine.frame_bias),
             loops: 0,
@@ -162,7 +168,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.reset(index, &signature.results, plan);
         let mut places = self.places();
         for ty in &signature.params {
-            let reg = places.next(self.pack, *ty);
+            let reg = places.next(self.class_of(*ty));
             let var = self.vars.len() as u32;
             self.add_var(*ty);
             if let Some(reg) = reg {
@@ -206,7 +212,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
 
     fn add_var(&mut self, ty: ValueType) {
         let last_use = self.plan.last_use(self.vars.len());
-        let class = self.pack.class_of(ty);
+        let class = self.class_of(ty);
         self.vars.push(Var {
             ty,
             class,
@@ -302,6 +308,12 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     #[cold]
     fn misuse(&mut self, what: &'static str) {
         self.unit.buffer.fail(Error::Misuse { what, at: self.pos });
+    }
+
+    /// The register class of a type's values.
+    #[inline]
+    fn class_of(&self, ty: ValueType) -> u8 {
+        self.classes[ty as usize]
     }
 
     /// The slot of the operand of that index.

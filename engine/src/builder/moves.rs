@@ -71,7 +71,7 @@ impl FunctionBuilder<'_, '_> {
         if to == from {
             return;
         }
-        if !self.registers.exist(self.pack.class_of(ty)) {
+        if !self.registers.exist(self.class_of(ty)) {
             self.move_values[0] = self.slot_offset(from);
             self.move_values[1] = self.slot_offset(to);
             if !self.move_to_slot(ty, Place::Slot, 0) {
@@ -87,7 +87,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Runs `body` with a register whose contents it may destroy: a free one, or one saved around it.
     fn with_scratch(&mut self, ty: ValueType, body: impl FnOnce(&mut Self, Reg)) {
-        let class = self.pack.class_of(ty);
+        let class = self.class_of(ty);
         if !self.registers.exist(class) {
             self.misuse("a constant of this type cannot be written to a slot");
             return;

@@ -182,6 +182,7 @@ impl FunctionBuilder<'_, '_> {
                 };
                 (below.len(), index)
             }
+            (0, _) => (self.stack.len(), 0),
             _ => return self.prepare_any(op, info, immediates),
         };
         let forms = self.pack.forms();
@@ -274,13 +275,13 @@ impl FunctionBuilder<'_, '_> {
                 At::Reg(reg) => reg,
                 At::Var(var) => self.register_of_var(var),
                 At::Const(value) => {
-                    let reg = self.allocate(self.pack.class_of(ty));
+                    let reg = self.allocate(self.class_of(ty));
                     dying |= reg.bit();
                     self.move_to_reg(ty, reg, From::Const(value));
                     reg
                 }
                 At::Slot | At::Pending => {
-                    let reg = self.allocate(self.pack.class_of(ty));
+                    let reg = self.allocate(self.class_of(ty));
                     dying |= reg.bit();
                     let slot = self.operand_slot(bottom + number);
                     self.move_to_reg(ty, reg, From::Slot(slot));
@@ -451,7 +452,7 @@ impl FunctionBuilder<'_, '_> {
             return self.flush_negated(top, ty, wanted);
         }
         let reg = if wanted == Reg::NONE {
-            self.result_register(self.pack.class_of(ty))
+            self.result_register(self.class_of(ty))
         } else {
             wanted
         };
