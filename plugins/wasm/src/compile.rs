@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use copatch::{FunctionBuilder, Plan, Planner, Signature, Unit, ValueType};
-use wasmparser::FuncValidatorAllocations;
+use wasmparser::FunctionBody;
 
+use crate::cursor::Cursor;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::facts::Facts;
+use crate::generate::{Context, Generator, SCRATCH};
 use crate::helpers;
-use crate::module::{Body, Description, value_type};
-use crate::operators::{Context, SCRATCH, Visitor};
+use crate::module::{Body, Description};
 use crate::prescan;
+use crate::visit::Visit;
 
 /// What the code of a module is generated from.
 pub(crate) struct Input<'a> {
@@ -43,8 +46,7 @@ fn capacity(input: &Input<'_>) -> usize {
 pub(crate) fn generate<'p>(
     engine: &'p Engine,
     input: &Input<'_>,
-    bytes: &[u8],
-    bodies: Vec<Body<'_>>,
+    bodies: &[Body<'_>],
 ) -> Result<Output<'p>, Error> {
     let mut unit = Unit::new(engine.pack(), capacity(input))?;
     if input.trace {
@@ -57,10 +59,25 @@ pub(crate) fn generate<'p>(
             import_wrapper(&mut builder, index, signature)?;
         }
     }
-    let mut generator = Generator::default();
-    let context = Context::new(engine, input);
-    for body in bodies {
-        builder = generator.function(&context, builder, bytes, body)?;
+    let mut state = State::default();
+    if let Some((first, body)) = bodies.first() {
+        let refuse = |what: &str| Error::Unsupported {
+            what: what.to_owned(),
+            offset: body.range().start,
+        };
+        let facts = Facts::new(first.resources.clone()).map_err(refuse)?;
+        let context = Context::new(engine, input);
+        let mut visit = Visit::new(&engine.operations().table, &facts);
+        for (function, body) in bodies {
+            builder = self::function(
+                &mut state,
+                &mut visit,
+                &context,
+                builder,
+                function.index,
+                body,
+            )?;
+        }
     }
     for (index, target) in (description.functions.len() as u32..).zip(input.entries) {
         if let Some(signature) = description.signature(*target) {
@@ -71,8 +88,8 @@ pub(crate) fn generate<'p>(
     drop(builder);
     Ok(Output {
         unit,
-        operations: generator.operations,
-        prescan_ns: generator.prescan_ns,
+        operations: state.operations,
+        prescan_ns: state.prescan_ns,
     })
 }
 
@@ -99,92 +116,64 @@ fn import_wrapper(
 
 /// What is kept from function to function.
 #[derive(Default)]
-struct Generator {
+struct State {
     planner: Planner,
     /// An empty plan, for functions whose scan did not come to their end.
     unplanned: Plan,
-    allocations: FuncValidatorAllocations,
     locals: Vec<ValueType>,
-    targets: Vec<u32>,
     operations: u64,
     prescan_ns: u64,
 }
 
-impl Generator {
-    fn function<'u, 'p>(
-        &mut self,
-        context: &Context<'_>,
-        mut builder: FunctionBuilder<'u, 'p>,
-        bytes: &[u8],
-        (function, body): Body<'_>,
-    ) -> Result<FunctionBuilder<'u, 'p>, Error> {
-        let index = function.index;
-        let mut validator = function.into_validator(std::mem::take(&mut self.allocations));
-        let mut reader = body.get_binary_reader();
-        reader.set_features(*validator.features());
-        let signature = context.signature(index, body.range().start)?;
+/// The body of function `index`.
+fn function<'u, 'p>(
+    state: &mut State,
+    visit: &mut Visit<'_>,
+    context: &Context<'_>,
+    mut builder: FunctionBuilder<'u, 'p>,
+    index: u32,
+    body: &FunctionBody<'_>,
+) -> Result<FunctionBuilder<'u, 'p>, Error> {
+    // Modules are smaller than 2^30 bytes.
+    let mut cursor = Cursor::new(body.as_bytes(), body.range().end as u32);
+    let begin = cursor.offset();
+    let signature = context.signature(index, begin)?;
+    let variables = visit.begin(index, &mut cursor)?;
+    let locals = variables.get(signature.params.len()..).unwrap_or_default();
+    state.locals.clear();
+    state.locals.extend(locals.iter().map(|ty| ty.code()));
+    context
+        .supported(&state.locals)
+        .map_err(|fault| fault.at(begin, "locals"))?;
 
-        self.locals.clear();
-        for _ in 0..reader.read_var_u32()? {
-            let offset = reader.original_position();
-            let count = reader.read_var_u32()?;
-            let ty: wasmparser::ValType = reader.read()?;
-            // Refuses more locals than the limit before they are taken.
-            validator.define_locals(offset, count, ty)?;
-            let ty = value_type(ty, offset)?;
-            self.locals.resize(self.locals.len() + count as usize, ty);
-        }
+    let start = cursor.offset();
+    let clock = Instant::now();
+    state.planner.begin(variables.len());
+    let scan = prescan::scan(cursor.rest(), start, &mut state.planner);
+    let plan = if scan.complete && !scan.far {
+        state.planner.finish()
+    } else {
+        &state.unplanned
+    };
+    state.operations += scan.operations;
+    state.prescan_ns += u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
 
-        let start = reader.original_position();
-        let code = bytes
-            .get(start as usize..body.range().end as usize)
-            .unwrap_or_default();
-        let begin = Instant::now();
-        self.planner
-            .begin(signature.params.len() + self.locals.len());
-        let scan = prescan::scan(code, start as u32, &mut self.planner);
-        let plan = if scan.complete && !scan.far {
-            self.planner.finish()
-        } else {
-            &self.unplanned
-        };
-        self.operations += scan.operations;
-        self.prescan_ns += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-
-        let scratch = (signature.params.len() + self.locals.len()) as u32;
-        if scan.far {
-            self.locals.extend(SCRATCH);
-        }
-        builder.begin(index, signature, &self.locals, plan);
-        let targets = std::mem::take(&mut self.targets);
-        let mut visitor = Visitor {
-            at: start,
-            validator,
-            builder,
-            context,
-            scratch,
-            targets,
-        };
-        while !reader.eof() {
-            visitor.move_to(reader.original_position());
-            reader
-                .visit_operator(&mut visitor)?
-                .map_err(|stop| *stop.0)?;
-        }
-        reader.finish_expression(&visitor)?;
-        let Visitor {
-            validator,
-            mut builder,
-            targets,
-            ..
-        } = visitor;
-        builder.finish().map_err(|source| Error::Function {
-            function: index,
-            offset: start,
-            source,
-        })?;
-        self.targets = targets;
-        self.allocations = validator.into_allocations();
-        Ok(builder)
+    let scratch = variables.len() as u32;
+    if scan.far {
+        state.locals.extend(SCRATCH);
     }
+    builder.begin(index, signature, &state.locals, plan);
+    let mut generator = Generator {
+        builder,
+        context,
+        scratch,
+    };
+    visit.instructions(cursor, &mut generator)?;
+    let Generator { mut builder, .. } = generator;
+    builder.finish().map_err(|source| Error::Function {
+        function: index,
+        offset: u64::from(start),
+        source,
+    })?;
+    Ok(builder)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use copatch::{Pack, Signature, ValueType};
 
 use crate::error::{Error, TrapCode};
-use crate::operators::Operations;
+use crate::generate::Operations;
 
 /// Compiles modules for this machine. Cheap to clone, shareable between threads.
 #[derive(Clone, Debug)]

@@ -113,6 +113,14 @@ pub enum Error {
     /// The module is malformed, invalid, or uses a feature that is not supported; the message names the offset.
     #[error("invalid module: {0}")]
     Invalid(#[from] wasmparser::Error),
+    /// A function body is malformed or invalid.
+    #[error("invalid module: {what} (at offset {offset:#x})")]
+    InvalidCode {
+        /// Why, in the words of the official test suite where it has some.
+        what: String,
+        /// Where in the module the instruction begins.
+        offset: u64,
+    },
     /// Valid WebAssembly that this crate does not run yet.
     #[error("unsupported: {what} (at offset {offset:#x})")]
     Unsupported {

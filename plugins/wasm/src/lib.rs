@@ -35,9 +35,12 @@
 //! forbidden. Modules are not trusted: they cannot reach anything but their own memory and what a [`Linker`] provides.
 
 mod compile;
+mod cursor;
 mod engine;
 mod error;
+mod facts;
 mod front_end;
+mod generate;
 mod helpers;
 mod instance;
 mod layout;
@@ -45,11 +48,13 @@ mod linker;
 mod memory;
 mod module;
 mod names;
-mod operators;
+mod opcodes;
 mod prescan;
 mod state;
 mod table;
+mod validate;
 mod value;
+mod visit;
 pub mod wasi;
 
 pub use copatch::plugin::Timings;

@@ -406,7 +406,7 @@ impl Module {
             entries: &entries,
             trace,
         };
-        let output = compile::generate(engine, &input, bytes, bodies)?;
+        let output = compile::generate(engine, &input, &bodies)?;
         let generated = Instant::now();
         let program = output.unit.finish()?;
         let published = Instant::now();

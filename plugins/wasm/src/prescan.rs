@@ -18,7 +18,7 @@ pub(crate) struct Scan {
 }
 
 /// Offsets from here on do not fit beside a 32-bit address into the reserved range of a linear memory.
-pub(crate) const FAR: u64 = 1 << 31;
+pub(crate) const FAR: u32 = 1 << 31;
 
 /// Scans the instructions in `code`; `base` is the offset of its first byte in the module.
 pub(crate) fn scan(code: &[u8], base: u32, planner: &mut Planner) -> Scan {
@@ -39,7 +39,7 @@ pub(crate) fn scan(code: &[u8], base: u32, planner: &mut Planner) -> Scan {
             0x41 | 0x42 => cursor.skip_leb(),
             // loads and stores
             0x28..=0x3e => cursor.skip_leb().and_then(|()| cursor.leb()).map(|offset| {
-                scan.far |= u64::from(offset) >= FAR;
+                scan.far |= offset >= FAR;
             }),
             // br, br_if, global.get, global.set, memory.size
             0x0c | 0x0d | 0x23 | 0x24 | 0x3f => cursor.skip_leb(),

@@ -20,9 +20,9 @@ fn features_that_are_not_supported_are_named() {
         ("(module (table 1 funcref) (table 1 funcref))", "table"),
         (
             "(module (table 1 funcref) (func (param i32) (drop (table.get (local.get 0)))))",
-            "reference",
+            "table.get",
         ),
-        ("(module (func $f (return_call $f)))", "tail call"),
+        ("(module (func $f (return_call $f)))", "return_call"),
         ("(module (tag))", "exceptions"),
         (
             "(module (import \"a\" \"b\" (memory 1)))",

@@ -1,0 +1,222 @@
+//! Reading the binary format: bytes and LEB128 integers of one function body, never beyond its end.
+
+use std::slice::Iter;
+
+use crate::validate::{Check, Fault, invalid};
+
+/// A place in a function body.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor<'a> {
+    rest: Iter<'a, u8>,
+    /// The offset in the module of the body's end.
+    end: u32,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor at the beginning of `bytes`, which end at `end` in the module.
+    pub fn new(bytes: &'a [u8], end: u32) -> Self {
+        let rest = bytes.iter();
+        Self { rest, end }
+    }
+
+    /// The offset in the module of the next byte.
+    #[inline(always)]
+    pub fn offset(&self) -> u32 {
+        self.end.wrapping_sub(self.rest.len() as u32)
+    }
+
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest.as_slice()
+    }
+
+    #[inline(always)]
+    pub fn next(&mut self) -> Option<u8> {
+        self.rest.next().copied()
+    }
+
+    #[inline(always)]
+    pub fn byte(&mut self) -> Check<u8> {
+        self.next().ok_or_else(end)
+    }
+
+    /// The next `N` bytes.
+    #[inline]
+    pub fn bytes<const N: usize>(&mut self) -> Check<[u8; N]> {
+        let (bytes, rest) = self.rest().split_first_chunk::<N>().ok_or_else(end)?;
+        self.rest = rest.iter();
+        Ok(*bytes)
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, count: usize) {
+        self.rest = self.rest().get(count..).unwrap_or_default().iter();
+    }
+
+    /// An unsigned integer of 32 bits.
+    #[inline(always)]
+    pub fn u32(&mut self) -> Check<u32> {
+        match *self.rest() {
+            [a, ..] if a < 0x80 => {
+                self.advance(1);
+                Ok(u32::from(a))
+            }
+            [a, b, ..] if b < 0x80 => {
+                self.advance(2);
+                Ok(u32::from(a & 0x7f) | u32::from(b) << 7)
+            }
+            _ => {
+                let (value, length) = unsigned(self.rest())?;
+                self.advance(length);
+                Ok(value)
+            }
+        }
+    }
+
+    /// A signed integer of 32 bits.
+    #[inline(always)]
+    pub fn i32(&mut self) -> Check<i32> {
+        Ok(self.signed::<32>()? as i32)
+    }
+
+    /// A signed integer of 64 bits.
+    #[inline(always)]
+    pub fn i64(&mut self) -> Check<i64> {
+        self.signed::<64>()
+    }
+
+    /// A signed integer of 33 bits.
+    pub fn i33(&mut self) -> Check<i64> {
+        self.signed::<33>()
+    }
+
+    #[inline(always)]
+    fn signed<const BITS: u32>(&mut self) -> Check<i64> {
+        match *self.rest() {
+            [a, ..] if a < 0x80 => {
+                self.advance(1);
+                Ok(i64::from(a) << 57 >> 57)
+            }
+            [a, b, ..] if b < 0x80 => {
+                self.advance(2);
+                Ok((i64::from(a & 0x7f) | i64::from(b) << 7) << 50 >> 50)
+            }
+            _ => {
+                let (value, length) = signed(self.rest(), BITS)?;
+                self.advance(length);
+                Ok(value)
+            }
+        }
+    }
+}
+
+/// An unsigned integer of 32 bits, and its length.
+#[inline(never)]
+fn unsigned(bytes: &[u8]) -> Check<(u32, usize)> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(5).enumerate() {
+        value |= u32::from(byte & 0x7f) << (7 * index);
+        if index == 4 && *byte > 0x0f {
+            return Err(too_long(*byte));
+        }
+        if *byte < 0x80 {
+            return Ok((value, index + 1));
+        }
+    }
+    Err(end())
+}
+
+/// A signed integer of `bits` bits, and its length.
+#[inline(never)]
+fn signed(bytes: &[u8], bits: u32) -> Check<(i64, usize)> {
+    let last = (bits - 1) / 7;
+    let mut value = 0;
+    for (index, byte) in (0..=last).zip(bytes) {
+        value |= i64::from(byte & 0x7f) << (7 * index);
+        if *byte >= 0x80 && index < last {
+            continue;
+        }
+        // Bits beyond the last one must repeat it.
+        let unused = ((byte << 1) as i8) >> (bits - 7 * last).min(7);
+        if index == last && (*byte >= 0x80 || (unused != 0 && unused != -1)) {
+            return Err(too_long(*byte));
+        }
+        let shift = 64u32.saturating_sub(7 * (index + 1));
+        return Ok((value << shift >> shift, index as usize + 1));
+    }
+    Err(end())
+}
+
+#[cold]
+fn too_long(byte: u8) -> Box<Fault> {
+    invalid(if byte < 0x80 {
+        "integer too large"
+    } else {
+        "integer representation too long"
+    })
+}
+
+#[cold]
+fn end() -> Box<Fault> {
+    invalid("unexpected end")
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmparser::BinaryReader;
+
+    use super::*;
+
+    /// Every integer of up to eleven bytes made of bytes at the edges, against `wasmparser`.
+    #[test]
+    fn integers_agree_with_wasmparser() {
+        let bytes = [
+            0x00, 0x01, 0x07, 0x08, 0x0f, 0x10, 0x3f, 0x40, 0x70, 0x78, 0x7f, 0x80, 0x81, 0xff,
+        ];
+        let mut state = 1u64;
+        let mut accepted = 0;
+        for _ in 0..200_000 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let length = (state >> 33) % 12;
+            let mut input: Vec<u8> = (0..length)
+                .map(|index| {
+                    bytes[((state >> 16).rotate_left(index as u32 * 5) % 14) as usize] | 0x80
+                })
+                .collect();
+            input.push(bytes[((state >> 59) % 14) as usize]);
+            let mut judge = || BinaryReader::new(&input, 0);
+            let ours = || Cursor::new(&input, input.len() as u32);
+            let mut cursor = ours();
+            let mut reader = judge();
+            let theirs = reader.read_var_u32().ok();
+            assert_eq!(cursor.u32().ok(), theirs, "{input:x?}");
+            if theirs.is_some() {
+                accepted += 1;
+                assert_eq!(u64::from(cursor.offset()), reader.original_position());
+            }
+            let mut cursor = ours();
+            let mut reader = judge();
+            let theirs = reader.read_var_i64().ok();
+            assert_eq!(cursor.i64().ok(), theirs, "{input:x?}");
+            if theirs.is_some() {
+                accepted += 1;
+                assert_eq!(u64::from(cursor.offset()), reader.original_position());
+            }
+            assert_eq!(ours().i32().ok(), judge().read_var_i32().ok(), "{input:x?}");
+            assert_eq!(ours().i33().ok(), judge().read_var_s33().ok(), "{input:x?}");
+        }
+        assert!(accepted > 100_000, "{accepted}");
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_the_end() {
+        for bytes in [&[][..], &[0x80], &[0x80, 0x80, 0x80], &[0xff; 4]] {
+            assert!(Cursor::new(bytes, 0).u32().is_err());
+            assert!(Cursor::new(bytes, 0).i32().is_err());
+            assert!(Cursor::new(bytes, 0).i64().is_err());
+            assert!(Cursor::new(bytes, 0).bytes::<5>().is_err());
+        }
+    }
+}

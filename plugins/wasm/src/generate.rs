@@ -1,0 +1,315 @@
+//! What each instruction becomes: calls of the engine's builder.
+
+use copatch::{FunctionBuilder, OpId, Pack, Signature, ValueType};
+
+use crate::compile::Input;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::helpers;
+use crate::layout;
+use crate::module::{Description, GlobalSource, Init};
+use crate::opcodes::{Instruction, Kind, Table};
+use crate::prescan::FAR;
+use crate::validate::{Check, Fault, FrameKind};
+use crate::visit::Sink;
+
+/// Types of the variables that a function with far stores gets in addition, to put values aside.
+pub(crate) const SCRATCH: [ValueType; 4] = [
+    ValueType::I32,
+    ValueType::I64,
+    ValueType::F32,
+    ValueType::F64,
+];
+
+/// The index of a type among [`SCRATCH`].
+fn index_of(ty: ValueType) -> usize {
+    ty as usize & 3
+}
+
+/// The pack's operations by instruction, and those that no instruction is called after.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    /// All instructions.
+    pub table: Table,
+    far_address: OpId,
+    table_entry: OpId,
+    global_get: [OpId; 4],
+    global_set: [OpId; 4],
+    memory_size: OpId,
+    unreachable: u8,
+    /// Whether the pack has vectors at all.
+    vectors: bool,
+}
+
+impl Operations {
+    /// Finds the operations in a pack.
+    pub fn resolve(pack: &Pack) -> Result<Self, copatch::Error> {
+        let each = |name: &str| -> Result<[OpId; 4], copatch::Error> {
+            let [i32, i64, f32, f64] = SCRATCH.map(|ty| pack.op(&format!("{name}_{}", ty.name())));
+            Ok([i32?, i64?, f32?, f64?])
+        };
+        Ok(Self {
+            table: Table::new(Some(pack)),
+            far_address: pack.op("memory.far_addr")?,
+            table_entry: pack.op("table.entry")?,
+            global_get: each("global.get")?,
+            global_set: each("global.set")?,
+            memory_size: pack.op("memory.size")?,
+            unreachable: pack.trap("unreachable")?,
+            vectors: pack.op("v128.const").is_ok(),
+        })
+    }
+}
+
+/// What the code of every function of a module is generated from.
+pub(crate) struct Context<'a> {
+    operations: &'a Operations,
+    description: &'a Description,
+    signatures: &'a [u32],
+    layout: layout::Layout,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(engine: &'a Engine, input: &Input<'a>) -> Self {
+        Self {
+            operations: engine.operations(),
+            description: input.description,
+            signatures: input.signatures,
+            layout: layout::Layout::of(input.description),
+        }
+    }
+
+    /// The type of a function.
+    pub fn signature(&self, function: u32, offset: u32) -> Result<&'a Signature, Error> {
+        let what = || format!("function {function} without a type");
+        self.description
+            .signature(function)
+            .ok_or_else(|| Error::Unsupported {
+                what: what(),
+                offset: u64::from(offset),
+            })
+    }
+
+    /// Refuses types that the pack has no operation for.
+    pub fn supported(&self, types: &[ValueType]) -> Check {
+        if types.contains(&ValueType::V128) && !self.operations.vectors {
+            return Err(Box::new(Fault::Refused("values of type v128".to_owned())));
+        }
+        Ok(())
+    }
+}
+
+/// Generates the instructions of one function.
+pub(crate) struct Generator<'a, 'u, 'p> {
+    pub builder: FunctionBuilder<'u, 'p>,
+    pub context: &'a Context<'a>,
+    /// The first of the variables of [`SCRATCH`], in functions that have them.
+    pub scratch: u32,
+}
+
+#[cold]
+fn unsupported() -> Box<Fault> {
+    Box::new(Fault::Unsupported)
+}
+
+impl Generator<'_, '_, '_> {
+    /// An access whose offset reaches beyond the reserved range: the address is computed and checked first.
+    #[cold]
+    fn far_access(&mut self, op: OpId, instruction: &Instruction, offset: u32) -> Check {
+        let far = self.context.operations.far_address;
+        if instruction.kind == Kind::Load {
+            self.builder.op_imm(far, &[i64::from(offset)]);
+        } else if let Some(ty) = self.builder.top_type() {
+            if !SCRATCH.contains(&ty) {
+                return Err(unsupported());
+            }
+            let aside = self.scratch + index_of(ty) as u32;
+            self.builder.set(aside);
+            self.builder.op_imm(far, &[i64::from(offset)]);
+            self.builder.get(aside);
+        }
+        self.builder.op_imm(op, &[0]);
+        Ok(())
+    }
+
+    /// A helper that takes `params` operands from the stack, then these indices.
+    fn helper(&mut self, helper: u32, params: u32, indices: &[u32], results: &[ValueType]) {
+        for index in indices {
+            self.builder.constant(ValueType::I32, u64::from(*index));
+        }
+        self.builder
+            .helper(helper, params + indices.len() as u32, results);
+    }
+}
+
+impl Sink for Generator<'_, '_, '_> {
+    #[inline(always)]
+    fn at(&mut self, offset: u32) {
+        self.builder.at(offset);
+    }
+
+    #[inline(always)]
+    fn operation(&mut self, instruction: &Instruction, immediates: &[i64]) -> Check {
+        let Some(op) = instruction.op else {
+            return Err(unsupported());
+        };
+        if immediates.is_empty() {
+            self.builder.op(op);
+        } else {
+            self.builder.op_imm(op, immediates);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn access(&mut self, instruction: &Instruction, offset: u32) -> Check {
+        let Some(op) = instruction.op else {
+            return Err(unsupported());
+        };
+        if offset >= FAR {
+            return self.far_access(op, instruction, offset);
+        }
+        self.builder.op_imm(op, &[i64::from(offset)]);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn constant(&mut self, ty: ValueType, bits: u64) {
+        self.builder.constant(ty, bits);
+    }
+
+    #[inline(always)]
+    fn block(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) -> Check {
+        if !results.is_empty() || !params.is_empty() {
+            self.context.supported(params)?;
+            self.context.supported(results)?;
+        }
+        match kind {
+            FrameKind::Loop => self.builder.loop_(params, results),
+            FrameKind::If => self.builder.if_(params, results),
+            _ => self.builder.block(params, results),
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn else_(&mut self) {
+        self.builder.else_();
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        self.builder.end();
+    }
+
+    #[inline(always)]
+    fn br(&mut self, depth: u32) {
+        self.builder.br(depth);
+    }
+
+    #[inline(always)]
+    fn br_if(&mut self, depth: u32) {
+        self.builder.br_if(depth);
+    }
+
+    fn br_table(&mut self, targets: &[u32], default: u32) {
+        self.builder.br_table(targets, default);
+    }
+
+    #[inline(always)]
+    fn return_(&mut self) {
+        self.builder.return_();
+    }
+
+    fn unreachable(&mut self) {
+        self.builder.trap(self.context.operations.unreachable);
+    }
+
+    #[inline(always)]
+    fn call(&mut self, function: u32) -> Check {
+        let signature = self.context.description.signature(function);
+        self.builder
+            .call(function, signature.ok_or_else(unsupported)?);
+        Ok(())
+    }
+
+    fn call_indirect(&mut self, ty: u32, table: u32) -> Check {
+        let context = self.context;
+        let signature = context.description.types.get(ty as usize);
+        let signature = signature.ok_or_else(unsupported)?;
+        let number = context.signatures.get(ty as usize).copied().unwrap_or(0);
+        let descriptor = context.layout.table(table);
+        let check = [i64::from(descriptor), i64::from(number)];
+        self.builder.op_imm(context.operations.table_entry, &check);
+        self.builder.call_pointer(signature);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.builder.drop_top();
+    }
+
+    #[inline(always)]
+    fn select(&mut self, ty: ValueType) {
+        self.builder.select(ty);
+    }
+
+    #[inline(always)]
+    fn local_get(&mut self, local: u32) {
+        self.builder.get(local);
+    }
+
+    #[inline(always)]
+    fn local_set(&mut self, local: u32) {
+        self.builder.set(local);
+    }
+
+    #[inline(always)]
+    fn local_tee(&mut self, local: u32) {
+        self.builder.tee(local);
+    }
+
+    fn global_get(&mut self, index: u32) -> Check {
+        let global = self.context.description.globals.get(index as usize);
+        let global = global.ok_or_else(unsupported)?;
+        match &global.source {
+            // What can never change is a constant.
+            GlobalSource::Init(Init::Value(value)) if !global.mutable => {
+                self.builder.constant(global.ty, value.to_slot());
+            }
+            _ => {
+                let op = self.context.operations.global_get[index_of(global.ty)];
+                let offset = self.context.layout.global(index);
+                self.builder.op_imm(op, &[i64::from(offset)]);
+            }
+        }
+        Ok(())
+    }
+
+    fn global_set(&mut self, index: u32) -> Check {
+        let global = self.context.description.globals.get(index as usize);
+        let global = global.ok_or_else(unsupported)?;
+        let op = self.context.operations.global_set[index_of(global.ty)];
+        let offset = self.context.layout.global(index);
+        self.builder.op_imm(op, &[i64::from(offset)]);
+        Ok(())
+    }
+
+    fn other(&mut self, instruction: &Instruction, indices: &[u32]) -> Check {
+        const I32: &[ValueType] = &[ValueType::I32];
+        match instruction.kind {
+            Kind::MemorySize => self.builder.op(self.context.operations.memory_size),
+            Kind::MemoryGrow => self.helper(helpers::MEMORY_GROW, 1, indices, I32),
+            Kind::MemoryFill => self.helper(helpers::MEMORY_FILL, 3, indices, &[]),
+            Kind::MemoryCopy => self.helper(helpers::MEMORY_COPY, 3, indices, &[]),
+            Kind::MemoryInit => self.helper(helpers::MEMORY_INIT, 3, indices, &[]),
+            Kind::DataDrop => self.helper(helpers::DATA_DROP, 0, indices, &[]),
+            Kind::TableInit => self.helper(helpers::TABLE_INIT, 3, indices, &[]),
+            Kind::TableCopy => self.helper(helpers::TABLE_COPY, 3, indices, &[]),
+            Kind::ElemDrop => self.helper(helpers::ELEM_DROP, 0, indices, &[]),
+            _ => return Err(unsupported()),
+        }
+        Ok(())
+    }
+}

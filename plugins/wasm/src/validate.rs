@@ -1,0 +1,470 @@
+//! The specification's validation algorithm: a stack of types and a stack of control frames.
+//!
+//! Each method has a short path for what valid code does, and leaves everything else (errors, and code that control cannot
+//! reach, where the stack is polymorphic) to a slow one.
+
+use crate::error::Error;
+use crate::facts::{Arrow, Facts, Span, Type};
+use crate::opcodes::Instruction;
+
+/// Why validating or generating one instruction failed.
+pub(crate) enum Fault {
+    /// The code is malformed or invalid: why.
+    Invalid(String),
+    /// The instruction is valid, but there is nothing to generate for it.
+    Unsupported,
+    /// Something else that is not supported: what.
+    Refused(String),
+}
+
+impl Fault {
+    /// The error of the instruction of that name at that offset.
+    #[cold]
+    pub fn at(self, offset: u32, name: &str) -> Error {
+        let offset = u64::from(offset);
+        match self {
+            Self::Invalid(what) => Error::InvalidCode { what, offset },
+            Self::Unsupported => Error::Unsupported {
+                what: name.to_owned(),
+                offset,
+            },
+            Self::Refused(what) => Error::Unsupported { what, offset },
+        }
+    }
+}
+
+/// The outcome of a step; an error is one word, so that results stay in registers.
+pub(crate) type Check<T = ()> = Result<T, Box<Fault>>;
+
+/// The fault of code that is malformed or invalid.
+#[cold]
+pub(crate) fn invalid(what: impl Into<String>) -> Box<Fault> {
+    Box::new(Fault::Invalid(what.into()))
+}
+
+/// What opened a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameKind {
+    Function,
+    Block,
+    Loop,
+    If,
+    Else,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    /// Operands below this one belong to the frames around.
+    height: u32,
+    arrow: Arrow,
+    kind: FrameKind,
+    /// Whether control cannot get to where the frame is at.
+    unreachable: bool,
+}
+
+impl Frame {
+    /// What a branch to the frame's label carries.
+    fn label(&self) -> Span {
+        match self.kind {
+            FrameKind::Loop => self.arrow.params(),
+            _ => self.arrow.results(),
+        }
+    }
+}
+
+/// Types of operands and open frames of one function body.
+pub(crate) struct Validator<'a> {
+    pub facts: &'a Facts,
+    operands: Vec<Type>,
+    frames: Vec<Frame>,
+    /// The height of the innermost frame.
+    floor: usize,
+    /// Types of variables, parameters first.
+    pub locals: Vec<Type>,
+}
+
+impl<'a> Validator<'a> {
+    pub fn new(facts: &'a Facts) -> Self {
+        Self {
+            facts,
+            operands: Vec::new(),
+            frames: Vec::new(),
+            floor: 0,
+            locals: Vec::new(),
+        }
+    }
+
+    /// Begins a function; its variables are added by the caller.
+    pub fn begin(&mut self, arrow: Arrow) {
+        self.operands.clear();
+        self.frames.clear();
+        self.locals.clear();
+        self.open(FrameKind::Function, arrow);
+    }
+
+    /// Whether the function's own frame was ended.
+    #[inline(always)]
+    pub fn ended(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    #[inline(always)]
+    pub fn push(&mut self, ty: Type) {
+        self.operands.push(ty);
+    }
+
+    /// Pops an operand of that type.
+    #[inline(always)]
+    pub fn pop(&mut self, expected: Type) -> Check {
+        if self.operands.len() > self.floor && self.operands.last() == Some(&expected) {
+            self.operands.pop();
+            return Ok(());
+        }
+        self.pop_slowly(expected).map(drop)
+    }
+
+    /// Pops an operand of any type, and gives its type.
+    #[inline(always)]
+    pub fn pop_any(&mut self) -> Check<Type> {
+        if self.operands.len() > self.floor
+            && let Some(ty) = self.operands.pop()
+        {
+            return Ok(ty);
+        }
+        self.pop_slowly(Type::UNKNOWN)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_slowly(&mut self, expected: Type) -> Check<Type> {
+        if self.operands.len() <= self.floor {
+            if self.frames.last().is_some_and(|frame| frame.unreachable) {
+                return Ok(Type::UNKNOWN);
+            }
+            let expected = expected.name();
+            return Err(invalid(format!(
+                "type mismatch: expected {expected} but nothing on stack"
+            )));
+        }
+        let found = self.operands.pop().unwrap_or(Type::UNKNOWN);
+        if found == expected || found == Type::UNKNOWN || expected == Type::UNKNOWN {
+            return Ok(found);
+        }
+        let (expected, found) = (expected.name(), found.name());
+        Err(invalid(format!(
+            "type mismatch: expected {expected}, found {found}"
+        )))
+    }
+
+    /// One operand becomes a result.
+    #[inline(always)]
+    pub fn unary(&mut self, instruction: &Instruction) -> Check {
+        if self.operands.len() > self.floor
+            && let Some(top) = self.operands.last_mut()
+            && *top == instruction.operands[0]
+        {
+            *top = instruction.result;
+            return Ok(());
+        }
+        self.operation(instruction)
+    }
+
+    /// Two operands become a result.
+    #[inline(always)]
+    pub fn binary(&mut self, instruction: &Instruction) -> Check {
+        let [a, b, _] = instruction.operands;
+        if self.operands.len().wrapping_sub(self.floor) >= 2
+            && let Some(top) = self.operands.last_chunk_mut::<2>()
+            && u16::from_le_bytes([top[0].0, top[1].0]) == u16::from_le_bytes([a.0, b.0])
+        {
+            top[0] = instruction.result;
+            self.operands.pop();
+            return Ok(());
+        }
+        self.operation(instruction)
+    }
+
+    /// Two operands are consumed.
+    #[inline(always)]
+    pub fn store(&mut self, instruction: &Instruction) -> Check {
+        let [a, b, _] = instruction.operands;
+        let height = self.operands.len().wrapping_sub(2);
+        if self.operands.len().wrapping_sub(self.floor) >= 2
+            && let Some(top) = self.operands.last_chunk::<2>()
+            && u16::from_le_bytes([top[0].0, top[1].0]) == u16::from_le_bytes([a.0, b.0])
+        {
+            self.operands.truncate(height);
+            return Ok(());
+        }
+        self.operation(instruction)
+    }
+
+    /// What the table says, of any instruction.
+    #[inline(never)]
+    pub fn operation(&mut self, instruction: &Instruction) -> Check {
+        for ty in instruction.operands.iter().rev() {
+            if *ty != Type::UNKNOWN {
+                self.pop(*ty)?;
+            }
+        }
+        if instruction.result != Type::UNKNOWN {
+            self.push(instruction.result);
+        }
+        Ok(())
+    }
+
+    /// Pops operands of these types, the last one on top.
+    #[inline(always)]
+    pub fn pop_all(&mut self, types: Span) -> Check {
+        if types.is_empty() {
+            return Ok(());
+        }
+        self.pop_list(types)
+    }
+
+    #[inline(never)]
+    fn pop_list(&mut self, types: Span) -> Check {
+        for ty in self.facts.types(types).iter().rev() {
+            self.pop(*ty)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn push_all(&mut self, types: Span) {
+        if !types.is_empty() {
+            self.operands.extend_from_slice(self.facts.types(types));
+        }
+    }
+
+    /// Checks that operands of these types are on top, without popping them.
+    fn check_all(&self, types: Span) -> Check {
+        let frame = self.frames.last();
+        let unreachable = frame.is_some_and(|frame| frame.unreachable);
+        let operands = self.operands.get(self.floor..).unwrap_or_default();
+        let mut found = operands.iter().rev();
+        for expected in self.facts.types(types).iter().rev() {
+            let expected = *expected;
+            match found.next() {
+                Some(ty) if *ty == expected || *ty == Type::UNKNOWN => {}
+                None if unreachable => return Ok(()),
+                Some(ty) => {
+                    let (expected, found) = (expected.name(), ty.name());
+                    return Err(invalid(format!(
+                        "type mismatch: expected {expected}, found {found}"
+                    )));
+                }
+                None => {
+                    let expected = expected.name();
+                    return Err(invalid(format!(
+                        "type mismatch: expected {expected} but nothing on stack"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a frame whose parameters were popped.
+    #[inline(always)]
+    pub fn open(&mut self, kind: FrameKind, arrow: Arrow) {
+        self.floor = self.operands.len();
+        self.frames.push(Frame {
+            height: self.floor as u32,
+            arrow,
+            kind,
+            unreachable: false,
+        });
+    }
+
+    /// Opens a block, loop or conditional.
+    #[inline(always)]
+    pub fn block(&mut self, kind: FrameKind, arrow: Arrow) -> Check {
+        self.pop_all(arrow.params())?;
+        self.open(kind, arrow);
+        self.push_all(arrow.params());
+        Ok(())
+    }
+
+    /// Ends the innermost frame without pushing its results.
+    #[inline(always)]
+    fn close(&mut self) -> Check<Frame> {
+        let Some(frame) = self.frames.last().copied() else {
+            return Err(invalid("operators remaining after end of function body"));
+        };
+        self.pop_all(frame.arrow.results())?;
+        if self.operands.len() != self.floor {
+            return Err(invalid(
+                "type mismatch: values remaining on stack at end of block",
+            ));
+        }
+        self.frames.pop();
+        self.floor = self.frames.last().map_or(0, |frame| frame.height as usize);
+        Ok(frame)
+    }
+
+    /// The other arm of a conditional.
+    #[inline(always)]
+    pub fn else_(&mut self) -> Check {
+        if self
+            .frames
+            .last()
+            .is_none_or(|frame| frame.kind != FrameKind::If)
+        {
+            return Err(invalid("`else` found outside `if` block"));
+        }
+        let frame = self.close()?;
+        self.open(FrameKind::Else, frame.arrow);
+        self.push_all(frame.arrow.params());
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn end(&mut self) -> Check {
+        let frame = self.close()?;
+        if frame.kind == FrameKind::If
+            && self.facts.types(frame.arrow.params()) != self.facts.types(frame.arrow.results())
+        {
+            return Err(invalid(
+                "type mismatch: `if` without `else` whose results are not its parameters",
+            ));
+        }
+        self.push_all(frame.arrow.results());
+        Ok(())
+    }
+
+    /// What a branch to the label at that depth carries.
+    #[inline(always)]
+    pub fn label(&self, depth: u32) -> Check<Span> {
+        let index = self
+            .frames
+            .len()
+            .wrapping_sub(1)
+            .wrapping_sub(depth as usize);
+        match self.frames.get(index) {
+            Some(frame) => Ok(frame.label()),
+            None => Err(unknown("label", depth)),
+        }
+    }
+
+    /// What follows cannot be reached, up to the end of the innermost frame.
+    #[inline(always)]
+    pub fn unreachable(&mut self) {
+        self.operands.truncate(self.floor);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.unreachable = true;
+        }
+    }
+
+    #[inline(always)]
+    pub fn br(&mut self, depth: u32) -> Check {
+        let label = self.label(depth)?;
+        self.pop_all(label)?;
+        self.unreachable();
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn br_if(&mut self, depth: u32) -> Check {
+        self.pop(Type::I32)?;
+        let label = self.label(depth)?;
+        if !label.is_empty() {
+            self.pop_all(label)?;
+            self.push_all(label);
+        }
+        Ok(())
+    }
+
+    pub fn br_table(&mut self, targets: &[u32], default: u32) -> Check {
+        self.pop(Type::I32)?;
+        let label = self.label(default)?;
+        let arity = self.facts.types(label).len();
+        let mut checked = label;
+        for target in targets {
+            let other = self.label(*target)?;
+            if other == checked {
+                continue;
+            }
+            if self.facts.types(other).len() != arity {
+                return Err(invalid(
+                    "type mismatch: br_table target labels have different number of types",
+                ));
+            }
+            self.check_all(other)?;
+            checked = other;
+        }
+        self.pop_all(label)?;
+        self.unreachable();
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub fn return_(&mut self) -> Check {
+        self.pop_all(self.results())?;
+        self.unreachable();
+        Ok(())
+    }
+
+    /// What the function returns.
+    fn results(&self) -> Span {
+        self.frames
+            .first()
+            .map_or(Arrow::EMPTY, |frame| frame.arrow)
+            .results()
+    }
+
+    #[inline(always)]
+    pub fn call(&mut self, arrow: Arrow) -> Check {
+        self.pop_all(arrow.params())?;
+        self.push_all(arrow.results());
+        Ok(())
+    }
+
+    pub fn return_call(&mut self, arrow: Arrow) -> Check {
+        if self.facts.types(arrow.results()) != self.facts.types(self.results()) {
+            return Err(invalid(
+                "type mismatch: the function called returns other types",
+            ));
+        }
+        self.pop_all(arrow.params())?;
+        self.unreachable();
+        Ok(())
+    }
+
+    /// Two operands of one type, which is not a reference, and a condition.
+    #[inline(always)]
+    pub fn select(&mut self) -> Check<Type> {
+        self.pop(Type::I32)?;
+        let (a, b) = (self.pop_any()?, self.pop_any()?);
+        if a.is_reference() || b.is_reference() {
+            return Err(invalid(
+                "type mismatch: select without a type takes only numbers and vectors",
+            ));
+        }
+        let ty = match (a, b) {
+            (Type::UNKNOWN, ty) | (ty, Type::UNKNOWN) => ty,
+            _ if a == b => a,
+            _ => {
+                return Err(invalid(
+                    "type mismatch: select operands have different types",
+                ));
+            }
+        };
+        self.push(ty);
+        Ok(ty)
+    }
+
+    #[inline(always)]
+    pub fn local(&self, index: u32) -> Check<Type> {
+        match self.locals.get(index as usize) {
+            Some(ty) => Ok(*ty),
+            None => Err(unknown("local", index)),
+        }
+    }
+}
+
+/// The fault of an index beyond the end of its index space.
+#[cold]
+pub(crate) fn unknown(what: &str, index: u32) -> Box<Fault> {
+    invalid(format!("unknown {what} {index}"))
+}
