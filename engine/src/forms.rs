@@ -303,12 +303,12 @@ impl Forms {
             0 => Some(form.stencils),
             1 => {
                 let (first, count) = (form.first as usize, usize::from(form.alternatives));
-                let row = self
-                    .rows
-                    .get(first..first + count)?
-                    .iter()
-                    .find(|row| self.admits(row, values[0]))?;
-                Some(row.stencils)
+                for row in self.rows.get(first..first + count)? {
+                    if self.admits(row, values[0]) {
+                        return Some(row.stencils);
+                    }
+                }
+                None
             }
             _ => self.admit_all(form, values),
         }

@@ -415,48 +415,65 @@ impl FunctionBuilder<'_, '_> {
         if !self.prepare(op, info, &[targets.len() as i64]) {
             return;
         }
+        let depths = || targets.iter().chain([&default]).copied();
         let (mut settled, mut shared) = (None, None);
-        for depth in targets.iter().chain([&default]) {
-            let Some(index) = self.frame_at(*depth) else {
+        for depth in depths() {
+            let Some(index) = self.frame_at(depth) else {
                 return;
             };
-            if self.frames[index].kind != FrameKind::Function {
-                // Targets without values that nothing has branched to yet share what they expect.
-                let frame = &self.frames[index];
-                let fresh = frame.layout.is_none() && frame.results.0 == frame.results.1;
-                if fresh {
-                    self.frames[index].layout = shared;
-                }
-                let layout = self.expect(index);
-                if fresh {
-                    shared = Some(layout);
-                }
-                if settled != Some(layout) {
-                    self.settle(layout);
-                    settled = Some(layout);
-                }
+            let frame = &self.frames[index];
+            if frame.kind == FrameKind::Function || settled.is_some() && frame.layout == settled {
+                continue;
+            }
+            // Targets without values that nothing has branched to yet share what they expect.
+            let fresh = frame.layout.is_none() && frame.results.0 == frame.results.1;
+            if fresh {
+                self.frames[index].layout = shared;
+            }
+            let layout = self.expect(index);
+            if fresh {
+                shared = Some(layout);
+            }
+            if settled != Some(layout) {
+                self.settle(layout);
+                settled = Some(layout);
             }
         }
-        let mut range = None;
-        for depth in targets.iter().chain([&default]) {
-            let Some(index) = self.frame_at(*depth) else {
+        let (mut range, mut stubs) = (None, false);
+        // What was found of the last layout.
+        let mut known = (None, false);
+        for depth in depths() {
+            let Some(index) = self.frame_at(depth) else {
                 return;
             };
-            let label = if let Some(stub) = self.frames[index].stub {
-                stub
-            } else if self.frames[index].kind == FrameKind::Function || self.needs_moves(index) {
-                let stub = self.unit.buffer.label();
-                self.frames[index].stub = Some(stub);
-                stub
+            let frame = &self.frames[index];
+            let (types, layout) = (self.label_types(frame), frame.layout);
+            let apart = if frame.kind == FrameKind::Function {
+                true
+            } else if types.0 == types.1 && known.0 == layout {
+                known.1
             } else {
-                self.frames[index].label
+                self.needs_moves(index)
+            };
+            if types.0 == types.1 {
+                known = (layout, apart);
+            }
+            let label = match self.frames[index].stub {
+                Some(stub) => stub,
+                None if apart => {
+                    let stub = self.unit.buffer.label();
+                    self.frames[index].stub = Some(stub);
+                    stubs = true;
+                    stub
+                }
+                None => self.frames[index].label,
             };
             let entry = self.unit.buffer.table_entry(label);
             range = Some((range.map_or(entry, |(first, _)| first), entry + 1));
         }
         self.emit_table(range.unwrap_or((0, 0)));
-        for depth in targets.iter().chain([&default]) {
-            let Some(index) = self.frame_at(*depth) else {
+        for depth in depths().take_while(|_| stubs) {
+            let Some(index) = self.frame_at(depth) else {
                 return;
             };
             if let Some(stub) = self.frames[index].stub.take() {

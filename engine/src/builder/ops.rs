@@ -93,14 +93,24 @@ impl FunctionBuilder<'_, '_> {
         self.op_imm(op, &[]);
     }
 
+    /// [`Self::op_imm`] for a number of immediates that is not known when the front end is compiled.
+    pub fn op_any(&mut self, op: OpId, immediates: &[i64]) {
+        match immediates {
+            [] => self.op_imm(op, &[]),
+            [a] => self.op_imm(op, &[*a]),
+            [a, b] => self.op_imm(op, &[*a, *b]),
+            _ => self.misuse("more immediates than an operation can have"),
+        }
+    }
+
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
     #[inline]
-    pub fn op_imm(&mut self, op: OpId, immediates: &[i64]) {
+    pub fn op_imm<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
         if !self.ready() {
             return;
         }
         let info = self.pack.info(op);
-        if info.shape != Shape::Next || usize::from(info.immediates) != immediates.len() {
+        if info.shape != Shape::Next || usize::from(info.immediates) != N {
             return self
                 .misuse("not an operation that computes, or the wrong number of immediates");
         }
@@ -152,7 +162,12 @@ impl FunctionBuilder<'_, '_> {
     /// Pops the operands, chooses a form and brings the operands where the form wants them: what is to be emitted is
     /// then in `pending`. Gives false if there is none.
     #[inline]
-    pub(super) fn prepare(&mut self, op: OpId, info: &OpInfo, immediates: &[i64]) -> bool {
+    pub(super) fn prepare<const N: usize>(
+        &mut self,
+        op: OpId,
+        info: &OpInfo,
+        immediates: &[i64; N],
+    ) -> bool {
         self.operations += 1;
         let (mut dying, mut key, mut first) = (0, FormKey::registers(), 0);
         // One look at the operands settles the usual cases: all in registers, or a constant on the right.
@@ -186,9 +201,9 @@ impl FunctionBuilder<'_, '_> {
             _ => return self.prepare_any(op, info, immediates),
         };
         let forms = self.pack.forms();
-        if info.plain && index != ODD && immediates.len() < 2 {
-            if let (Some(value), Some(place)) = (immediates.first(), self.values.get_mut(first)) {
-                *place = *value;
+        if info.plain && index != ODD {
+            for (place, value) in immediates.iter().enumerate() {
+                self.values[first + place] = *value;
             }
             if let Some(form) = forms.find(&info.forms, key.with_outcome(info.outcome))
                 && let Some(stencils) = forms.admit(form, &self.values)
