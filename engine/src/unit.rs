@@ -158,6 +158,7 @@ impl<'p> Unit<'p> {
     /// # Errors
     /// What went wrong first while code was generated, or [`Error::Memory`].
     pub fn finish(mut self) -> Result<Program> {
+        let slot_bytes = self.slot_bytes();
         self.buffer.link(self.space.bytes_mut(), &self.entries);
         if let Some(error) = self.buffer.take_error() {
             return Err(error);
@@ -173,6 +174,7 @@ impl<'p> Unit<'p> {
             sites,
             self.shim,
             self.unwind,
+            slot_bytes,
             listing,
         )?)
     }
