@@ -56,6 +56,16 @@ impl Image {
         self.code.base() + self.unwind as usize
     }
 
+    /// The function whose body an address lies in; `None` in the shims before the first one. Async-signal-safe.
+    pub fn function(&self, pc: usize) -> Option<u32> {
+        let offset = u32::try_from(pc.checked_sub(self.code.base())?).ok()?;
+        let begun = |entry: &(u32, u32)| entry.1 <= offset && entry.1 != NO_ENTRY;
+        let entries = (0..).zip(self.entries.iter().copied());
+        let last = entries.filter(begun).max_by_key(|(_, entry)| *entry)?;
+        // What the shims need comes before the first function.
+        (offset < self.code.len() as u32).then_some(last.0)
+    }
+
     /// The site that covers an address. Async-signal-safe: neither locks nor allocates.
     pub fn site(&self, pc: usize) -> Option<TrapSite> {
         let offset = u32::try_from(pc.checked_sub(self.code.base())?).ok()?;
