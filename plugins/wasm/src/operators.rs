@@ -16,8 +16,8 @@ use crate::compile::Input;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::helpers;
-use crate::layout;
-use crate::module::{Description, GlobalSource, Init};
+use crate::layout::Layout;
+use crate::module::{Description, Init};
 use crate::prescan::FAR;
 
 /// Types of the variables that a function with far stores gets in addition, to put values aside.
@@ -46,8 +46,13 @@ pub(crate) struct Operations {
     by_instruction: Vec<Option<OpId>>,
     far_address: OpId,
     table_entry: OpId,
+    table_get: OpId,
+    table_size: OpId,
+    is_null: OpId,
     global_get: [OpId; 4],
     global_set: [OpId; 4],
+    far_get: [OpId; 4],
+    far_set: [OpId; 4],
     unreachable: u8,
 }
 
@@ -71,10 +76,20 @@ impl Operations {
             by_instruction: METHODS.iter().map(find).collect(),
             far_address: pack.op("memory.far_addr")?,
             table_entry: pack.op("table.entry")?,
+            table_get: pack.op("table.get")?,
+            table_size: pack.op("table.size")?,
+            is_null: pack.op("i64.eqz")?,
             global_get: each("global.get")?,
             global_set: each("global.set")?,
+            far_get: each("global.far_get")?,
+            far_set: each("global.far_set")?,
             unreachable: pack.trap("unreachable")?,
         })
+    }
+
+    /// Reads a word of 64 bits of the context, whose offset is the immediate.
+    pub fn word(&self) -> OpId {
+        self.global_get[index_of(ValueType::I64)]
     }
 }
 
@@ -83,7 +98,7 @@ pub(crate) struct Context<'a> {
     operations: &'a Operations,
     description: &'a Description,
     signatures: &'a [u32],
-    layout: layout::Layout,
+    layout: &'a Layout,
 }
 
 impl<'a> Context<'a> {
@@ -92,7 +107,7 @@ impl<'a> Context<'a> {
             operations: engine.operations(),
             description: input.description,
             signatures: input.signatures,
-            layout: layout::Layout::of(input.description),
+            layout: input.layout,
         }
     }
 
@@ -115,6 +130,13 @@ impl From<wasmparser::Error> for Stop {
     #[cold]
     fn from(error: wasmparser::Error) -> Self {
         Stop(Box::new(error.into()))
+    }
+}
+
+impl From<Error> for Stop {
+    #[cold]
+    fn from(error: Error) -> Self {
+        Stop(Box::new(error))
     }
 }
 
@@ -222,6 +244,7 @@ impl<'a> Visitor<'a, '_, '_> {
             BlockType::Type(ValType::I64) => Ok((&[], &I64)),
             BlockType::Type(ValType::F32) => Ok((&[], &F32)),
             BlockType::Type(ValType::F64) => Ok((&[], &F64)),
+            BlockType::Type(ValType::Ref(_)) => Ok((&[], &I64)),
             BlockType::Type(other) => {
                 Err(unsupported(&format!("a block of type {other}"), self.at))
             }
@@ -282,7 +305,7 @@ impl<'a> Visitor<'a, '_, '_> {
     fn select(&mut self) -> Visit {
         // An unknown type occurs only where control cannot get.
         let ty = match self.validator.get_operand_type(0) {
-            Some(Some(ValType::I64)) => ValueType::I64,
+            Some(Some(ValType::I64 | ValType::Ref(_))) => ValueType::I64,
             Some(Some(ValType::F32)) => ValueType::F32,
             Some(Some(ValType::F64)) => ValueType::F64,
             _ => ValueType::I32,
@@ -295,15 +318,20 @@ impl<'a> Visitor<'a, '_, '_> {
         let Some(global) = self.context.description.globals.get(index as usize) else {
             return Err(unsupported("a global that does not exist", self.at));
         };
-        match &global.source {
+        let (ty, offset) = (
+            global.ty.content().code(),
+            self.context.layout.global(index),
+        );
+        match &global.init {
             // What can never change is a constant.
-            GlobalSource::Init(Init::Value(value)) if !global.mutable => {
-                self.builder.constant(global.ty, value.to_slot());
-            }
+            Some(Init::Value(bits)) if !global.ty.mutable() => self.builder.constant(ty, *bits),
             _ => {
-                let op = self.context.operations.global_get[index_of(global.ty)];
-                self.builder
-                    .op_imm(op, &[i64::from(self.context.layout.global(index))]);
+                let operations = self.context.operations;
+                let ops = match global.far() {
+                    true => &operations.far_get,
+                    false => &operations.global_get,
+                };
+                self.builder.op_imm(ops[index_of(ty)], &[i64::from(offset)]);
             }
         }
         Ok(())
@@ -313,9 +341,23 @@ impl<'a> Visitor<'a, '_, '_> {
         let Some(global) = self.context.description.globals.get(index as usize) else {
             return Err(unsupported("a global that does not exist", self.at));
         };
-        let op = self.context.operations.global_set[index_of(global.ty)];
-        self.builder
-            .op_imm(op, &[i64::from(self.context.layout.global(index))]);
+        let (ty, offset) = (
+            global.ty.content().code(),
+            self.context.layout.global(index),
+        );
+        let operations = self.context.operations;
+        let ops = match global.far() {
+            true => &operations.far_set,
+            false => &operations.global_set,
+        };
+        self.builder.op_imm(ops[index_of(ty)], &[i64::from(offset)]);
+        Ok(())
+    }
+
+    /// An operation on a table whose immediate is the offset of its descriptor.
+    fn table(&mut self, op: OpId, table: u32) -> Visit {
+        let descriptor = self.context.layout.table(table);
+        self.builder.op_imm(op, &[i64::from(descriptor)]);
         Ok(())
     }
 
@@ -401,6 +443,15 @@ macro_rules! generate {
     };
     ($v:ident $op:ident visit_table_copy $arity:tt $to:ident $from:ident) => { $v.helper(helpers::TABLE_COPY, 3, &[$to, $from], &[]) };
     ($v:ident $op:ident visit_elem_drop $arity:tt $element:ident) => { $v.helper(helpers::ELEM_DROP, 0, &[$element], &[]) };
+    ($v:ident $op:ident visit_table_get $arity:tt $table:ident) => { $v.table($v.context.operations.table_get, $table) };
+    ($v:ident $op:ident visit_table_size $arity:tt $table:ident) => { $v.table($v.context.operations.table_size, $table) };
+    ($v:ident $op:ident visit_table_set $arity:tt $table:ident) => { $v.helper(helpers::TABLE_SET, 2, &[$table], &[]) };
+    ($v:ident $op:ident visit_table_grow $arity:tt $table:ident) => { $v.helper(helpers::TABLE_GROW, 2, &[$table], &I32) };
+    ($v:ident $op:ident visit_table_fill $arity:tt $table:ident) => { $v.helper(helpers::TABLE_FILL, 3, &[$table], &[]) };
+    ($v:ident $op:ident visit_ref_null $arity:tt $ty:ident) => { { let _ = $ty; $v.constant(ValueType::I64, 0) } };
+    ($v:ident $op:ident visit_ref_is_null $arity:tt) => { { $v.builder.op($v.context.operations.is_null); Ok(()) } };
+    ($v:ident $op:ident visit_ref_func $arity:tt $function:ident) => { $v.helper(helpers::REF_FUNC, 0, &[$function], &I64) };
+    ($v:ident $op:ident visit_typed_select $arity:tt $ty:ident) => { { let ty = crate::module::value_type($ty, $v.at)?; $v.builder.select(ty); Ok(()) } };
     ($v:ident $op:ident $visit:ident (arity memarg $($arity:tt)*) $memarg:ident) => {
         $v.access(Instruction::$op, stringify!($op), $memarg)
     };
