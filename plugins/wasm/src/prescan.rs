@@ -84,6 +84,20 @@ pub(crate) fn scan(code: &[u8], base: u32, planner: &mut Planner) -> Scan {
                 planner.call(pos);
                 cursor.skip_leb().and_then(|()| cursor.skip_leb())
             }
+            // table.get
+            0x25 => cursor.skip_leb(),
+            // table.set, ref.func: helpers
+            0x26 | 0xd2 => {
+                planner.call(pos);
+                cursor.skip_leb()
+            }
+            // select with its type
+            0x1c => cursor
+                .leb()
+                .and_then(|count| (0..count).try_for_each(|_| cursor.skip_leb())),
+            // ref.null, ref.is_null
+            0xd0 => cursor.skip_leb(),
+            0xd1 => Some(()),
             // memory.grow is a helper
             0x40 => {
                 planner.call(pos);
@@ -99,11 +113,13 @@ pub(crate) fn scan(code: &[u8], base: u32, planner: &mut Planner) -> Scan {
                     planner.call(pos);
                     cursor.skip_leb().and_then(|()| cursor.skip_leb())
                 }
-                // data.drop, memory.fill, elem.drop: helpers with one
-                Some(9 | 11 | 13) => {
+                // data.drop, memory.fill, elem.drop, table.grow, table.fill: helpers with one
+                Some(9 | 11 | 13 | 15 | 17) => {
                     planner.call(pos);
                     cursor.skip_leb()
                 }
+                // table.size
+                Some(16) => cursor.skip_leb(),
                 _ => None,
             },
             _ => None,
