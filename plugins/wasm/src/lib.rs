@@ -34,6 +34,9 @@
 //! When not to use it: for code that must be as fast as an optimising compiler makes it, or where executable memory is
 //! forbidden. Modules are not trusted: they cannot reach anything but their own memory and what a [`Linker`] provides.
 
+#[cfg(test)]
+extern crate self as copatch_wasm;
+
 mod compile;
 mod cursor;
 mod engine;

@@ -12,6 +12,8 @@ use crate::validate::{Check, Fault, FrameKind, Validator, invalid, unknown};
 
 /// Parameters and locals of a function.
 const MAX_LOCALS: usize = 50_000;
+/// With this many bytes left, those that the short paths look at are there.
+const FEW: usize = 8;
 /// Targets of a branch table, the default not counted.
 const MAX_TARGETS: u32 = 7_654_321;
 
@@ -82,7 +84,7 @@ impl<'a> Visit<'a> {
             .ok_or_else(|| unknown("function", function))?;
         self.validator.begin(arrow);
         let locals = &mut self.validator.locals;
-        locals.extend_from_slice(facts.types(arrow.params()));
+        locals.extend_from_slice(facts.types(facts.params(arrow)));
         for _ in 0..cursor.u32()? {
             let count = cursor.u32()? as usize;
             let ty = value_type(cursor)?;
@@ -98,95 +100,129 @@ impl<'a> Visit<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidCode`], and what the sink cannot generate.
-    pub fn instructions<S: Sink>(
-        &mut self,
-        mut cursor: Cursor<'_>,
-        sink: &mut S,
-    ) -> Result<(), Error> {
+    pub fn instructions<S: Sink>(&mut self, cursor: Cursor<'_>, sink: &mut S) -> Result<(), Error> {
+        self.run(cursor.rest(), cursor.offset(), sink)
+    }
+
+    #[inline(never)]
+    fn run<S: Sink>(&mut self, body: &[u8], begin: u32, sink: &mut S) -> Result<(), Error> {
         let table = self.table;
+        let mut cursor = Cursor::new(body, begin.wrapping_add(body.len() as u32));
         loop {
             let at = cursor.offset();
-            let Some(opcode) = cursor.next() else {
-                let fault =
-                    *invalid("control frames remain at end of function body: END opcode expected");
-                return Err(fault.at(at, ""));
-            };
             sink.at(at);
-            let instruction = &table.plain[usize::from(opcode)];
-            match self.instruction(instruction, opcode, &mut cursor, sink) {
+            let ended = if cursor.rest().len() >= FEW {
+                self.instruction(table, &mut cursor, sink)
+            } else {
+                self.last(cursor, sink).map(|(ended, rest)| {
+                    cursor = rest;
+                    ended
+                })
+            };
+            match ended {
                 Ok(false) => {}
                 Ok(true) if cursor.rest().is_empty() => return Ok(()),
                 Ok(true) => {
                     let fault = *invalid("operators remaining after end of function body");
                     return Err(fault.at(cursor.offset(), ""));
                 }
-                Err(fault) => return Err(fault.at(at, &instruction.name())),
+                Err(fault) => {
+                    let opcode = body.get(at.wrapping_sub(begin) as usize);
+                    let instruction = opcode.map(|opcode| &table.plain[usize::from(*opcode)]);
+                    let name = instruction.map_or_else(String::new, Instruction::name);
+                    return Err(fault.at(at, &name));
+                }
             }
         }
+    }
+
+    /// An instruction near the end of the body.
+    #[inline(never)]
+    fn last<'b, S: Sink>(
+        &mut self,
+        mut cursor: Cursor<'b>,
+        sink: &mut S,
+    ) -> Check<(bool, Cursor<'b>)> {
+        let ended = self.instruction(self.table, &mut cursor, sink)?;
+        Ok((ended, cursor))
     }
 
     /// One instruction; gives whether it ended the function.
     #[inline(always)]
     fn instruction<S: Sink>(
         &mut self,
-        instruction: &Instruction,
-        opcode: u8,
+        table: &'a Table,
         cursor: &mut Cursor<'_>,
         sink: &mut S,
     ) -> Check<bool> {
+        let Some(opcode) = cursor.rest().first().copied() else {
+            return Err(invalid(
+                "control frames remain at end of function body: END opcode expected",
+            ));
+        };
+        let instruction = &table.plain[usize::from(opcode)];
         let validator = &mut self.validator;
         match instruction.kind {
             Kind::LocalGet => {
+                cursor.skip();
                 let local = cursor.u32()?;
                 let ty = validator.local(local)?;
                 validator.push(ty);
                 sink.local_get(local);
             }
             Kind::LocalSet => {
+                cursor.skip();
                 let local = cursor.u32()?;
                 let ty = validator.local(local)?;
                 validator.pop(ty)?;
                 sink.local_set(local);
             }
             Kind::LocalTee => {
+                cursor.skip();
                 let local = cursor.u32()?;
                 let ty = validator.local(local)?;
-                validator.pop(ty)?;
-                validator.push(ty);
+                validator.tee(ty)?;
                 sink.local_tee(local);
             }
             Kind::Binary => {
+                cursor.skip();
                 validator.binary(instruction)?;
                 sink.operation(instruction, &[])?;
             }
             Kind::Unary => {
+                cursor.skip();
                 validator.unary(instruction)?;
                 sink.operation(instruction, &[])?;
             }
             Kind::I32Const => {
+                cursor.skip();
                 let value = cursor.i32()?;
                 validator.push(Type::I32);
                 sink.constant(ValueType::I32, u64::from(value as u32));
             }
             Kind::I64Const => {
+                cursor.skip();
                 let value = cursor.i64()?;
                 validator.push(Type::I64);
                 sink.constant(ValueType::I64, value as u64);
             }
             Kind::Load => {
+                cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 validator.unary(instruction)?;
                 sink.access(instruction, offset)?;
             }
             Kind::Store => {
+                cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 validator.store(instruction)?;
                 sink.access(instruction, offset)?;
             }
             Kind::End => {
-                validator.end()?;
+                cursor.skip();
+                let ended = validator.end()?;
                 sink.end();
-                return Ok(validator.ended());
+                return Ok(ended);
             }
             Kind::Block => self.block(FrameKind::Block, cursor, sink)?,
             Kind::Loop => self.block(FrameKind::Loop, cursor, sink)?,
@@ -196,30 +232,36 @@ impl<'a> Visit<'a> {
                 self.block(FrameKind::If, cursor, sink)?;
             }
             Kind::Else => {
+                cursor.skip();
                 validator.else_()?;
                 sink.else_();
             }
             Kind::Br => {
+                cursor.skip();
                 let depth = cursor.u32()?;
                 validator.br(depth)?;
                 sink.br(depth);
             }
             Kind::BrIf => {
+                cursor.skip();
                 let depth = cursor.u32()?;
                 validator.br_if(depth)?;
                 sink.br_if(depth);
             }
             Kind::Return => {
+                cursor.skip();
                 validator.return_()?;
                 sink.return_();
             }
             Kind::Call => {
+                cursor.skip();
                 let function = cursor.u32()?;
                 let arrow = validator.facts.function(function);
                 validator.call(arrow.ok_or_else(|| unknown("function", function))?)?;
                 sink.call(function)?;
             }
             Kind::GlobalGet => {
+                cursor.skip();
                 let global = cursor.u32()?;
                 let facts = validator.facts.global(global);
                 let (ty, _) = facts.ok_or_else(|| unknown("global", global))?;
@@ -227,6 +269,7 @@ impl<'a> Visit<'a> {
                 sink.global_get(global)?;
             }
             Kind::GlobalSet => {
+                cursor.skip();
                 let global = cursor.u32()?;
                 let facts = validator.facts.global(global);
                 let (ty, mutable) = facts.ok_or_else(|| unknown("global", global))?;
@@ -239,37 +282,69 @@ impl<'a> Visit<'a> {
                 sink.global_set(global)?;
             }
             Kind::Drop => {
+                cursor.skip();
                 validator.pop_any()?;
                 sink.drop();
             }
             Kind::Select => {
+                cursor.skip();
                 let ty = validator.select()?;
                 sink.select(ty.code());
             }
-            Kind::Nop => {}
-            _ => *cursor = self.rare(opcode, cursor.clone(), sink)?,
+            Kind::Nop => cursor.skip(),
+            // All named, so that the jump needs no check.
+            Kind::Illegal
+            | Kind::Ternary
+            | Kind::MemoryLane
+            | Kind::Lane
+            | Kind::Shuffle
+            | Kind::V128Const
+            | Kind::PrefixFc
+            | Kind::PrefixFd
+            | Kind::Unreachable
+            | Kind::BrTable
+            | Kind::CallIndirect
+            | Kind::ReturnCall
+            | Kind::ReturnCallIndirect
+            | Kind::SelectTyped
+            | Kind::TableGet
+            | Kind::TableSet
+            | Kind::MemorySize
+            | Kind::MemoryGrow
+            | Kind::F32Const
+            | Kind::F64Const
+            | Kind::RefNull
+            | Kind::RefIsNull
+            | Kind::RefFunc
+            | Kind::MemoryInit
+            | Kind::DataDrop
+            | Kind::MemoryCopy
+            | Kind::MemoryFill
+            | Kind::TableInit
+            | Kind::ElemDrop
+            | Kind::TableCopy
+            | Kind::TableGrow
+            | Kind::TableSize
+            | Kind::TableFill => *cursor = self.rare(opcode, *cursor, sink)?,
         }
         Ok(false)
     }
 
     #[inline(always)]
     fn block<S: Sink>(&mut self, kind: FrameKind, cursor: &mut Cursor<'_>, sink: &mut S) -> Check {
+        cursor.skip();
         let facts = self.validator.facts;
         // Most blocks have neither parameters nor results.
-        let arrow = if cursor.rest().first() == Some(&0x40) {
+        if cursor.rest().first() == Some(&0x40) {
             cursor.next();
-            Arrow::EMPTY
-        } else {
-            let (arrow, rest) = block_type(facts, cursor.clone())?;
-            *cursor = rest;
-            arrow
-        };
+            self.validator.block(kind, Arrow::EMPTY)?;
+            return sink.block(kind, &[], &[]);
+        }
+        let (arrow, rest) = block_type(facts, *cursor)?;
+        *cursor = rest;
         self.validator.block(kind, arrow)?;
-        sink.block(
-            kind,
-            facts.codes(arrow.params()),
-            facts.codes(arrow.results()),
-        )
+        let (params, results) = (facts.params(arrow), facts.results(arrow));
+        sink.block(kind, facts.codes(params), facts.codes(results))
     }
 
     /// An instruction that is rare, or whose opcode has several bytes.
@@ -280,6 +355,7 @@ impl<'a> Visit<'a> {
         mut cursor: Cursor<'b>,
         sink: &mut S,
     ) -> Check<Cursor<'b>> {
+        cursor.skip();
         let mut instruction = &self.table.plain[usize::from(opcode)];
         if let Kind::PrefixFc | Kind::PrefixFd = instruction.kind {
             let page = match instruction.kind {
@@ -290,9 +366,9 @@ impl<'a> Visit<'a> {
             instruction = page
                 .get(code as usize)
                 .filter(|instruction| instruction.kind != Kind::Illegal)
-                .ok_or_else(|| invalid(format!("illegal opcode: 0x{opcode:x} 0x{code:x}")))?;
+                .ok_or_else(|| invalid(format!("illegal opcode 0x{opcode:x} 0x{code:x}")))?;
         }
-        match self.rest(instruction, &mut cursor, sink) {
+        match self.rest(opcode, instruction, &mut cursor, sink) {
             Ok(()) => Ok(cursor),
             Err(fault) => Err(match *fault {
                 Fault::Unsupported => Box::new(Fault::Refused(instruction.name())),
@@ -303,6 +379,7 @@ impl<'a> Visit<'a> {
 
     fn rest<S: Sink>(
         &mut self,
+        opcode: u8,
         instruction: &Instruction,
         cursor: &mut Cursor<'_>,
         sink: &mut S,
@@ -526,7 +603,7 @@ impl<'a> Visit<'a> {
                 validator.push(Type::FUNCREF);
                 sink.other(instruction, &[function])
             }
-            _ => Err(invalid("illegal opcode")),
+            _ => Err(invalid(format!("illegal opcode 0x{opcode:x}"))),
         }
     }
 
@@ -556,7 +633,9 @@ fn address(
     if align > u32::from(instruction.limit) {
         return Err(invalid("alignment must not be larger than natural"));
     }
-    memory(validator.facts, 0)?;
+    if !validator.memory {
+        return Err(unknown("memory", 0));
+    }
     cursor.u32()
 }
 
@@ -623,3 +702,6 @@ fn block_type<'b>(facts: &Facts, mut cursor: Cursor<'b>) -> Check<(Arrow, Cursor
     };
     Ok((arrow, cursor))
 }
+
+#[cfg(test)]
+mod tests;
