@@ -6,15 +6,11 @@
 
 use copatch_spec::limits::{CODE_PADDING, STENCIL_BYTES};
 use copatch_spec::pack::PackView;
-use copatch_spec::pack::tables::{AlternativeRow, FormRow, HoleRow};
-use copatch_spec::patch::{PatchKind, Source};
+use copatch_spec::patch::Source;
 
-use crate::error::{Error, Result};
-use crate::pack::absent;
+use crate::error::Error;
+use crate::forms::{FormId, Forms, Hole, Patch, Values};
 use crate::program::TrapSite;
-
-/// The values of one stencil's holes; as many as a form can have.
-pub type Values = [i64; copatch_spec::limits::VALUES];
 
 /// A place in the code that may not be known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +25,8 @@ pub(crate) enum Target {
     None,
     Label(Label),
     Function(u32),
+    /// A range of the entries given to [`CodeBuffer::table_entry`].
+    Table(u32, u32),
 }
 
 /// A stencil as it was emitted, for listings.
@@ -48,50 +46,12 @@ pub struct Emitted {
     pub function: u32,
 }
 
-/// A patch kind prepared for patching: the common case (one field that fills the window) needs no loop.
-#[derive(Clone, Debug)]
-struct Kind {
-    whole: bool,
-    window: u8,
-    pc_relative: bool,
-    negate: bool,
-    shift: u8,
-    align: u8,
-    addend: i64,
-    lo: i64,
-    hi: i64,
-    general: PatchKind,
-}
-
-impl Kind {
-    fn new(kind: &PatchKind) -> Self {
-        let field = kind.fields.first().copied();
-        let whole = kind.fields.len() == 1
-            && field.is_some_and(|field| {
-                field.start == 0 && u32::from(field.end) == u32::from(kind.window) * 8
-            });
-        Self {
-            whole,
-            window: kind.window,
-            pc_relative: kind.pc_relative,
-            negate: field.is_some_and(|field| field.negate),
-            shift: field.map_or(0, |field| field.shift.min(63)),
-            align: kind.align.min(63),
-            addend: field.map_or(0, |field| field.addend),
-            lo: kind.lo,
-            hi: kind.hi,
-            general: kind.clone(),
-        }
-    }
-}
-
 /// A hole that waits for a label, a function or a trap stub.
 #[derive(Clone, Copy, Debug)]
-struct Fixup {
+struct Fixup<'p> {
+    hole: &'p Hole,
     /// Offset of the hole in the buffer.
     at: u32,
-    kind: u8,
-    addend: i32,
     /// A label, a function or a source offset, as the list it is in says.
     what: u32,
     trap: u8,
@@ -100,44 +60,39 @@ struct Fixup {
 /// Machine code in the making.
 pub(crate) struct CodeBuffer<'p> {
     view: PackView<'p>,
-    kinds: Vec<Kind>,
+    forms: &'p Forms,
     len: usize,
     pool: u32,
     labels: Vec<u32>,
-    label_fixups: Vec<Fixup>,
-    trap_fixups: Vec<Fixup>,
-    call_fixups: Vec<Fixup>,
-    table_fixups: Vec<(Fixup, u32, u32)>,
+    label_fixups: Vec<Fixup<'p>>,
+    trap_fixups: Vec<Fixup<'p>>,
+    call_fixups: Vec<Fixup<'p>>,
+    table_fixups: Vec<(Fixup<'p>, u32, u32)>,
     table_entries: Vec<Label>,
     pub sites: Vec<TrapSite>,
     pub trace: Option<Vec<Emitted>>,
     pub function: u32,
-    /// The front end's offset of what is being compiled.
-    pub source: u32,
     error: Option<Error>,
 }
 
-/// How a stencil is to be emitted beyond its row and values.
+/// A stencil to be emitted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Emit<'v> {
-    pub form: usize,
+pub(crate) struct Emit {
+    /// Its record in the pack's stencil table.
     pub row: u32,
-    pub values: &'v Values,
+    /// Its form, for listings.
+    pub form: FormId,
     pub target: Target,
     /// Front-end offset for trap sites.
     pub source: u32,
-    /// The kind of a fault in the stencil's own memory accesses, if it has any.
-    pub fault: Option<u8>,
-    /// The entries of its table, as a range of those given to [`CodeBuffer::table`].
-    pub table: (u32, u32),
 }
 
 impl<'p> CodeBuffer<'p> {
     /// A buffer that generates code from that pack.
-    pub fn new(view: PackView<'p>, kinds: &[PatchKind]) -> Self {
+    pub fn new(view: PackView<'p>, forms: &'p Forms) -> Self {
         Self {
             view,
-            kinds: kinds.iter().map(Kind::new).collect(),
+            forms,
             len: 0,
             pool: 0,
             labels: Vec::new(),
@@ -149,13 +104,8 @@ impl<'p> CodeBuffer<'p> {
             sites: Vec::new(),
             trace: None,
             function: u32::MAX,
-            source: 0,
             error: None,
         }
-    }
-
-    pub fn view(&self) -> &PackView<'p> {
-        &self.view
     }
 
     pub fn len(&self) -> usize {
@@ -210,193 +160,218 @@ impl<'p> CodeBuffer<'p> {
         });
     }
 
-    /// The alternative of a form whose domains admit the values.
-    #[inline]
-    pub fn alternative(&self, form: &FormRow, values: &Values) -> Option<&'p AlternativeRow> {
-        let first = form.first.get() as usize;
-        let alternatives = self
-            .view
-            .alternatives
-            .get(first..first + usize::from(form.count.get()))?;
-        let count = usize::from(form.values.get());
-        if count == 0 {
-            return alternatives.first();
+    /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
+    #[inline(always)]
+    pub fn emit(&mut self, memory: &mut [u8], emit: &Emit, values: &Values) {
+        let start = self.len;
+        let Some(row) = self.view.stencils.get(emit.row as usize) else {
+            return self.refuse(emit.row);
+        };
+        // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
+        let code = self.view.code.get(row.code.get() as usize..);
+        let (Some(code), Some(room)) = (
+            code.and_then(<[u8]>::first_chunk::<ROOM>),
+            memory
+                .get_mut(start..)
+                .and_then(<[u8]>::first_chunk_mut::<ROOM>),
+        ) else {
+            return self.emit_at_end(memory, emit, values);
+        };
+        let length = usize::from(row.length.get());
+        room[..CHUNK].copy_from_slice(&code[..CHUNK]);
+        let mut done = CHUNK;
+        while done < length.min(STENCIL_BYTES) {
+            room[done..done + CHUNK].copy_from_slice(&code[done..done + CHUNK]);
+            done += CHUNK;
         }
-        alternatives.iter().find(|alternative| {
-            let first = alternative.domains.get() as usize;
-            let Some(domains) = self.view.domains.get(first..first + count) else {
-                return false;
-            };
-            domains.iter().zip(values).all(|(domain, value)| {
-                *value >= domain.lo.get()
-                    && *value <= domain.hi.get()
-                    && value & ((1i64 << (domain.align.get() & 63)) - 1) == 0
-                    && (domain.exceptions.get() == 0 || !self.excepted(domain, *value))
-            })
-        })
+        self.len = start + length;
+        let list = row.holes.get();
+        if list != 0 {
+            match self.forms.patch(list) {
+                Some(Patch::Value(hole)) => {
+                    let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+                    let window = word(&code[within..within + 8]);
+                    match hole.fill_plain(window, values) {
+                        Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+                        None => self.out_of_reach(hole.value(values), start as u32),
+                    }
+                }
+                Some(patch) => self.patch_holes(room, code, start, patch, emit, values),
+                None => self.refuse(emit.row),
+            }
+        }
+        if self.trace.is_some() {
+            self.record(start, emit, values);
+        }
+    }
+
+    /// The same for a stencil at the very end of the code section.
+    #[cold]
+    fn emit_at_end(&mut self, memory: &mut [u8], emit: &Emit, values: &Values) {
+        let start = self.len;
+        let row = self.view.stencils.get(emit.row as usize).copied();
+        let bytes = row.and_then(|row| {
+            let first = row.code.get() as usize;
+            self.view
+                .code
+                .get(first..first + usize::from(row.length.get()))
+        });
+        let (Some(row), Some(bytes)) = (row, bytes) else {
+            return self.fail(Error::Internal {
+                what: format!("no stencil in record {}", emit.row),
+            });
+        };
+        let Some(room) = memory
+            .get_mut(start..)
+            .and_then(<[u8]>::first_chunk_mut::<ROOM>)
+        else {
+            return self.full();
+        };
+        let mut code = [0; ROOM];
+        let length = bytes.len().min(STENCIL_BYTES);
+        code[..length].copy_from_slice(&bytes[..length]);
+        *room = code;
+        self.len = start + length;
+        match self.forms.patch(row.holes.get()) {
+            Some(patch) => self.patch_holes(room, &code, start, patch, emit, values),
+            None => self.refuse(emit.row),
+        }
+        if self.trace.is_some() {
+            self.record(start, emit, values);
+        }
+    }
+
+    /// Records that a fault in the bytes since `start` is a trap.
+    #[inline]
+    pub fn site(&mut self, start: usize, kind: u8, source: u32) {
+        self.sites.push(TrapSite {
+            offset: start as u32,
+            length: (self.len - start) as u16,
+            function: self.function,
+            source,
+            kind,
+        });
     }
 
     #[cold]
-    fn excepted(&self, domain: &copatch_spec::pack::tables::DomainRow, value: i64) -> bool {
-        let first = domain.first_exception.get() as usize;
-        let list = self
-            .view
-            .exceptions
-            .get(first..first + usize::from(domain.exceptions.get()));
-        list.is_some_and(|list| list.iter().any(|exception| exception.get() == value))
+    fn refuse(&mut self, row: u32) {
+        self.fail(Error::Internal {
+            what: format!("no stencil in record {row}"),
+        });
     }
 
-    /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
-    #[inline]
-    pub fn emit(&mut self, memory: &mut [u8], emit: &Emit<'_>) {
-        let start = self.len;
-        let Some(row) = self
-            .view
-            .stencils
-            .get(emit.row as usize)
-            .filter(|row| !absent(row))
-        else {
-            self.fail(Error::Internal {
-                what: format!("no stencil in record {}", emit.row),
-            });
-            return;
-        };
-        let (code, length) = (row.code.get() as usize, usize::from(row.length.get()));
-        let Some(room) = memory.get_mut(start..start + STENCIL_BYTES + CODE_PADDING) else {
-            self.full();
-            return;
-        };
-        // Both sides have room for whole chunks: the code section by its padding, the buffer by the check above.
-        const CHUNK: usize = 16;
-        let mut done = 0;
-        loop {
-            let from = self.view.code.get(code + done..code + done + CHUNK);
-            let (Some(from), Some(to)) = (from, room.get_mut(done..done + CHUNK)) else {
-                self.fail(Error::Internal {
-                    what: format!("record {} lies outside the code section", emit.row),
-                });
-                return;
-            };
-            to.copy_from_slice(from);
-            done += CHUNK;
-            if done >= length {
-                break;
-            }
-        }
-        if let Some(kind) = emit.fault {
-            self.sites.push(TrapSite {
-                offset: start as u32,
-                length: length as u16,
-                function: self.function,
-                source: emit.source,
-                kind,
-            });
-        }
-        let list = row.holes.get();
-        if list != 0 {
-            self.patch_all(room, start, list, emit);
-        }
+    #[cold]
+    fn record(&mut self, start: usize, emit: &Emit, values: &Values) {
+        let (op, key) = self.forms.name(emit.form);
+        let function = self.function;
         if let Some(trace) = &mut self.trace {
-            let form = self.view.forms.get(emit.form);
             trace.push(Emitted {
                 offset: start as u32,
                 stencil: emit.row,
-                op: form.map_or(u16::MAX, |form| form.op.get()),
-                key: form.map_or(0, |form| form.key.get()),
-                values: *emit.values,
-                function: self.function,
+                op,
+                key,
+                values: *values,
+                function,
             });
         }
-        self.len = start + length;
     }
 
-    #[inline]
-    fn patch_all(&mut self, room: &mut [u8], start: usize, list: u16, emit: &Emit<'_>) {
-        let holes = self.view.hole_lists.get(usize::from(list)).and_then(|row| {
-            let first = row.first.get() as usize;
-            self.view
-                .holes
-                .get(first..first + usize::from(row.count.get()))
-        });
-        let Some(holes) = holes else {
-            self.fail(Error::Internal {
-                what: format!("no hole list {list}"),
-            });
-            return;
+    /// Fills the holes of the stencil at the beginning of `room`, whose bytes as they were in the pack are `code`.
+    #[inline(never)]
+    fn patch_holes(
+        &mut self,
+        room: &mut [u8; ROOM],
+        code: &[u8; ROOM],
+        start: usize,
+        patch: &'p Patch,
+        emit: &Emit,
+        values: &Values,
+    ) {
+        let forms = self.forms;
+        let (holes, apart) = match patch {
+            Patch::Value(hole) => (std::slice::from_ref(hole), true),
+            Patch::Holes {
+                first,
+                count,
+                apart,
+            } => (forms.holes(*first, *count), *apart),
         };
         for hole in holes {
-            let within = usize::from(hole.offset.get());
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
             let at = (start + within) as u32;
-            let Some(window) = room.get_mut(within..within + 8) else {
-                self.fail(Error::Internal {
-                    what: "a hole outside its stencil".to_owned(),
-                });
-                return;
-            };
-            let value = match Source::decode(hole.source) {
-                Some(Source::Value(index)) => {
-                    emit.values.get(usize::from(index)).copied().unwrap_or(0)
-                }
-                Some(source) => match self.place(source, hole, at, emit) {
-                    Some(offset) => i64::from(offset),
-                    None => continue,
+            let value = match hole.value(values) {
+                Some(value) => value,
+                None => match self.place(hole, at, emit) {
+                    UNBOUND => continue,
+                    place => i64::from(place),
                 },
-                None => 0,
             };
-            if let Err(error) = patch(
-                &self.kinds,
-                hole.kind,
-                window,
-                value + i64::from(hole.addend.get()),
-                at,
-            ) {
-                self.fail(error);
+            // Where windows do not overlap, what the pack holds is combined with the value, which spares waiting for
+            // the copy; eight bytes are written, and what they spoil behind the window is written again.
+            let bits = if apart {
+                word(&code[within..within + 8])
+            } else {
+                word(&room[within..within + 8])
+            };
+            match hole.fill(forms, bits, value, at) {
+                Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+                None => self.out_of_reach(Some(value), at),
             }
         }
     }
 
-    /// The offset in the buffer that a hole for control flow refers to, or `None` if it was put on a list for later.
+    #[cold]
+    fn out_of_reach(&mut self, value: Option<i64>, at: u32) {
+        let value = value.unwrap_or(0);
+        self.fail(Error::Internal {
+            what: format!("{value} is out of reach of the hole at {at:#x}"),
+        });
+    }
+
+    /// The offset in the buffer that a hole for control flow refers to, or [`UNBOUND`] if it was put on a list for later.
     #[inline]
-    fn place(&mut self, source: Source, hole: &HoleRow, at: u32, emit: &Emit<'_>) -> Option<u32> {
+    fn place(&mut self, hole: &'p Hole, at: u32, emit: &Emit) -> u32 {
         let mut fixup = Fixup {
             at,
-            kind: hole.kind,
-            addend: hole.addend.get(),
+            hole,
             what: 0,
             trap: 0,
         };
-        match source {
-            Source::Target(_) => match emit.target {
-                Target::Label(label) => {
-                    let known = self
-                        .labels
-                        .get(label.0 as usize)
-                        .copied()
-                        .unwrap_or(UNBOUND);
-                    if known != UNBOUND {
-                        return Some(known);
-                    }
-                    fixup.what = label.0;
-                    self.label_fixups.push(fixup);
+        let Some(source) = Source::decode(hole.source) else {
+            return UNBOUND;
+        };
+        match (source, emit.target) {
+            (Source::Target(_), Target::Label(label)) => {
+                let known = self
+                    .labels
+                    .get(label.0 as usize)
+                    .copied()
+                    .unwrap_or(UNBOUND);
+                if known != UNBOUND {
+                    return known;
                 }
-                Target::Function(function) => {
-                    fixup.what = function;
-                    self.call_fixups.push(fixup);
-                }
-                Target::None => self.fail(Error::Internal {
-                    what: "a branch without a target".to_owned(),
-                }),
-            },
-            Source::Trap(kind) => {
+                fixup.what = label.0;
+                self.label_fixups.push(fixup);
+            }
+            (Source::Target(_), Target::Function(function)) => {
+                fixup.what = function;
+                self.call_fixups.push(fixup);
+            }
+            (Source::Table, Target::Table(first, end)) => {
+                self.table_fixups.push((fixup, first, end));
+            }
+            (Source::Target(_) | Source::Table, _) => self.fail(Error::Internal {
+                what: "a branch without a target".to_owned(),
+            }),
+            (Source::Trap(kind), _) => {
                 fixup.trap = kind;
                 fixup.what = emit.source;
                 self.trap_fixups.push(fixup);
             }
-            Source::Table => self.table_fixups.push((fixup, emit.table.0, emit.table.1)),
-            Source::Pool => return Some(self.pool),
-            Source::Value(_) => {}
+            (Source::Pool, _) => return self.pool,
+            (Source::Value(_), _) => {}
         }
-        None
+        UNBOUND
     }
 
     /// A label that is not bound yet.
@@ -500,55 +475,28 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    fn resolve(&mut self, memory: &mut [u8], fixup: &Fixup, place: u32) {
+    fn resolve(&mut self, memory: &mut [u8], fixup: &Fixup<'p>, place: u32) {
         let at = fixup.at as usize;
-        let Some(window) = memory.get_mut(at..at + 8) else {
+        let Some(window) = memory.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) else {
             return;
         };
-        let value = i64::from(place) + i64::from(fixup.addend);
-        if let Err(error) = patch(&self.kinds, fixup.kind, window, value, fixup.at) {
-            self.fail(error);
+        let (value, bits) = (i64::from(place), u64::from_le_bytes(*window));
+        match fixup.hole.fill(self.forms, bits, value, fixup.at) {
+            Some(bits) => *window = bits.to_le_bytes(),
+            None => self.out_of_reach(Some(value), fixup.at),
         }
     }
 }
 
-/// Writes `value` into an eight-byte window as a kind says; `at` is the window's offset in the buffer.
+/// Bytes copied at once.
+const CHUNK: usize = 16;
+/// Room for any stencil, and for the eight bytes of a hole at its end.
+const ROOM: usize = STENCIL_BYTES + CODE_PADDING;
+
+/// The first eight bytes as a little-endian word.
 #[inline]
-fn patch(kinds: &[Kind], kind: u8, window: &mut [u8], value: i64, at: u32) -> Result<()> {
-    let Some(kind) = kinds.get(usize::from(kind)) else {
-        return Err(Error::Internal {
-            what: format!("no patch kind {kind}"),
-        });
-    };
-    let value = if kind.pc_relative {
-        value.wrapping_sub(i64::from(at))
-    } else {
-        value
-    };
-    if value < kind.lo || value > kind.hi || value & ((1i64 << kind.align) - 1) != 0 {
-        return Err(Error::Internal {
-            what: format!("{value} is out of reach of the hole at {at:#x}"),
-        });
-    }
-    if kind.whole {
-        let signed = if kind.negate {
-            value.wrapping_neg()
-        } else {
-            value
-        };
-        let bits = (signed.wrapping_add(kind.addend) >> kind.shift) as u64;
-        match kind.window {
-            1 => window[..1].copy_from_slice(&[bits as u8]),
-            2 => window[..2].copy_from_slice(&(bits as u16).to_le_bytes()),
-            4 => window[..4].copy_from_slice(&(bits as u32).to_le_bytes()),
-            _ => window[..8].copy_from_slice(&bits.to_le_bytes()),
-        }
-        return Ok(());
-    }
-    let bytes = usize::from(kind.window.min(8));
-    let mut raw = [0; 8];
-    raw[..bytes].copy_from_slice(&window[..bytes]);
-    let bits = copatch_spec::patch::fill(&kind.general, u64::from_le_bytes(raw), value);
-    window[..bytes].copy_from_slice(&bits.to_le_bytes()[..bytes]);
-    Ok(())
+fn word(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
+
+const _: () = assert!(STENCIL_BYTES.is_power_of_two() && STENCIL_BYTES + CHUNK <= ROOM);

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use copatch_spec::isa::{Operation, Shape};
-use copatch_spec::pack::tables::{FormRow, StencilRow};
 use copatch_spec::pack::{Metadata, PackError, PackView, validate};
 use copatch_spec::types::{Place, ValueType};
-use copatch_spec::variants::FormKey;
+use copatch_spec::variants::{FormKey, Outcome};
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
+use crate::forms::{FormId, Forms, OpForms};
 
 /// The number of an operation in its pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,17 +55,30 @@ pub(crate) struct OpInfo {
     pub shape: Shape,
     pub commutative: bool,
     pub branch: bool,
-    pub uses_mem: bool,
+    /// The trap that a fault in its own memory accesses stands for, or [`NONE`] if it has none.
+    pub fault: u8,
+    /// Whether `base` is everything in registers and no operand shares the result's.
+    pub plain: bool,
+    /// The outcome by which its form is chosen: for branches, both have the same places.
+    pub outcome: Outcome,
     /// The same operation with operands 0 and 1 exchanged.
     pub swap: Option<OpId>,
-    pub first_form: u32,
-    pub form_count: u16,
+    /// The key of the form with everything in registers; what has no register class is in slots.
+    pub base: FormKey,
+    pub forms: OpForms,
+}
+
+/// The forms of the moves of one type, by where the value comes from; to a register and to a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moves {
+    pub to_register: [Option<FormId>; 3],
+    pub to_slot: [Option<FormId>; 3],
 }
 
 /// The operations the builder itself uses, by value type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Core {
-    pub moves: [Option<OpId>; 5],
+    pub moves: [Option<Moves>; 5],
     pub selects: [Option<OpId>; 5],
     pub jump: OpId,
     pub br_if: OpId,
@@ -78,7 +91,6 @@ pub(crate) struct Core {
     pub call_pointer: OpId,
     pub entry: OpId,
     pub unwind: OpId,
-    pub out_of_bounds: u8,
 }
 
 /// A register file, reduced to what allocation needs.
@@ -94,6 +106,7 @@ pub struct Pack {
     bytes: Bytes,
     metadata: Metadata,
     ops: Vec<OpInfo>,
+    forms: Forms,
     core: Core,
     classes: Vec<ClassInfo>,
     /// The class of each value type, [`NONE`] if its values have none.
@@ -170,7 +183,7 @@ impl Pack {
     }
 
     fn index(view: PackView<'_>, metadata: Metadata) -> Result<Index> {
-        Index::new(view.forms, metadata)
+        Index::new(&view, metadata)
     }
 
     /// What the pack says of itself.
@@ -213,8 +226,14 @@ impl Pack {
         })
     }
 
+    #[inline]
     pub(crate) fn info(&self, op: OpId) -> &OpInfo {
         &self.ops[op.index()]
+    }
+
+    #[inline]
+    pub(crate) fn forms(&self) -> &Forms {
+        &self.forms
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -228,15 +247,6 @@ impl Pack {
     pub(crate) fn class_of(&self, ty: ValueType) -> u8 {
         self.class_of[ty as usize]
     }
-}
-
-/// The form of that key among an operation's forms.
-pub(crate) fn find_form(forms: &[FormRow], info: &OpInfo, key: FormKey) -> Option<usize> {
-    let first = info.first_form as usize;
-    let rows = forms.get(first..first + usize::from(info.form_count))?;
-    rows.iter()
-        .position(|row| row.key.get() == key.0)
-        .map(|index| first + index)
 }
 
 fn find_op(ops: &[Operation], name: &str) -> Result<OpId> {
@@ -264,13 +274,14 @@ fn find_trap(traps: &[String], name: &str) -> Result<u8> {
 struct Index {
     metadata: Metadata,
     ops: Vec<OpInfo>,
+    forms: Forms,
     core: Core,
     classes: Vec<ClassInfo>,
     class_of: [u8; 5],
 }
 
 impl Index {
-    fn new(forms: &[FormRow], metadata: Metadata) -> Result<Self> {
+    fn new(view: &PackView<'_>, metadata: Metadata) -> Result<Self> {
         let names = || format!("pack of {} for {}", metadata.isa, metadata.triple);
         let fault = |what: &str| Error::Pack {
             name: names(),
@@ -279,6 +290,7 @@ impl Index {
                 what: what.to_owned(),
             },
         };
+        let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
         let mut ops = Vec::with_capacity(metadata.ops.len());
         let by_name: std::collections::HashMap<&str, u16> = metadata
             .ops
@@ -296,36 +308,61 @@ impl Index {
                 shape: op.shape,
                 commutative: op.commutative,
                 branch: op.branch,
-                uses_mem: op.uses_mem,
+                fault: if op.uses_mem { out_of_bounds } else { NONE },
+                plain: false,
+                outcome: match op.shape {
+                    Shape::Branch => Outcome::BranchTrue,
+                    _ => Outcome::Plain,
+                },
                 swap: op
                     .swap
                     .as_deref()
                     .and_then(|name| by_name.get(name))
                     .map(|index| OpId(*index)),
-                first_form: 0,
-                form_count: 0,
+                base: FormKey::registers(),
+                forms: OpForms::NONE,
             };
             if op.operands.len() > info.operands.len() {
                 return Err(fault("an operation with too many operands"));
             }
             info.operands[..op.operands.len()].copy_from_slice(&op.operands);
+            let in_slot = |ty: &ValueType| metadata.machine.registers(*ty) == 0;
+            for (index, ty) in op.operands.iter().enumerate() {
+                if in_slot(ty) {
+                    info.base = info.base.with_operand(index, Place::Slot);
+                }
+            }
+            if op.result.as_ref().is_some_and(in_slot) {
+                info.base = info.base.with_result_slot();
+            }
+            info.plain = info.base == FormKey::registers() && info.tie == NONE;
             ops.push(info);
         }
-        for (row, form) in forms.iter().enumerate() {
+        for (row, form) in view.forms.iter().enumerate() {
             let Some(info) = ops.get_mut(usize::from(form.op.get())) else {
                 return Err(fault("a form of an operation that does not exist"));
             };
-            if info.form_count == 0 {
-                info.first_form = row as u32;
-            }
-            info.form_count += 1;
+            info.forms.add(row, form);
         }
+        let forms = Forms::new(view, &metadata.kinds)
+            .ok_or_else(|| fault("a table refers to a row that does not exist"))?;
         let find = |name: &str| find_op(&metadata.ops, name);
         let by_type = |prefix: &str| {
             ValueType::ALL.map(|ty| find(&format!("core.{prefix}_{}", ty.name())).ok())
         };
+        let moves = by_type("move").map(|op| {
+            let of = &ops.get(op?.index())?.forms;
+            let from_each = |key: FormKey| {
+                [Place::Register, Place::Immediate, Place::Slot]
+                    .map(|place| forms.find(of, key.with_operand(0, place)))
+            };
+            Some(Moves {
+                to_register: from_each(FormKey::registers()),
+                to_slot: from_each(FormKey::registers().with_result_slot()),
+            })
+        });
         let core = Core {
-            moves: by_type("move"),
+            moves,
             selects: by_type("select"),
             jump: find("core.jump")?,
             br_if: find("core.br_if")?,
@@ -338,7 +375,6 @@ impl Index {
             call_pointer: find("core.call_ptr")?,
             entry: find("core.entry")?,
             unwind: find("core.unwind")?,
-            out_of_bounds: find_trap(&metadata.traps, "out of bounds memory access")?,
         };
         let classes = metadata
             .machine
@@ -365,6 +401,7 @@ impl Index {
         Ok(Self {
             metadata,
             ops,
+            forms,
             core,
             classes,
             class_of,
@@ -375,6 +412,7 @@ impl Index {
         let Self {
             metadata,
             ops,
+            forms,
             core,
             classes,
             class_of,
@@ -383,20 +421,10 @@ impl Index {
             bytes,
             metadata,
             ops,
+            forms,
             core,
             classes,
             class_of,
         }))
     }
-}
-
-/// A [`Place`] for each operand plus the outcome: shorthand for keys that the builder asks for.
-pub(crate) fn move_key(from: Place, to_slot: bool) -> FormKey {
-    let key = FormKey::registers().with_operand(0, from);
-    if to_slot { key.with_result_slot() } else { key }
-}
-
-/// A record without code.
-pub(crate) fn absent(row: &StencilRow) -> bool {
-    row.code.get() == StencilRow::ABSENT
 }

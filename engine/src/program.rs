@@ -44,6 +44,8 @@ pub(crate) struct Image {
     pub unwind: u32,
     /// Bytes between the address of slot 0 and what the frame register holds.
     pub frame_bias: usize,
+    /// Bytes of a slot.
+    pub slot_bytes: u32,
     pub listing: Option<Vec<Emitted>>,
 }
 
@@ -74,6 +76,7 @@ impl Drop for Image {
 impl Program {
     /// Makes code callable: from here on its traps are recognised. Offsets count from the start of the code; `entries`
     /// holds [`NO_ENTRY`] for functions without code; `sites` ascend and do not overlap.
+    #[allow(clippy::too_many_arguments, reason = "one call site, with every part by its name")]
     pub(crate) fn new(
         pack: &Pack,
         code: Code,
@@ -81,6 +84,7 @@ impl Program {
         sites: Vec<TrapSite>,
         shim: u32,
         unwind: u32,
+        slot_bytes: u32,
         listing: Option<Vec<Emitted>>,
     ) -> Result<Self, MemoryError> {
         let frame_bias = pack.metadata().machine.frame_bias as usize;
@@ -91,6 +95,7 @@ impl Program {
             shim,
             unwind,
             frame_bias,
+            slot_bytes,
             listing,
         })
     }
@@ -148,6 +153,13 @@ impl Program {
     /// [`with_trace`](crate::Unit::with_trace).
     pub fn listing(&self) -> Option<&[Emitted]> {
         self.image.listing.as_deref()
+    }
+
+    /// Bytes from one argument or result in memory to the next, see
+    /// [`Unit::slot_bytes`](crate::Unit::slot_bytes).
+    #[inline]
+    pub fn slot_bytes(&self) -> u32 {
+        self.image.slot_bytes
     }
 
     #[inline]

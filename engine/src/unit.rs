@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::buffer::{CodeBuffer, Emit, Emitted, Target, Values};
+use crate::buffer::{CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
+use crate::forms::Values;
 use crate::memory::CodeSpace;
-use crate::pack::{OpId, Pack, find_form};
+use crate::pack::{OpId, Pack};
 use crate::program::{NO_ENTRY, Program};
 use copatch_spec::variants::FormKey;
 
@@ -21,6 +22,7 @@ pub struct Unit<'p> {
     entries: Vec<u32>,
     shim: u32,
     unwind: u32,
+    wide: bool,
 }
 
 impl<'p> Unit<'p> {
@@ -30,7 +32,7 @@ impl<'p> Unit<'p> {
     /// [`Error::Memory`] where it cannot be had.
     pub fn new(pack: &'p Arc<Pack>, capacity: usize) -> Result<Self> {
         let space = CodeSpace::new(capacity.min(MAX_CODE))?;
-        let buffer = CodeBuffer::new(pack.view()?, &pack.metadata().kinds);
+        let buffer = CodeBuffer::new(pack.view()?, pack.forms());
         let mut unit = Self {
             pack,
             buffer,
@@ -38,6 +40,7 @@ impl<'p> Unit<'p> {
             entries: Vec::new(),
             shim: 0,
             unwind: 0,
+            wide: false,
         };
         unit.buffer.place_pool(unit.space.bytes_mut());
         unit.shim = unit.place(pack.core().entry);
@@ -50,6 +53,20 @@ impl<'p> Unit<'p> {
     pub fn with_trace(mut self) -> Self {
         self.buffer.trace = Some(Vec::new());
         self
+    }
+
+    /// Gives each variable and operand in memory 16 bytes, as vectors need, in place of 8. To be said before the first
+    /// function.
+    #[must_use]
+    pub fn with_vectors(mut self) -> Self {
+        self.wide = true;
+        self
+    }
+
+    /// Bytes of a slot, by which arguments and results follow one another in memory: 8, or 16 in a unit
+    /// [`with_vectors`](Self::with_vectors).
+    pub fn slot_bytes(&self) -> u32 {
+        if self.wide { 16 } else { 8 }
     }
 
     /// Bytes of code so far.
@@ -73,29 +90,34 @@ impl<'p> Unit<'p> {
 
     /// Emits an operation that has neither operands nor values.
     pub(crate) fn emit_plain(&mut self, op: OpId) {
-        let info = self.pack.info(op);
-        let form = find_form(self.buffer.view().forms, info, FormKey::registers());
-        let values = Values::default();
-        let row = form
-            .and_then(|form| self.buffer.view().forms.get(form))
-            .and_then(|row| self.buffer.alternative(row, &values));
+        self.emit_values(op, 0, &Values::default(), Target::None, 0);
+    }
+
+    /// Emits the form of an operation that has its operands in registers, whose numbers make up `index`.
+    pub(crate) fn emit_values(
+        &mut self,
+        op: OpId,
+        index: u32,
+        values: &Values,
+        target: Target,
+        source: u32,
+    ) {
+        let forms = self.pack.forms();
+        let form = forms.find(&self.pack.info(op).forms, FormKey::registers());
+        let row = form.and_then(|form| forms.admit(form, values));
         let (Some(form), Some(row)) = (form, row) else {
             self.buffer.fail(Error::Missing {
-                what: "form of a core operation".to_owned(),
+                what: format!("stencil of operation {} for these values", op.index()),
             });
             return;
         };
-        let source = self.buffer.source;
         let emit = Emit {
+            row: row + index,
             form,
-            row: row.stencils.get(),
-            values: &values,
-            target: Target::None,
+            target,
             source,
-            fault: None,
-            table: (0, 0),
         };
-        self.buffer.emit(self.space.bytes_mut(), &emit);
+        self.buffer.emit(self.space.bytes_mut(), &emit, values);
     }
 
     /// Appends an instruction that faults, recorded as a trap of that kind.
@@ -136,6 +158,7 @@ impl<'p> Unit<'p> {
     /// # Errors
     /// What went wrong first while code was generated, or [`Error::Memory`].
     pub fn finish(mut self) -> Result<Program> {
+        let slot_bytes = self.slot_bytes();
         self.buffer.link(self.space.bytes_mut(), &self.entries);
         if let Some(error) = self.buffer.take_error() {
             return Err(error);
@@ -151,6 +174,7 @@ impl<'p> Unit<'p> {
             sites,
             self.shim,
             self.unwind,
+            slot_bytes,
             listing,
         )?)
     }

@@ -9,42 +9,44 @@ use copatch_spec::isa::Shape;
 use copatch_spec::types::ValueType;
 
 use super::moves::{From, Move};
-use super::state::{At, CLASSES, Operand, Owner};
+use super::state::{At, CLASSES, Operand, Reg};
 use super::{FunctionBuilder, Signature};
-use crate::buffer::{Emit, Target, Values};
-use crate::pack::{NONE, OpId, Pack, find_form};
+use crate::buffer::Target;
+use crate::pack::OpId;
 use crate::plan::Plan;
-use copatch_spec::variants::FormKey;
 
 /// Hands out argument registers.
 pub(super) struct Places {
     next: [u8; CLASSES],
+    arguments: [u8; CLASSES],
 }
 
 impl Places {
-    /// The register of the next parameter or result, or `None` if it travels in its slot.
-    pub fn next(&mut self, pack: &Pack, ty: ValueType) -> Option<u8> {
-        let class = pack.class_of(ty);
-        let info = pack.classes().get(usize::from(class))?;
+    /// The register of the next parameter or result of that class, or `None` if it travels in its slot.
+    #[inline]
+    pub fn next(&mut self, class: u8) -> Option<Reg> {
         let next = self.next.get_mut(usize::from(class))?;
-        (*next < info.arguments).then(|| {
+        (*next < self.arguments[usize::from(class)]).then(|| {
             *next += 1;
-            *next - 1
+            Reg::new(class, *next - 1)
         })
     }
 }
 
 impl FunctionBuilder<'_, '_> {
+    #[inline]
     pub(super) fn places(&self) -> Places {
-        Places { next: [0; CLASSES] }
+        Places {
+            next: [0; CLASSES],
+            arguments: self.arguments,
+        }
     }
 
     /// Calls function `index` of the unit: pops its arguments, pushes its results.
     pub fn call(&mut self, index: u32, signature: &Signature) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.pass(signature, None);
         let op = self.pack.core().call;
         self.emit_call(op, None, Target::Function(index));
@@ -53,10 +55,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Calls through a code pointer: pops an i64 and then the arguments, pushes the results.
     pub fn call_pointer(&mut self, signature: &Signature) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let pointer = self.pop();
         let reg = self.pass(signature, Some(pointer));
         let op = self.pack.core().call_pointer;
@@ -67,12 +68,10 @@ impl FunctionBuilder<'_, '_> {
     /// Calls helper number `index` of the context's table with the address of the slots of its `params` popped
     /// operands; result `i` comes back in the slot of operand `i`.
     pub fn helper(&mut self, index: u32, params: u32, results: &[ValueType]) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        if self.stack.len() - height < params as usize {
+        if self.stack.len() - self.floor < params as usize {
             return self.misuse("the operand stack is too short for a helper");
         }
         self.leave_leaf();
@@ -80,13 +79,12 @@ impl FunctionBuilder<'_, '_> {
         for at in first..self.stack.len() {
             self.settle_operand(at, true);
         }
-        for _ in 0..params {
-            self.pop();
-        }
+        self.pop_all(first);
         self.save_all();
         let values = [
             i64::from(index),
             self.slot_offset(self.operand_slot(first)),
+            0,
             0,
             0,
             0,
@@ -98,7 +96,8 @@ impl FunctionBuilder<'_, '_> {
         if info.shape != Shape::Helper {
             return self.misuse("core.helper is not a helper");
         }
-        self.emit_values(op, FormKey::registers(), 0, &values, Target::None);
+        self.unit
+            .emit_values(op, 0, &values, Target::None, self.pos);
         for ty in results {
             self.push(*ty, At::Slot);
         }
@@ -106,10 +105,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Returns from the function with its results on top of the stack.
     pub fn return_(&mut self) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.emit_return();
         self.die();
     }
@@ -117,8 +115,7 @@ impl FunctionBuilder<'_, '_> {
     /// The moves and the return of the results on top of the stack; the builder's state stays as it is.
     pub(super) fn emit_return(&mut self) {
         let results = std::mem::take(&mut self.results);
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        if self.stack.len() - height < results.len() {
+        if self.stack.len() - self.floor < results.len() {
             self.results = results;
             return self.misuse("the operand stack is too short for the results");
         }
@@ -129,8 +126,12 @@ impl FunctionBuilder<'_, '_> {
         let mut in_slots = Vec::new();
         for (index, ty) in results.iter().enumerate() {
             let operand = self.stack[first + index];
-            match places.next(self.pack, *ty) {
-                Some(to) => moves.push(self.move_of(operand, first + index, to)),
+            match places.next(self.class_of(*ty)) {
+                Some(to) => moves.push(Move {
+                    ty: *ty,
+                    to,
+                    from: self.source_of(operand, first + index),
+                }),
                 None => in_slots.push((index, operand)),
             }
         }
@@ -143,15 +144,14 @@ impl FunctionBuilder<'_, '_> {
         self.moves = moves;
         for (index, operand) in &in_slots {
             let (from, to) = (self.operand_slot(first + index), *index as u32);
-            let class = self
-                .pack
-                .classes()
-                .get(usize::from(self.pack.class_of(operand.ty)));
+            let number = self.class_of(operand.ty);
+            let class = self.pack.classes().get(usize::from(number));
             match class.filter(|class| class.arguments < class.registers) {
                 // The first register that carries no result: nothing is read any more.
                 Some(class) => {
-                    self.move_to_reg(operand.ty, class.arguments, From::Slot(from));
-                    self.store(operand.ty, to, class.arguments);
+                    let spare = Reg::new(number, class.arguments);
+                    self.move_to_reg(operand.ty, spare, From::Slot(from));
+                    self.store(operand.ty, to, spare);
                 }
                 None => self.copy_slot(operand.ty, to, from),
             }
@@ -165,29 +165,24 @@ impl FunctionBuilder<'_, '_> {
         self.unit.emit_plain(op);
     }
 
-    /// The move of an operand (at stack position `index`) to a register.
-    pub(super) fn move_of(&self, operand: Operand, index: usize, to: u8) -> Move {
-        let class = self.pack.class_of(operand.ty);
-        let from = match operand.at {
+    /// Where an operand's value (at stack position `index`) is now.
+    #[inline]
+    pub(super) fn source_of(&self, operand: Operand, index: usize) -> From {
+        match operand.at {
             At::Const(value) => From::Const(value),
             At::Reg(reg) => From::Reg(reg),
             At::Var(var) => self.source_of_var(var),
             At::Slot | At::Pending => From::Slot(self.operand_slot(index)),
-        };
-        Move {
-            ty: operand.ty,
-            class,
-            to,
-            from,
         }
     }
 
     /// Where a variable's value is now.
+    #[inline]
     pub(super) fn source_of_var(&self, var: u32) -> From {
         let state = &self.vars[var as usize];
         if state.constant {
             From::Const(state.value)
-        } else if state.reg != NONE {
+        } else if state.reg != Reg::NONE {
             From::Reg(state.reg)
         } else {
             From::Slot(var)
@@ -196,7 +191,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Copies an operand (at stack position `index`) to a slot without changing what is known of it.
     pub(super) fn copy_to_slot(&mut self, operand: Operand, index: usize, slot: u32) {
-        match self.move_of(operand, index, 0).from {
+        match self.source_of(operand, index) {
             From::Reg(reg) => self.store(operand.ty, slot, reg),
             From::Const(value) => self.store_const(operand.ty, slot, value),
             From::Slot(from) => self.copy_slot(operand.ty, slot, from),
@@ -214,31 +209,19 @@ impl FunctionBuilder<'_, '_> {
         let slot = self.operand_slot(index);
         self.copy_to_slot(operand, index, slot);
         match operand.at {
-            At::Reg(reg) => self
-                .registers
-                .own(self.pack.class_of(operand.ty), reg, Owner::Free),
+            At::Reg(reg) => self.registers.release(reg.bit()),
             At::Var(var) => self.vars[var as usize].reads -= 1,
             _ => {}
         }
         self.stack[index].at = At::Slot;
     }
 
-    /// Saves what lives across a call: variables that may be read again, operands in registers.
-    fn save_all(&mut self) {
-        for class in 0..CLASSES as u8 {
-            for reg in 0..self.registers.count[usize::from(class)] {
-                self.vacate(class, reg, None);
-            }
-        }
-    }
-
     /// Pops the arguments and brings them where the callee expects them; everything else is saved. Gives the register
     /// of the code pointer, which is one that carries no argument.
-    fn pass(&mut self, signature: &Signature, pointer: Option<Operand>) -> Option<u8> {
+    fn pass(&mut self, signature: &Signature, pointer: Option<Operand>) -> Option<Reg> {
         self.leave_leaf();
         let count = signature.params.len();
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        if self.stack.len() - height < count {
+        if self.stack.len() - self.floor < count {
             self.misuse("the operand stack is too short for the arguments");
             return None;
         }
@@ -247,90 +230,72 @@ impl FunctionBuilder<'_, '_> {
         let mut moves = std::mem::take(&mut self.moves);
         moves.clear();
         for (index, ty) in signature.params.iter().enumerate() {
-            match places.next(self.pack, *ty) {
-                Some(to) => moves.push(self.move_of(self.stack[first + index], first + index, to)),
+            match places.next(self.class_of(*ty)) {
+                Some(to) => moves.push(Move {
+                    ty: *ty,
+                    to,
+                    from: self.source_of(self.stack[first + index], first + index),
+                }),
                 None => self.settle_operand(first + index, true),
             }
         }
         let mut pointer_reg = None;
         if let Some(operand) = pointer {
-            let class = self.pack.class_of(operand.ty);
-            let to = self
-                .pack
-                .classes()
-                .get(usize::from(class))
-                .map_or(0, |class| class.arguments);
-            let index = self.stack.len();
-            moves.push(self.move_of(operand, index, to));
+            let class = self.class_of(operand.ty);
+            let number = self.arguments.get(usize::from(class));
+            let to = Reg::new(class, number.copied().unwrap_or(0));
+            moves.push(Move {
+                ty: operand.ty,
+                to,
+                from: self.source_of(operand, self.stack.len()),
+            });
             pointer_reg = Some(to);
         }
         // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
         // a variable that is saved keeps its slot.
-        for _ in 0..count {
-            self.pop();
-        }
+        self.pop_all(first);
         self.save_all();
         self.parallel_move(&mut moves);
         self.moves = moves;
         self.registers.unlock_all();
-        for class in 0..CLASSES as u8 {
-            for reg in 0..self.registers.count[usize::from(class)] {
-                self.registers.own(class, reg, Owner::Free);
-            }
-        }
+        self.registers.free_all();
         pointer_reg
     }
 
-    fn emit_call(&mut self, op: OpId, pointer: Option<u8>, target: Target) {
-        let advance = i64::from(self.operand_slot(self.stack.len())) * 8;
-        let values = [advance, 0, 0, 0, 0, 0, 0];
+    /// Pops operands down to that height without giving back their registers.
+    fn pop_all(&mut self, height: usize) {
+        for operand in &self.stack[height..] {
+            if let At::Var(var) = operand.at {
+                self.vars[var as usize].reads -= 1;
+            }
+        }
+        self.stack.truncate(height);
+        self.settled = self.settled.min(height);
+    }
+
+    fn emit_call(&mut self, op: OpId, pointer: Option<Reg>, target: Target) {
+        let advance = self.slot_bytes_up_to(self.stack.len());
         self.operations += 1;
-        self.emit_values(
+        self.unit.emit_values(
             op,
-            FormKey::registers(),
-            pointer.map_or(0, u32::from),
-            &values,
+            pointer.map_or(0, Reg::number),
+            &[advance, 0, 0, 0, 0, 0, 0, 0],
             target,
+            self.pos,
         );
     }
 
-    /// Emits a record of an operation with values, whose registers are given by `index`.
-    pub(super) fn emit_values(
-        &mut self,
-        op: OpId,
-        key: FormKey,
-        index: u32,
-        values: &Values,
-        target: Target,
-    ) {
-        let info = *self.pack.info(op);
-        let form = find_form(self.unit.buffer.view().forms, &info, key);
-        let row = form
-            .and_then(|form| self.unit.buffer.view().forms.get(form))
-            .and_then(|row| self.unit.buffer.alternative(row, values));
-        let (Some(form), Some(row)) = (form, row) else {
-            return self.misuse("no stencil of a core operation admits these values");
-        };
-        let emit = Emit {
-            form,
-            row: row.stencils.get() + index,
-            values,
-            target,
-            source: self.pos,
-            fault: None,
-            table: (0, 0),
-        };
-        self.unit.buffer.emit(self.unit.space.bytes_mut(), &emit);
+    /// Bytes from slot 0 to the slot of the operand of that index.
+    fn slot_bytes_up_to(&self, index: usize) -> i64 {
+        i64::from(self.operand_slot(index)) * i64::from(self.stride)
     }
 
     fn take_results(&mut self, results: &[ValueType]) {
         let mut places = self.places();
         for ty in results {
-            let at = match places.next(self.pack, *ty) {
+            let at = match places.next(self.class_of(*ty)) {
                 Some(reg) => {
-                    let index = self.stack.len() as u32;
-                    self.registers
-                        .own(self.pack.class_of(*ty), reg, Owner::Temp(index));
+                    self.registers.give_temp(reg, self.stack.len());
                     At::Reg(reg)
                 }
                 None => At::Slot,

@@ -4,14 +4,13 @@
 //! on expects what the first branch to it had in registers; later branches comply.
 
 use copatch_spec::types::ValueType;
-use copatch_spec::variants::{FormKey, Outcome};
 
-use super::FunctionBuilder;
 use super::moves::{From, Move};
 use super::ops::Condition;
-use super::state::{At, Binding, CLASSES, Layout, Operand, Owner, REGISTERS};
-use crate::buffer::{Label, Target, Values};
-use crate::pack::NONE;
+use super::state::{At, CLASSES, Layout, Operand, Reg, each};
+use super::{FunctionBuilder, Mode};
+use crate::buffer::{Label, Target};
+use crate::forms::Values;
 
 /// Registers of a class that no loop reserves: what an operation with three operands needs.
 const TEMPORARIES: u8 = 3;
@@ -42,7 +41,7 @@ pub(crate) struct Frame {
     /// What its label expects, once that is decided.
     layout: Option<u32>,
     /// The register of its one result, once that is decided.
-    result_reg: Option<u8>,
+    result_reg: Option<Reg>,
     /// What the other arm begins with.
     snapshot: u32,
     /// Where the pins of the loop around it are kept.
@@ -65,8 +64,8 @@ impl FunctionBuilder<'_, '_> {
         self.types.extend_from_slice(params);
         let middle = self.types.len() as u32;
         self.types.extend_from_slice(results);
-        let base = self.frames.last().map_or(0, |frame| frame.height);
-        let height = if self.dead {
+        let base = self.floor;
+        let height = if self.dead() {
             self.stack.len()
         } else {
             self.stack.len().saturating_sub(params.len())
@@ -76,6 +75,7 @@ impl FunctionBuilder<'_, '_> {
         }
         let label = self.unit.buffer.label();
         let saved = self.saved_pins.len() as u32;
+        self.floor = height.max(base);
         self.frames.push(Frame {
             kind,
             label,
@@ -89,13 +89,13 @@ impl FunctionBuilder<'_, '_> {
             snapshot: 0,
             saved_pins: (saved, saved),
             stub: None,
-            dead: self.dead,
+            dead: self.dead(),
         });
     }
 
     /// Opens a block whose label is its end.
     pub fn block(&mut self, params: &[ValueType], results: &[ValueType]) {
-        if !self.dead {
+        if !self.dead() {
             self.flush();
             self.spill_stack();
         }
@@ -106,7 +106,7 @@ impl FunctionBuilder<'_, '_> {
     pub fn loop_(&mut self, params: &[ValueType], results: &[ValueType]) {
         let index = self.loops;
         self.loops += 1;
-        if self.dead {
+        if self.dead() {
             return self.open(FrameKind::Loop, params, results);
         }
         self.flush();
@@ -115,21 +115,14 @@ impl FunctionBuilder<'_, '_> {
         self.settle_params();
         self.choose_pins(index);
         self.spill_constants();
-        let mut layout = Layout::EMPTY;
-        for class in 0..CLASSES as u8 {
-            for reg in 0..self.registers.count[usize::from(class)] {
-                let Owner::Var(var) = self.registers.owner(class, reg) else {
-                    continue;
-                };
-                let state = self.vars[var as usize];
-                if state.pin == reg {
-                    layout.bindings[usize::from(class)][usize::from(reg) & (REGISTERS - 1)] =
-                        Binding::new(var, state.dirty);
-                } else {
-                    self.vacate(class, reg, None);
-                }
+        self.vacate_all(self.registers.vars & !self.registers.pinned);
+        // A reserved register may hold another variable whose own lies elsewhere.
+        for reg in each(self.registers.vars) {
+            if self.vars[self.registers.holder(reg) as usize].pin != reg {
+                self.vacate(reg, None);
             }
         }
+        let layout = self.snapshot(false);
         let at = self.layouts.len() as u32;
         self.layouts.push(layout);
         if let Some(frame) = self.frames.last_mut() {
@@ -141,7 +134,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Pops a condition and opens the arm that runs if it is not zero.
     pub fn if_(&mut self, params: &[ValueType], results: &[ValueType]) {
-        if self.dead {
+        if self.dead() {
             return self.open(FrameKind::If, params, results);
         }
         let Some(condition) = self.take_condition() else {
@@ -153,8 +146,8 @@ impl FunctionBuilder<'_, '_> {
         self.settle_params();
         let else_label = self.unit.buffer.label();
         let known = match condition {
-            Condition::Test(pending) => {
-                self.emit_branch(&pending, false, else_label);
+            Condition::Test(branches) => {
+                self.emit_branch(&branches, false, else_label);
                 None
             }
             Condition::Known(value) => Some(value),
@@ -184,7 +177,7 @@ impl FunctionBuilder<'_, '_> {
             return self.misuse("an else without an if");
         };
         let index = self.frames.len() - 1;
-        if !self.dead {
+        if !self.dead() {
             self.check_height(&frame);
             self.branch_always(index);
         }
@@ -196,7 +189,11 @@ impl FunctionBuilder<'_, '_> {
         }
         self.truncate(frame.height);
         self.clear_registers();
-        self.dead = !frame.else_edge;
+        self.mode = if frame.else_edge {
+            Mode::Ready
+        } else {
+            Mode::Dead
+        };
         if frame.else_edge {
             self.unit.buffer.bind(frame.else_label);
             self.adopt(frame.snapshot);
@@ -212,15 +209,15 @@ impl FunctionBuilder<'_, '_> {
         };
         let index = self.frames.len() - 1;
         if !frame.dead {
-            if !self.dead {
+            if !self.dead() {
                 self.check_height(&frame);
             }
             match frame.kind {
                 FrameKind::Function => {
-                    if !self.dead {
+                    if !self.dead() {
                         self.emit_return();
                     }
-                    self.dead = true;
+                    self.mode = Mode::Dead;
                 }
                 FrameKind::Loop => {}
                 FrameKind::Block | FrameKind::Else => self.end_label(index),
@@ -228,10 +225,11 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         self.frames.pop();
+        self.floor = self.frames.last().map_or(0, |frame| frame.height);
         if frame.kind == FrameKind::Loop {
             self.restore_pins(frame.saved_pins);
         }
-        if self.dead {
+        if self.dead() {
             self.truncate(frame.height);
         }
         self.types.truncate(frame.params.0 as usize);
@@ -241,7 +239,7 @@ impl FunctionBuilder<'_, '_> {
     fn end_label(&mut self, index: usize) {
         let frame = self.frames[index];
         let Some(layout) = frame.layout else { return };
-        if !self.dead {
+        if !self.dead() {
             self.settle(layout);
             self.edge(index);
         }
@@ -253,14 +251,22 @@ impl FunctionBuilder<'_, '_> {
         if !self.frames[index].else_edge {
             return self.end_label(index);
         }
-        let reachable = !self.dead;
+        let reachable = !self.dead();
         if reachable {
             if self.frames[index].layout.is_none() {
                 // What the untaken branch has in registers is expected, so that it needs no moves.
-                let mut layout = self.layouts[self.frames[index].snapshot as usize];
-                for binding in layout.bindings.iter_mut().flatten() {
-                    if binding.var().is_some_and(|var| !self.live(var)) {
-                        *binding = Binding::EMPTY;
+                let from = self.layouts[self.frames[index].snapshot as usize];
+                let mut layout = Layout {
+                    first: self.bindings.len() as u32,
+                    ..from
+                };
+                for (at, reg) in (from.first as usize..).zip(each(from.bound)) {
+                    let var = self.bindings[at];
+                    if self.live(var) {
+                        self.bindings.push(var);
+                    } else {
+                        layout.bound &= !reg.bit();
+                        layout.dirty &= !reg.bit();
                     }
                 }
                 self.frames[index].layout = Some(self.layouts.len() as u32);
@@ -278,7 +284,7 @@ impl FunctionBuilder<'_, '_> {
             self.unit.buffer.bind(frame.else_label);
             self.adopt(frame.snapshot);
             self.push_slots(frame.params);
-            self.dead = false;
+            self.mode = Mode::Ready;
             return;
         };
         if self.same(frame.snapshot, layout) {
@@ -301,17 +307,25 @@ impl FunctionBuilder<'_, '_> {
     /// Whether code that has what `from` says need do nothing for a label that expects `to`.
     fn same(&self, from: u32, to: u32) -> bool {
         let (from, to) = (self.layouts[from as usize], self.layouts[to as usize]);
-        from.bindings
-            .iter()
-            .flatten()
-            .zip(to.bindings.iter().flatten())
-            .all(|(from, to)| match (from.var(), to.var()) {
-                (Some(a), Some(b)) if a == b => to.dirty() || !from.dirty() || !self.live(a),
+        each(from.bound | to.bound).all(|reg| {
+            let dirty = from.dirty & reg.bit() != 0;
+            match (self.expected(&from, reg), self.expected(&to, reg)) {
+                (Some(a), Some(b)) if a == b => {
+                    to.dirty & reg.bit() != 0 || !dirty || !self.live(a)
+                }
                 (from_var, to_var) => {
                     let arrives = to_var.is_none_or(|var| !self.live(var));
-                    arrives && from_var.is_none_or(|var| !from.dirty() || !self.live(var))
+                    arrives && from_var.is_none_or(|var| !dirty || !self.live(var))
                 }
-            })
+            }
+        })
+    }
+
+    /// The variable that a layout has in a register.
+    fn expected(&self, layout: &Layout, reg: Reg) -> Option<u32> {
+        self.bound(layout)
+            .find(|(_, bound)| *bound == reg)
+            .map(|(var, _)| var)
     }
 
     /// Binds a label and takes on what it expects.
@@ -323,13 +337,11 @@ impl FunctionBuilder<'_, '_> {
         if let Some(layout) = frame.layout {
             self.adopt(layout);
         }
-        self.dead = false;
+        self.mode = Mode::Ready;
         match frame.result_reg {
             Some(reg) => {
                 let ty = self.types[frame.results.0 as usize];
-                let at = self.stack.len() as u32;
-                self.registers
-                    .own(self.pack.class_of(ty), reg, Owner::Temp(at));
+                self.registers.give_temp(reg, self.stack.len());
                 self.push(ty, At::Reg(reg));
             }
             None => self.push_slots(frame.results),
@@ -353,10 +365,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Branches to the construct `depth` levels out; 0 is the innermost. Leaving the outermost returns.
     pub fn br(&mut self, depth: u32) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let Some(index) = self.frame_at(depth) else {
             return;
         };
@@ -366,14 +377,14 @@ impl FunctionBuilder<'_, '_> {
 
     /// Pops a condition and branches if it is not zero.
     pub fn br_if(&mut self, depth: u32) {
-        if self.dead {
+        if self.dead() {
             return;
         }
         let Some(index) = self.frame_at(depth) else {
             return;
         };
-        let pending = match self.take_condition() {
-            Some(Condition::Test(pending)) => pending,
+        let branches = match self.take_condition() {
+            Some(Condition::Test(branches)) => branches,
             Some(Condition::Known(true)) => return self.br(depth),
             Some(Condition::Known(false)) | None => return,
         };
@@ -386,60 +397,83 @@ impl FunctionBuilder<'_, '_> {
         };
         if !apart {
             let label = self.frames[index].label;
-            return self.emit_branch(&pending, true, label);
+            return self.emit_branch(&branches, true, label);
         }
         let skip = self.unit.buffer.label();
-        self.emit_branch(&pending, false, skip);
+        self.emit_branch(&branches, false, skip);
         self.leave(index);
         self.unit.buffer.bind(skip);
     }
 
     /// Pops an index and branches to that target, or to `default` if there is none.
     pub fn br_table(&mut self, targets: &[u32], default: u32) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let op = self.pack.core().br_table;
         let info = self.pack.info(op);
-        let Some(pending) = self.prepare(op, info, &[targets.len() as i64]) else {
+        if !self.prepare(op, info, &[targets.len() as i64]) {
             return;
-        };
-        for depth in targets.iter().chain([&default]) {
-            let Some(index) = self.frame_at(*depth) else {
+        }
+        let depths = || targets.iter().chain([&default]).copied();
+        let (mut settled, mut shared) = (None, None);
+        for depth in depths() {
+            let Some(index) = self.frame_at(depth) else {
                 return;
             };
-            if self.frames[index].kind != FrameKind::Function {
-                let layout = self.expect(index);
+            let frame = &self.frames[index];
+            if frame.kind == FrameKind::Function || settled.is_some() && frame.layout == settled {
+                continue;
+            }
+            // Targets without values that nothing has branched to yet share what they expect.
+            let fresh = frame.layout.is_none() && frame.results.0 == frame.results.1;
+            if fresh {
+                self.frames[index].layout = shared;
+            }
+            let layout = self.expect(index);
+            if fresh {
+                shared = Some(layout);
+            }
+            if settled != Some(layout) {
                 self.settle(layout);
+                settled = Some(layout);
             }
         }
-        let mut range = None;
-        for depth in targets.iter().chain([&default]) {
-            let Some(index) = self.frame_at(*depth) else {
+        let (mut range, mut stubs) = (None, false);
+        // What was found of the last layout.
+        let mut known = (None, false);
+        for depth in depths() {
+            let Some(index) = self.frame_at(depth) else {
                 return;
             };
-            let label = if let Some(stub) = self.frames[index].stub {
-                stub
-            } else if self.frames[index].kind == FrameKind::Function || self.needs_moves(index) {
-                let stub = self.unit.buffer.label();
-                self.frames[index].stub = Some(stub);
-                stub
+            let frame = &self.frames[index];
+            let (types, layout) = (self.label_types(frame), frame.layout);
+            let apart = if frame.kind == FrameKind::Function {
+                true
+            } else if types.0 == types.1 && known.0 == layout {
+                known.1
             } else {
-                self.frames[index].label
+                self.needs_moves(index)
+            };
+            if types.0 == types.1 {
+                known = (layout, apart);
+            }
+            let label = match self.frames[index].stub {
+                Some(stub) => stub,
+                None if apart => {
+                    let stub = self.unit.buffer.label();
+                    self.frames[index].stub = Some(stub);
+                    stubs = true;
+                    stub
+                }
+                None => self.frames[index].label,
             };
             let entry = self.unit.buffer.table_entry(label);
             range = Some((range.map_or(entry, |(first, _)| first), entry + 1));
         }
-        self.emit_pending(
-            &pending,
-            None,
-            Outcome::Plain,
-            Target::None,
-            range.unwrap_or((0, 0)),
-        );
-        for depth in targets.iter().chain([&default]) {
-            let Some(index) = self.frame_at(*depth) else {
+        self.emit_table(range.unwrap_or((0, 0)));
+        for depth in depths().take_while(|_| stubs) {
+            let Some(index) = self.frame_at(depth) else {
                 return;
             };
             if let Some(stub) = self.frames[index].stub.take() {
@@ -452,10 +486,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Raises a trap.
     pub fn trap(&mut self, kind: u8) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.unit.raise(kind, self.pos);
         self.die();
     }
@@ -487,13 +520,8 @@ impl FunctionBuilder<'_, '_> {
 
     fn jump(&mut self, label: Label) {
         let op = self.pack.core().jump;
-        self.emit_values(
-            op,
-            FormKey::registers(),
-            0,
-            &Values::default(),
-            Target::Label(label),
-        );
+        self.unit
+            .emit_values(op, 0, &Values::default(), Target::Label(label), self.pos);
     }
 
     /// The types that a branch to a frame carries.
@@ -512,15 +540,14 @@ impl FunctionBuilder<'_, '_> {
             && frame.results.1 - frame.results.0 == 1
             && self
                 .registers
-                .exist(self.pack.class_of(self.types[frame.results.0 as usize]))
+                .exist(self.class_of(self.types[frame.results.0 as usize]))
     }
 
     /// Decides what a label expects, if this is the first branch to it. What the branch carries must be on the stack.
     fn expect(&mut self, index: usize) -> u32 {
         let frame = self.frames[index];
         let (first, end) = self.label_types(&frame);
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        if self.stack.len() - height.min(self.stack.len()) < (end - first) as usize {
+        if self.stack.len() < self.floor + (end - first) as usize {
             self.misuse("the operand stack is too short for a branch");
         }
         if self.in_register(&frame) && frame.result_reg.is_none() {
@@ -538,41 +565,43 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Brings the top operand into a register of its own.
-    fn top_to_register(&mut self) -> u8 {
+    fn top_to_register(&mut self) -> Reg {
         let index = self.stack.len().wrapping_sub(1);
         let Some(operand) = self.stack.get(index).copied() else {
-            return 0;
+            return Reg::new(0, 0);
         };
         if let At::Reg(reg) = operand.at {
             return reg;
         }
-        let class = self.pack.class_of(operand.ty);
-        let mv = self.move_of(operand, index, 0);
+        let from = self.source_of(operand, index);
         let locked = self.registers.locked;
-        if let From::Reg(reg) = mv.from {
-            self.registers.lock(class, reg);
+        if let From::Reg(reg) = from {
+            self.registers.lock(reg);
         }
-        let reg = self.allocate(class);
+        let reg = self.allocate(self.class_of(operand.ty));
         self.registers.locked = locked;
-        self.move_to_reg(operand.ty, reg, mv.from);
+        self.move_to_reg(operand.ty, reg, from);
         if let At::Var(var) = operand.at {
             self.vars[var as usize].reads -= 1;
         }
-        self.registers.own(class, reg, Owner::Temp(index as u32));
+        self.registers.give_temp(reg, index);
         self.stack[index].at = At::Reg(reg);
         reg
     }
 
-    /// What is in registers now.
-    fn snapshot(&self, only_live: bool) -> Layout {
-        let mut layout = Layout::EMPTY;
-        for (owners, bindings) in self.registers.owner.iter().zip(&mut layout.bindings) {
-            for (owner, binding) in owners.iter().zip(bindings) {
-                if let Owner::Var(var) = owner
-                    && (!only_live || self.live(*var))
-                {
-                    *binding = Binding::new(*var, self.vars[*var as usize].dirty);
-                }
+    /// What variables are in registers now.
+    fn snapshot(&mut self, only_live: bool) -> Layout {
+        let mut layout = Layout {
+            first: self.bindings.len() as u32,
+            ..Layout::default()
+        };
+        for reg in each(self.registers.vars) {
+            let var = self.registers.holder(reg);
+            let state = &self.vars[var as usize];
+            if !only_live || state.live(self.pos) {
+                layout.bound |= reg.bit();
+                layout.dirty |= self.registers.dirty & reg.bit();
+                self.bindings.push(var);
             }
         }
         layout
@@ -580,76 +609,101 @@ impl FunctionBuilder<'_, '_> {
 
     /// Forgets what is in registers.
     fn clear_registers(&mut self) {
-        for class in 0..CLASSES {
-            for reg in 0..usize::from(self.registers.count[class]) {
-                if let Owner::Var(var) = self.registers.owner[class][reg] {
-                    self.vars[var as usize].reg = NONE;
-                    self.vars[var as usize].dirty = false;
-                }
-                self.registers.own(class as u8, reg as u8, Owner::Free);
-            }
+        for reg in each(self.registers.vars) {
+            self.vars[self.registers.holder(reg) as usize].reg = Reg::NONE;
         }
+        self.registers.free_all();
         self.registers.unlock_all();
         while let Some(var) = self.constants.pop() {
-            if self.vars[var as usize].constant {
-                self.vars[var as usize].constant = false;
-                self.vars[var as usize].dirty = false;
-            }
+            self.vars[var as usize].constant = false;
         }
+        self.clean_constants = 0;
     }
 
     /// Takes on what a label expects; registers must have been cleared.
     fn adopt(&mut self, layout: u32) {
         let layout = self.layouts[layout as usize];
-        for (class, bindings) in layout.bindings.iter().enumerate() {
-            for (reg, binding) in bindings.iter().enumerate() {
-                if let Some(var) = binding.var() {
-                    self.bind(var, reg as u8);
-                    self.vars[var as usize].dirty = binding.dirty();
-                    debug_assert_eq!(usize::from(self.vars[var as usize].class), class);
-                }
-            }
+        let vars = self.bindings.get(layout.first as usize..);
+        for (var, reg) in vars.unwrap_or_default().iter().zip(each(layout.bound)) {
+            self.vars[*var as usize].reg = reg;
+            self.vars[*var as usize].constant = false;
+            self.registers
+                .give_var(reg, *var, layout.dirty & reg.bit() != 0);
+            debug_assert_eq!(self.vars[*var as usize].class, reg.class());
         }
     }
 
     /// Stores what a label expects in memory and is only in registers.
     fn settle(&mut self, layout: u32) {
         let layout = self.layouts[layout as usize];
-        for class in 0..CLASSES {
-            for reg in 0..usize::from(self.registers.count[class]) {
-                if let Owner::Var(var) = self.registers.owner[class][reg]
-                    && self.vars[var as usize].dirty
-                    && !expects_dirty(&layout.bindings[class], var)
-                {
+        let mut dirty = self.registers.dirty;
+        if dirty & layout.dirty != 0 {
+            // What is where the label expects it stays there.
+            for (var, reg) in self.bound(&layout) {
+                if layout.dirty & reg.bit() != 0 && self.registers.holder(reg) == var {
+                    dirty &= !reg.bit();
+                }
+            }
+        }
+        for reg in each(dirty) {
+            let var = self.registers.holder(reg);
+            if !self.expects_dirty(&layout, var) {
+                self.clean_register(reg, var);
+            }
+        }
+        if self.clean_constants < self.constants.len() {
+            self.settle_constants(&layout);
+        }
+    }
+
+    fn settle_constants(&mut self, layout: &Layout) {
+        let mut clean = true;
+        for at in self.clean_constants..self.constants.len() {
+            let var = self.constants[at];
+            let state = &self.vars[var as usize];
+            if state.constant && state.stale {
+                if self.expects_dirty(layout, var) {
+                    clean = false;
+                } else {
                     self.clean(var);
                 }
             }
         }
-        for at in 0..self.constants.len() {
-            let var = self.constants[at];
-            let state = &self.vars[var as usize];
-            if state.constant
-                && state.dirty
-                && !expects_dirty(&layout.bindings[usize::from(state.class) & 1], var)
-            {
-                self.clean(var);
-            }
+        if clean {
+            self.clean_constants = self.constants.len();
         }
+    }
+
+    /// The variables that a layout has in registers, and where.
+    #[inline]
+    fn bound(&self, layout: &Layout) -> impl Iterator<Item = (u32, Reg)> + use<'_> {
+        let vars = self.bindings.get(layout.first as usize..);
+        vars.unwrap_or_default()
+            .iter()
+            .copied()
+            .zip(each(layout.bound))
+    }
+
+    /// Whether a label expects a variable in a register and does not care about its slot.
+    #[inline]
+    fn expects_dirty(&self, layout: &Layout, var: u32) -> bool {
+        layout.dirty != 0
+            && self
+                .bound(layout)
+                .any(|(expected, reg)| expected == var && layout.dirty & reg.bit() != 0)
     }
 
     /// Whether anything is to be moved on the way to a frame's label.
     fn needs_moves(&self, index: usize) -> bool {
         let frame = &self.frames[index];
         if let Some(layout) = frame.layout {
-            for bindings in &self.layouts[layout as usize].bindings {
-                for (reg, binding) in bindings.iter().enumerate() {
-                    if let Some(var) = binding.var()
-                        && self.vars[var as usize].reg != reg as u8
-                        && self.live(var)
-                    {
-                        return true;
-                    }
-                }
+            let layout = self.layouts[layout as usize];
+            let moved = |(var, reg): (u32, Reg)| {
+                let state = &self.vars[var as usize];
+                state.reg != reg && state.live(self.pos)
+            };
+            if self.bound(&layout).any(moved) {
+                return true;
             }
         }
         let (first, end) = self.label_types(frame);
@@ -679,20 +733,14 @@ impl FunctionBuilder<'_, '_> {
         moves.clear();
         if let Some(layout) = frame.layout {
             let layout = self.layouts[layout as usize];
-            for (class, bindings) in layout.bindings.iter().enumerate() {
-                for (reg, binding) in bindings.iter().enumerate() {
-                    if let Some(var) = binding.var()
-                        && self.live(var)
-                    {
-                        let ty = self.vars[var as usize].ty;
-                        let from = self.source_of_var(var);
-                        moves.push(Move {
-                            ty,
-                            class: class as u8,
-                            to: reg as u8,
-                            from,
-                        });
-                    }
+            for (var, to) in self.bound(&layout) {
+                let state = &self.vars[var as usize];
+                if state.reg != to && state.live(self.pos) {
+                    moves.push(Move {
+                        ty: state.ty,
+                        to,
+                        from: self.source_of_var(var),
+                    });
                 }
             }
         }
@@ -702,7 +750,11 @@ impl FunctionBuilder<'_, '_> {
         match frame.result_reg {
             Some(reg) => {
                 if let Some(operand) = self.stack.last().copied() {
-                    moves.push(self.move_of(operand, self.stack.len() - 1, reg));
+                    moves.push(Move {
+                        ty: operand.ty,
+                        to: reg,
+                        from: self.source_of(operand, self.stack.len() - 1),
+                    });
                 }
             }
             None => {
@@ -713,27 +765,30 @@ impl FunctionBuilder<'_, '_> {
                 }
             }
         }
-        self.parallel_move(&mut moves);
+        if !moves.is_empty() {
+            self.parallel_move(&mut moves);
+        }
         self.moves = moves;
     }
 
     /// Marks what follows as out of reach.
     pub(super) fn die(&mut self) {
-        self.dead = true;
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        self.truncate(height);
+        self.mode = Mode::Dead;
+        self.truncate(self.floor);
         self.registers.unlock_all();
     }
 
     /// Shortens the operand stack and gives back what its operands hold.
     fn truncate(&mut self, height: usize) {
         while self.stack.len() > height {
-            if let Some(Operand { ty, at }) = self.stack.pop() {
-                match at {
-                    At::Var(var) => self.vars[var as usize].reads -= 1,
-                    At::Reg(reg) => self.registers.own(self.pack.class_of(ty), reg, Owner::Free),
-                    _ => {}
-                }
+            match self.stack.pop() {
+                Some(Operand {
+                    at: At::Var(var), ..
+                }) => self.vars[var as usize].reads -= 1,
+                Some(Operand {
+                    at: At::Reg(reg), ..
+                }) => self.registers.release(reg.bit()),
+                _ => {}
             }
         }
         self.settled = self.settled.min(height);
@@ -741,8 +796,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Brings the parameters of the construct just opened into their slots, constants included.
     fn settle_params(&mut self) {
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        for index in height..self.stack.len() {
+        for index in self.floor..self.stack.len() {
             self.settle_operand(index, true);
         }
     }
@@ -754,10 +808,11 @@ impl FunctionBuilder<'_, '_> {
         if let Some(frame) = self.frames.last_mut() {
             frame.saved_pins = (saved, self.saved_pins.len() as u32);
         }
-        let mut room = self
-            .registers
-            .count
-            .map(|count| count.saturating_sub(TEMPORARIES));
+        let mut room: [u8; CLASSES] = std::array::from_fn(|class| {
+            self.registers
+                .count(class as u8)
+                .saturating_sub(TEMPORARIES)
+        });
         let mut chosen = std::mem::take(&mut self.chosen);
         chosen.clear();
         for candidate in self.plan.candidates(index) {
@@ -779,75 +834,67 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         // First the registers that stay, so that new pins do not take them.
-        self.registers.pinned = [0; CLASSES];
+        self.registers.pinned = 0;
         for at in 0..self.pins.len() {
             let (var, reg) = self.pins[at];
             if chosen.iter().any(|(other, _)| *other == var) {
-                self.registers.pinned
-                    [usize::from(self.vars[var as usize].class) & (CLASSES - 1)] |= 1 << reg;
+                self.registers.pinned |= reg.bit();
             } else {
-                self.vars[var as usize].pin = NONE;
+                self.vars[var as usize].pin = Reg::NONE;
             }
         }
         self.pins.clear();
         for (var, written) in chosen.iter().copied() {
             let state = self.vars[var as usize];
-            let class = usize::from(state.class) & (CLASSES - 1);
-            let pin = if state.pin != NONE {
+            let pin = if state.pin != Reg::NONE {
                 state.pin
-            } else if state.reg != NONE && self.registers.pinned[class] & (1 << state.reg) == 0 {
+            } else if state.reg != Reg::NONE && self.registers.pinned & state.reg.bit() == 0 {
                 state.reg
             } else {
                 self.allocate(state.class)
             };
-            self.registers.pinned[class] |= 1 << pin;
+            self.registers.pinned |= pin.bit();
             self.vars[var as usize].pin = pin;
             self.pins.push((var, pin));
             if !written {
                 self.clean(var);
             }
             self.bring_home(var, pin);
-            let state = &mut self.vars[var as usize];
-            state.dirty = state.dirty || written;
+            if written {
+                self.registers.dirty |= pin.bit();
+            }
         }
         self.chosen = chosen;
     }
 
     /// Brings a variable into the register reserved for it.
-    fn bring_home(&mut self, var: u32, pin: u8) {
+    fn bring_home(&mut self, var: u32, pin: Reg) {
         let state = self.vars[var as usize];
         if state.reg == pin {
             return;
         }
-        self.vacate(state.class, pin, Some(var));
+        self.vacate(pin, Some(var));
+        let dirty = self.registers.dirty & state.reg.bit() != 0;
         let from = self.source_of_var(var);
         if self.live(var) {
             self.move_to_reg(state.ty, pin, from);
         }
-        self.bind(var, pin);
-        self.vars[var as usize].dirty = state.dirty;
+        let stale = state.constant && state.stale;
+        self.bind(var, pin, stale || dirty);
     }
 
     /// Goes back to the pins of the loop around the one that ended.
     fn restore_pins(&mut self, saved: (u32, u32)) {
         for (var, _) in self.pins.drain(..) {
-            self.vars[var as usize].pin = NONE;
+            self.vars[var as usize].pin = Reg::NONE;
         }
-        self.registers.pinned = [0; CLASSES];
+        self.registers.pinned = 0;
         for at in saved.0..saved.1 {
             let (var, reg) = self.saved_pins[at as usize];
             self.vars[var as usize].pin = reg;
-            self.registers.pinned[usize::from(self.vars[var as usize].class) & (CLASSES - 1)] |=
-                1 << reg;
+            self.registers.pinned |= reg.bit();
             self.pins.push((var, reg));
         }
         self.saved_pins.truncate(saved.0 as usize);
     }
-}
-
-/// Whether a label expects a variable in a register and does not care about its slot.
-fn expects_dirty(bindings: &[Binding; REGISTERS], var: u32) -> bool {
-    bindings
-        .iter()
-        .any(|binding| binding.var() == Some(var) && binding.dirty())
 }

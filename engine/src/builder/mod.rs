@@ -23,10 +23,10 @@ use copatch_spec::types::ValueType;
 use self::control::Frame;
 use self::moves::Move;
 use self::ops::Pending;
-use self::state::{At, Layout, Operand, Owner, Registers, Var};
-use crate::buffer::Values;
+use self::state::{At, Layout, Operand, Reg, Registers, Var};
 use crate::error::{Error, Result};
-use crate::pack::{NONE, OpId, Pack};
+use crate::forms::Values;
+use crate::pack::{OpId, Pack};
 use crate::plan::Plan;
 use crate::unit::Unit;
 
@@ -39,6 +39,16 @@ pub struct Signature {
     pub params: Vec<ValueType>,
     /// Result types.
     pub results: Vec<ValueType>,
+}
+
+/// What the builder does with the next call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Ready,
+    /// An operation waits to be emitted.
+    Waiting,
+    /// Control cannot get here.
+    Dead,
 }
 
 /// Slots between variables and operands that moves may use for a moment.
@@ -61,30 +71,46 @@ pub struct FunctionBuilder<'u, 'p> {
     /// Operands below this index are constants or in their slots.
     settled: usize,
     registers: Registers,
-    pending: Option<Pending>,
+    /// The operation that is not emitted yet, if the mode is [`Mode::Waiting`].
+    pending: Pending,
+    mode: Mode,
     frames: Vec<Frame>,
+    /// Operands below this index belong to frames around the innermost.
+    floor: usize,
     /// Types of parameters and results of open frames.
     types: Vec<ValueType>,
     layouts: Vec<Layout>,
+    /// The variables of layouts.
+    bindings: Vec<u32>,
     /// Variables that may be constants.
     constants: Vec<u32>,
+    /// So many of them are not, or have their value in their slot.
+    clean_constants: usize,
     results: Vec<ValueType>,
     /// Variables with a reserved register, and those of the loops around.
-    pins: Vec<(u32, u8)>,
-    saved_pins: Vec<(u32, u8)>,
+    pins: Vec<(u32, Reg)>,
+    saved_pins: Vec<(u32, Reg)>,
     /// Variables that the loop in hand pins, and whether it writes them.
     chosen: Vec<(u32, bool)>,
     /// The moves in hand.
     moves: Vec<Move>,
     /// The values of the operation in hand, pending or not.
     values: Values,
+    /// The values of a move.
+    move_values: Values,
     /// The operation that turns a condition round.
     not_op: OpId,
     /// The front end's offset of what comes next.
     pos: u32,
-    /// Whether control cannot get here.
-    dead: bool,
     leaf: bool,
+    /// The class of each value type.
+    classes: [u8; ValueType::ALL.len()],
+    /// How many registers of each class carry arguments and results.
+    arguments: [u8; CLASSES],
+    /// Bytes of a slot.
+    stride: u32,
+    /// How far past slot 0 the frame pointer points, in bytes.
+    bias: i64,
     loops: usize,
     max_height: usize,
     operations: u64,
@@ -94,10 +120,11 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     /// A builder into that unit; it keeps its allocations from function to function.
     pub fn new(unit: &'u mut Unit<'p>) -> Self {
         let pack = unit.pack;
-        let mut registers = Registers::new();
-        for (count, class) in registers.count.iter_mut().zip(pack.classes()) {
-            *count = class.registers;
+        let (mut count, mut arguments) = ([0; CLASSES], [0; CLASSES]);
+        for (index, class) in pack.classes().iter().enumerate().take(CLASSES) {
+            (count[index], arguments[index]) = (class.registers, class.arguments);
         }
+        let stride = unit.slot_bytes();
         Self {
             unit,
             pack,
@@ -105,22 +132,30 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             vars: Vec::new(),
             stack: Vec::new(),
             settled: 0,
-            registers,
-            pending: None,
+            registers: Registers::new(count),
+            pending: Pending::NOTHING,
+            mode: Mode::Ready,
             frames: Vec::new(),
+            floor: 0,
             types: Vec::new(),
             layouts: Vec::new(),
+            bindings: Vec::new(),
             constants: Vec::new(),
+            clean_constants: 0,
             results: Vec::new(),
             pins: Vec::new(),
             saved_pins: Vec::new(),
             chosen: Vec::new(),
             moves: Vec::new(),
             values: Values::default(),
+            move_values: Values::default(),
             not_op: pack.core().br_if,
             pos: 0,
-            dead: false,
             leaf: false,
+            classes: ValueType::ALL.map(|ty| pack.class_of(ty)),
+            arguments,
+            stride,
+            bias: i64::from(pack.metadata().machine.frame_bias),
             loops: 0,
             max_height: 0,
             operations: 0,
@@ -133,14 +168,11 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.reset(index, &signature.results, plan);
         let mut places = self.places();
         for ty in &signature.params {
-            let reg = places.next(self.pack, *ty);
+            let reg = places.next(self.class_of(*ty));
             let var = self.vars.len() as u32;
             self.add_var(*ty);
             if let Some(reg) = reg {
-                let class = self.pack.class_of(*ty);
-                self.registers.own(class, reg, Owner::Var(var));
-                self.vars[var as usize].reg = reg;
-                self.vars[var as usize].dirty = true;
+                self.bind(var, reg, true);
             }
         }
         for ty in locals {
@@ -148,7 +180,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             self.add_var(*ty);
             self.constants.push(var);
             self.vars[var as usize].constant = true;
-            self.vars[var as usize].dirty = true;
+            self.vars[var as usize].stale = true;
         }
         self.enter();
     }
@@ -160,17 +192,19 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.stack.clear();
         self.settled = 0;
         self.registers.reset();
-        self.pending = None;
+        self.mode = Mode::Ready;
         self.frames.clear();
+        self.floor = 0;
         self.types.clear();
         self.layouts.clear();
+        self.bindings.clear();
         self.constants.clear();
+        self.clean_constants = 0;
         self.pins.clear();
         self.saved_pins.clear();
         self.results.clear();
         self.results.extend_from_slice(results);
         self.pos = 0;
-        self.dead = false;
         self.leaf = plan.leaf();
         self.loops = 0;
         self.max_height = 0;
@@ -178,13 +212,13 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
 
     fn add_var(&mut self, ty: ValueType) {
         let last_use = self.plan.last_use(self.vars.len());
-        let class = self.pack.class_of(ty);
+        let class = self.class_of(ty);
         self.vars.push(Var {
             ty,
             class,
-            reg: NONE,
-            pin: NONE,
-            dirty: false,
+            reg: Reg::NONE,
+            pin: Reg::NONE,
+            stale: false,
             constant: false,
             value: 0,
             reads: 0,
@@ -203,13 +237,12 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     #[inline]
     pub fn at(&mut self, offset: u32) {
         self.pos = offset;
-        self.unit.buffer.source = offset;
     }
 
     /// Whether control can get here.
     #[inline]
     pub fn reachable(&self) -> bool {
-        !self.dead
+        self.mode != Mode::Dead
     }
 
     /// How many frames are open, the function's own included.
@@ -219,7 +252,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
 
     /// The type of the operand on top; `None` on an empty stack or where control cannot get.
     pub fn top_type(&self) -> Option<ValueType> {
-        if self.dead {
+        if self.mode == Mode::Dead {
             None
         } else {
             self.stack.last().map(|operand| operand.ty)
@@ -239,7 +272,9 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         if !self.frames.is_empty() {
             self.misuse("a frame was left open");
         }
-        if (self.operand_slot(self.max_height) as u64 + 16) * 8 > FRAME_BYTES {
+        if (u64::from(self.operand_slot(self.max_height)) + 16) * u64::from(self.stride)
+            > FRAME_BYTES
+        {
             self.unit.buffer.fail(Error::Limit {
                 what: "variables and operands of a function",
             });
@@ -251,9 +286,34 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         }
     }
 
+    /// Whether control cannot get here.
+    #[inline]
+    fn dead(&self) -> bool {
+        self.mode == Mode::Dead
+    }
+
+    /// Emits what waits; gives false where control cannot get.
+    #[inline]
+    fn ready(&mut self) -> bool {
+        match self.mode {
+            Mode::Ready => true,
+            Mode::Waiting => {
+                self.flush_to(Reg::NONE);
+                true
+            }
+            Mode::Dead => false,
+        }
+    }
+
     #[cold]
     fn misuse(&mut self, what: &'static str) {
         self.unit.buffer.fail(Error::Misuse { what, at: self.pos });
+    }
+
+    /// The register class of a type's values.
+    #[inline]
+    fn class_of(&self, ty: ValueType) -> u8 {
+        self.classes[ty as usize]
     }
 
     /// The slot of the operand of that index.
@@ -266,9 +326,15 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.vars.len() as u32 + index
     }
 
+    /// The byte offset of a slot from the frame pointer.
     #[inline]
     fn slot_offset(&self, slot: u32) -> i64 {
-        self.pack.metadata().machine.slot_offset(slot)
+        i64::from(slot) * i64::from(self.stride) - self.bias
+    }
+
+    /// Whether slots hold vectors.
+    fn wide(&self) -> bool {
+        self.stride > 8
     }
 
     #[inline]

@@ -3,15 +3,15 @@
 use copatch_spec::types::{Place, ValueType};
 
 use super::FunctionBuilder;
-use super::state::{CLASSES, REGISTERS};
-use crate::buffer::{Emit, Target, Values};
+use super::state::{CLASSES, Reg, RegSet, each};
+use crate::buffer::{Emit, Target};
 use crate::error::Error;
-use crate::pack::{find_form, move_key};
+use crate::forms::FormId;
 
 /// Where a moved value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
-    Reg(u8),
+    Reg(Reg),
     Slot(u32),
     Const(i64),
 }
@@ -20,55 +20,46 @@ pub(crate) enum From {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Move {
     pub ty: ValueType,
-    pub class: u8,
-    pub to: u8,
+    pub to: Reg,
     pub from: From,
 }
 
 impl FunctionBuilder<'_, '_> {
     /// Copies a value into a register.
-    pub(super) fn move_to_reg(&mut self, ty: ValueType, to: u8, from: From) {
-        match from {
-            From::Reg(reg) if reg == to => {}
+    #[inline]
+    pub(super) fn move_to_reg(&mut self, ty: ValueType, to: Reg, from: From) {
+        let (place, value, index) = match from {
+            From::Reg(reg) if reg == to => return,
             From::Reg(reg) => {
-                self.emit_move(
-                    ty,
-                    Place::Register,
-                    false,
-                    Some(reg),
-                    Some(to),
-                    &Values::default(),
-                );
+                let radix = self.registers.radix(to.class());
+                (Place::Register, 0, reg.number() * radix)
             }
-            From::Slot(slot) => {
-                let values = [self.slot_offset(slot), 0, 0, 0, 0, 0, 0];
-                self.emit_move(ty, Place::Slot, false, None, Some(to), &values);
-            }
-            From::Const(value) => {
-                self.emit_move(
-                    ty,
-                    Place::Immediate,
-                    false,
-                    None,
-                    Some(to),
-                    &[value, 0, 0, 0, 0, 0, 0],
-                );
-            }
+            From::Slot(slot) => (Place::Slot, self.slot_offset(slot), 0),
+            From::Const(value) => (Place::Immediate, value, 0),
+        };
+        let form =
+            self.pack.core().moves[ty as usize].and_then(|moves| moves.to_register[place as usize]);
+        self.move_values[0] = value;
+        if !self.emit_move(form, index + to.number()) {
+            self.no_move(ty, place, false);
         }
     }
 
     /// Copies a register into a slot.
-    pub(super) fn store(&mut self, ty: ValueType, slot: u32, reg: u8) {
-        let values = [self.slot_offset(slot), 0, 0, 0, 0, 0, 0];
-        self.emit_move(ty, Place::Register, true, Some(reg), None, &values);
+    #[inline]
+    pub(super) fn store(&mut self, ty: ValueType, slot: u32, reg: Reg) {
+        self.move_values[0] = self.slot_offset(slot);
+        if !self.move_to_slot(ty, Place::Register, reg.number()) {
+            self.no_move(ty, Place::Register, true);
+        }
     }
 
     /// Writes a constant into a slot, by way of a register where no stencil does it at once.
     pub(super) fn store_const(&mut self, ty: ValueType, slot: u32, value: i64) {
-        let values = [value, self.slot_offset(slot), 0, 0, 0, 0, 0];
-        if !self.try_move(ty, Place::Immediate, true, None, None, &values) {
-            let class = self.pack.class_of(ty);
-            self.with_scratch(ty, class, |builder, scratch| {
+        self.move_values[0] = value;
+        self.move_values[1] = self.slot_offset(slot);
+        if !self.move_to_slot(ty, Place::Immediate, 0) {
+            self.with_scratch(ty, |builder, scratch| {
                 builder.move_to_reg(ty, scratch, From::Const(value));
                 builder.store(ty, slot, scratch);
             });
@@ -80,20 +71,23 @@ impl FunctionBuilder<'_, '_> {
         if to == from {
             return;
         }
-        let class = self.pack.class_of(ty);
-        if !self.registers.exist(class) {
-            let values = [self.slot_offset(from), self.slot_offset(to), 0, 0, 0, 0, 0];
-            self.emit_move(ty, Place::Slot, true, None, None, &values);
+        if !self.registers.exist(self.class_of(ty)) {
+            self.move_values[0] = self.slot_offset(from);
+            self.move_values[1] = self.slot_offset(to);
+            if !self.move_to_slot(ty, Place::Slot, 0) {
+                self.no_move(ty, Place::Slot, true);
+            }
             return;
         }
-        self.with_scratch(ty, class, |builder, scratch| {
+        self.with_scratch(ty, |builder, scratch| {
             builder.move_to_reg(ty, scratch, From::Slot(from));
             builder.store(ty, to, scratch);
         });
     }
 
     /// Runs `body` with a register whose contents it may destroy: a free one, or one saved around it.
-    fn with_scratch(&mut self, ty: ValueType, class: u8, body: impl FnOnce(&mut Self, u8)) {
+    fn with_scratch(&mut self, ty: ValueType, body: impl FnOnce(&mut Self, Reg)) {
+        let class = self.class_of(ty);
         if !self.registers.exist(class) {
             self.misuse("a constant of this type cannot be written to a slot");
             return;
@@ -103,147 +97,147 @@ impl FunctionBuilder<'_, '_> {
         }
         let saved = self.widest(class, ty);
         let slot = self.scratch_slot(1);
-        self.store(saved, slot, 0);
-        body(self, 0);
-        self.move_to_reg(saved, 0, From::Slot(slot));
+        let first = Reg::new(class, 0);
+        self.store(saved, slot, first);
+        body(self, first);
+        self.move_to_reg(saved, first, From::Slot(slot));
     }
 
-    /// A type whose move keeps every bit of a register of that class.
+    /// A type whose move keeps every bit of a register of that class that this function may use.
     fn widest(&self, class: u8, ty: ValueType) -> ValueType {
-        self.pack
-            .metadata()
-            .machine
-            .classes
+        let classes = &self.pack.metadata().machine.classes;
+        let widest = classes
             .get(usize::from(class))
-            .map_or(ty, |(_, class)| class.widest)
-    }
-
-    fn emit_move(
-        &mut self,
-        ty: ValueType,
-        from: Place,
-        to_slot: bool,
-        a: Option<u8>,
-        d: Option<u8>,
-        values: &Values,
-    ) {
-        if !self.try_move(ty, from, to_slot, a, d, values) {
-            let what = format!(
-                "no stencil moves a {} {}>{}",
-                ty.name(),
-                from.letter(),
-                if to_slot { 's' } else { 'r' }
-            );
-            self.unit.buffer.fail(Error::Internal { what });
+            .map(|(_, class)| class.widest);
+        match widest {
+            // Slots of other units are too short for a vector, and their functions have none.
+            Some(ValueType::V128) if !self.wide() => ValueType::F64,
+            Some(widest) => widest,
+            None => ty,
         }
     }
 
     #[inline]
-    fn try_move(
-        &mut self,
-        ty: ValueType,
-        from: Place,
-        to_slot: bool,
-        a: Option<u8>,
-        d: Option<u8>,
-        values: &Values,
-    ) -> bool {
-        let Some(op) = self.pack.core().moves[ty as usize] else {
+    fn move_to_slot(&mut self, ty: ValueType, from: Place, index: u32) -> bool {
+        let form =
+            self.pack.core().moves[ty as usize].and_then(|moves| moves.to_slot[from as usize]);
+        self.emit_move(form, index)
+    }
+
+    /// Emits a form of a move, whose values are in `move_values`.
+    fn emit_move(&mut self, form: Option<FormId>, index: u32) -> bool {
+        let Some(form) = form else { return false };
+        let Some(row) = self.pack.forms().admit(form, &self.move_values) else {
             return false;
         };
-        let info = self.pack.info(op);
-        let forms = self.unit.buffer.view().forms;
-        let Some(form) = find_form(forms, info, move_key(from, to_slot)) else {
-            return false;
-        };
-        let Some(row) = self.unit.buffer.alternative(&forms[form], values) else {
-            return false;
-        };
-        let radix =
-            u32::from(self.registers.count[usize::from(self.pack.class_of(ty)) & (CLASSES - 1)]);
-        let index = [a, d]
-            .into_iter()
-            .flatten()
-            .fold(0, |index, reg| index * radix + u32::from(reg));
         let emit = Emit {
+            row: row + index,
             form,
-            row: row.stencils.get() + index,
-            values,
             target: Target::None,
             source: self.pos,
-            fault: None,
-            table: (0, 0),
         };
-        self.unit.buffer.emit(self.unit.space.bytes_mut(), &emit);
+        self.unit
+            .buffer
+            .emit(self.unit.space.bytes_mut(), &emit, &self.move_values);
         true
+    }
+
+    #[cold]
+    fn no_move(&mut self, ty: ValueType, from: Place, to_slot: bool) {
+        let what = format!(
+            "no stencil moves a {} {}>{}",
+            ty.name(),
+            from.letter(),
+            if to_slot { 's' } else { 'r' }
+        );
+        self.unit.buffer.fail(Error::Internal { what });
     }
 
     /// Performs moves as if all happened at once: sources are read before any register they share is overwritten.
     pub(super) fn parallel_move(&mut self, moves: &mut [Move]) {
-        for class in 0..CLASSES as u8 {
-            self.parallel_move_registers(class, moves);
+        let (mut read, mut written) = (0, 0);
+        for mv in moves.iter() {
+            if let From::Reg(reg) = mv.from
+                && reg != mv.to
+            {
+                read |= reg.bit();
+                written |= mv.to.bit();
+            }
+        }
+        if read & written == 0 {
+            for mv in moves.iter() {
+                if let From::Reg(_) = mv.from {
+                    self.move_to_reg(mv.ty, mv.to, mv.from);
+                }
+            }
+        } else {
+            self.untangle(moves, read | written);
         }
         // Loads and constants read no register, so they come last.
-        for mv in moves.iter().filter(|mv| !matches!(mv.from, From::Reg(_))) {
-            self.move_to_reg(mv.ty, mv.to, mv.from);
+        for mv in moves.iter() {
+            if !matches!(mv.from, From::Reg(_)) {
+                self.move_to_reg(mv.ty, mv.to, mv.from);
+            }
         }
     }
 
-    fn parallel_move_registers(&mut self, class: u8, moves: &mut [Move]) {
-        let from_other = |mv: &Move| match mv.from {
-            From::Reg(reg) if mv.class == class && reg != mv.to => Some(reg),
+    /// The moves between registers, some of which overwrite what others read.
+    fn untangle(&mut self, moves: &mut [Move], mut used: RegSet) {
+        for mv in moves.iter() {
+            used |= mv.to.bit();
+        }
+        let waits = |mv: &Move| match mv.from {
+            From::Reg(reg) if reg != mv.to => Some(reg),
             _ => None,
         };
-        // How many moves still read each register, and which moves are still to be made.
-        let mut readers = [0u8; REGISTERS];
-        let mut used = 0u16;
-        let mut waiting = 0u64;
-        for (index, mv) in moves.iter().enumerate().filter(|(_, mv)| mv.class == class) {
-            used |= 1 << (mv.to & 15);
-            if let Some(reg) = from_other(mv) {
-                used |= 1 << (reg & 15);
-                readers[usize::from(reg) & (REGISTERS - 1)] += 1;
-                waiting |= 1 << (index & 63);
+        let slot = self.scratch_slot(0);
+        loop {
+            let read = moves
+                .iter()
+                .filter_map(waits)
+                .fold(0, |set, reg| set | reg.bit());
+            if read == 0 {
+                return;
             }
-        }
-        while waiting != 0 {
-            let mut progressed = false;
-            for (index, mv) in moves.iter_mut().enumerate() {
-                let blocked = readers[usize::from(mv.to) & (REGISTERS - 1)] != 0;
-                if waiting & (1 << (index & 63)) == 0 || blocked {
-                    continue;
-                }
-                self.move_to_reg(mv.ty, mv.to, mv.from);
-                if let From::Reg(reg) = mv.from {
-                    readers[usize::from(reg) & (REGISTERS - 1)] -= 1;
-                }
-                mv.from = From::Reg(mv.to);
-                waiting &= !(1 << (index & 63));
-                progressed = true;
-            }
-            if progressed {
+            let next = moves.iter().position(|mv| {
+                (waits(mv).is_some() || mv.from == From::Slot(slot)) && read & mv.to.bit() == 0
+            });
+            if let Some(mv) = next.and_then(|next| moves.get_mut(next)) {
+                let (ty, to, from) = (mv.ty, mv.to, mv.from);
+                mv.from = From::Reg(to);
+                self.move_to_reg(ty, to, from);
                 continue;
             }
-            // Only cycles are left. Park one source; its one reader reads the parked copy when its turn comes, which
-            // is when this cycle has unwound, so one parking place is enough.
-            let Some(mv) = moves.get_mut(waiting.trailing_zeros() as usize) else {
+            // Only cycles are left. Park one source; its one reader reads the parked copy when its turn comes, which is
+            // when this cycle has unwound, so one parking place is enough.
+            let Some(parked) = moves.iter().find_map(waits) else {
                 return;
             };
-            let Some(reg) = from_other(mv) else { return };
-            let ty = self.widest(class, mv.ty);
-            let all = ((1u32 << self.registers.count[usize::from(class)]) - 1) as u16;
-            let spare = all & !used;
-            readers[usize::from(reg) & (REGISTERS - 1)] -= 1;
-            if spare != 0 {
-                let spare = spare.trailing_zeros() as u8;
-                self.move_to_reg(ty, spare, From::Reg(reg));
-                mv.from = From::Reg(spare);
-                readers[usize::from(spare)] += 1;
-            } else {
-                let slot = self.scratch_slot(0);
-                self.store(ty, slot, reg);
-                mv.from = From::Slot(slot);
+            let Some(ty) = moves
+                .iter()
+                .find(|mv| waits(mv) == Some(parked))
+                .map(|mv| self.widest(parked.class(), mv.ty))
+            else {
+                return;
+            };
+            let class = self.registers.of_class(parked.class());
+            let spare = each(self.registers.free & class & !used).next();
+            let from = match spare {
+                Some(spare) => {
+                    used |= spare.bit();
+                    self.move_to_reg(ty, spare, From::Reg(parked));
+                    From::Reg(spare)
+                }
+                None => {
+                    self.store(ty, slot, parked);
+                    From::Slot(slot)
+                }
+            };
+            for mv in moves.iter_mut().filter(|mv| waits(mv) == Some(parked)) {
+                mv.from = from;
             }
         }
     }
 }
+
+const _: () = assert!(CLASSES == 2);

@@ -7,40 +7,83 @@ use copatch_spec::isa::Shape;
 use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::{FormKey, Outcome};
 
-use super::FunctionBuilder;
 use super::moves::From;
-use super::state::{At, CLASSES, Operand, Owner};
+use super::state::{At, Owner, Reg, RegSet, Var, each};
+use super::{FunctionBuilder, Mode};
 use crate::buffer::{Emit, Label, Target};
-use crate::pack::{NONE, OpId, OpInfo, find_form};
+use crate::forms::FormId;
+use crate::pack::{NONE, OpId, OpInfo};
+
+/// Operands of an operation, at most.
+const OPERANDS: usize = copatch_spec::limits::OPERANDS;
+
+/// A form that can take the values at hand, which are in the builder's `values`.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    op: OpId,
+    key: FormKey,
+    form: FormId,
+    /// The first record of the alternative that admits the values.
+    stencils: u32,
+}
 
 /// An operation whose operands are in place but which is not emitted yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
-    pub op: OpId,
-    pub key: FormKey,
-    /// The form of that key, and the first record of the alternative that admits the values.
-    form: u32,
-    stencils: u32,
-    /// Registers of the operands that lie in registers, in order, each with its class.
-    regs: [(u8, u8); 4],
-    reg_count: u8,
-    /// Registers that the operation frees, by class.
-    dying: [u16; CLASSES],
+    choice: Choice,
+    /// The operands' part of the record's index.
+    index: u32,
+    /// Registers of the operands that lie in registers, in order.
+    regs: [Reg; OPERANDS],
+    count: u8,
     /// Which of `regs` the result shares a register with, or [`NONE`].
     tie: u8,
+    /// Registers that the operation frees.
+    dying: RegSet,
     /// The front end's offset.
-    pub source: u32,
+    source: u32,
+    /// The trap that a fault in its memory accesses stands for, or [`NONE`].
+    fault: u8,
     /// Whether the condition is wanted the other way round.
-    pub negated: bool,
+    negated: bool,
 }
 
-/// A form that can take the values at hand, which are in the builder's `values`.
+impl Pending {
+    pub const NOTHING: Self = Self {
+        choice: Choice {
+            op: OpId(0),
+            key: FormKey::registers(),
+            form: 0,
+            stencils: 0,
+        },
+        index: 0,
+        regs: [Reg::NONE; OPERANDS],
+        count: 0,
+        tie: NONE,
+        dying: 0,
+        source: 0,
+        fault: NONE,
+        negated: false,
+    };
+
+    fn regs(&self) -> &[Reg] {
+        &self.regs[..usize::from(self.count).min(OPERANDS)]
+    }
+}
+
+/// What a branch depends on.
+pub(crate) enum Condition {
+    /// Known when the code is generated.
+    Known(bool),
+    /// The pending operation, which branches.
+    Test(Branches),
+}
+
+/// The two branches on a pending operation, to where its result is not zero and to where it is.
 #[derive(Clone, Copy)]
-struct Choice {
-    op: OpId,
-    key: FormKey,
-    form: u32,
-    stencils: u32,
+pub(crate) struct Branches {
+    forms: [FormId; 2],
+    stencils: [u32; 2],
 }
 
 impl FunctionBuilder<'_, '_> {
@@ -50,46 +93,60 @@ impl FunctionBuilder<'_, '_> {
         self.op_imm(op, &[]);
     }
 
+    /// [`Self::op_imm`] for a number of immediates that is not known when the front end is compiled.
+    pub fn op_any(&mut self, op: OpId, immediates: &[i64]) {
+        match immediates {
+            [] => self.op_imm(op, &[]),
+            [a] => self.op_imm(op, &[*a]),
+            [a, b] => self.op_imm(op, &[*a, *b]),
+            _ => self.misuse("more immediates than an operation can have"),
+        }
+    }
+
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
     #[inline]
-    pub fn op_imm(&mut self, op: OpId, immediates: &[i64]) {
-        if self.dead {
+    pub fn op_imm<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let info = self.pack.info(op);
-        if info.shape != Shape::Next || usize::from(info.immediates) != immediates.len() {
+        if info.shape != Shape::Next || usize::from(info.immediates) != N {
             return self
                 .misuse("not an operation that computes, or the wrong number of immediates");
         }
-        let Some(pending) = self.prepare(op, info, immediates) else {
+        if !self.prepare(op, info, immediates) {
             return;
-        };
+        }
         match info.result {
-            Some(ty) if self.registers.exist(self.pack.class_of(ty)) => {
-                self.pending = Some(pending);
+            Some(ty) if !self.pending.choice.key.result_slot() => {
+                self.mode = Mode::Waiting;
                 self.push(ty, At::Pending);
             }
             Some(ty) => {
-                self.emit_pending(&pending, None, Outcome::Plain, Target::None, (0, 0));
+                self.emit_effect();
                 self.push(ty, At::Slot);
             }
-            None => self.emit_pending(&pending, None, Outcome::Plain, Target::None, (0, 0)),
+            None => self.emit_effect(),
         }
+    }
+
+    /// Emits the pending operation, which has no result in a register.
+    #[inline(never)]
+    fn emit_effect(&mut self) {
+        self.emit_pending(Reg::NONE, Target::None);
     }
 
     /// Pops an i32 condition and pushes whether it is zero. `op` is the operation that computes it; a comparison that
     /// is only branched on is turned round instead.
     #[inline]
     pub fn not(&mut self, op: OpId) {
-        if self.dead {
+        if self.dead() {
             return;
         }
-        match &mut self.pending {
-            Some(pending) if self.pack.info(pending.op).branch => {
-                pending.negated = !pending.negated
-            }
-            _ => self.op_imm(op, &[]),
+        if self.mode == Mode::Waiting && self.pack.info(self.pending.choice.op).branch {
+            self.pending.negated = !self.pending.negated;
+        } else {
+            self.op_imm(op, &[]);
         }
         self.not_op = op;
     }
@@ -102,124 +159,187 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
-    /// Pops the operands, chooses a form and brings the operands where the form wants them.
+    /// Pops the operands, chooses a form and brings the operands where the form wants them: what is to be emitted is
+    /// then in `pending`. Gives false if there is none.
     #[inline]
-    pub(super) fn prepare(
+    pub(super) fn prepare<const N: usize>(
         &mut self,
         op: OpId,
         info: &OpInfo,
-        immediates: &[i64],
-    ) -> Option<Pending> {
+        immediates: &[i64; N],
+    ) -> bool {
         self.operations += 1;
-        let count = usize::from(info.operand_count) & 7;
-        let mut operands = [Operand {
-            ty: ValueType::I64,
-            at: At::Const(0),
-        }; 4];
-        for index in (0..count.min(4)).rev() {
-            let operand = self.pop();
-            operands[index] = operand;
+        let (mut dying, mut key, mut first) = (0, FormKey::registers(), 0);
+        // One look at the operands settles the usual cases: all in registers, or a constant on the right.
+        let (bottom, index) = match (info.operand_count, self.stack.as_slice()) {
+            (1, [below @ .., a]) if below.len() >= self.floor => {
+                let a = look(&mut self.vars, a.at, &mut dying);
+                self.registers.lock(a);
+                let index = if a != Reg::NONE { a.number() } else { ODD };
+                (below.len(), index)
+            }
+            (2, [below @ .., a, b]) if below.len() >= self.floor => {
+                let right = b.at;
+                let a = look(&mut self.vars, a.at, &mut dying);
+                let b = look(&mut self.vars, right, &mut dying);
+                self.registers.lock(a);
+                self.registers.lock(b);
+                let index = match right {
+                    _ if a == Reg::NONE => ODD,
+                    At::Const(value) => {
+                        key = FormKey::registers().with_operand(1, Place::Immediate);
+                        self.values[0] = value;
+                        first = 1;
+                        a.number()
+                    }
+                    _ if b == Reg::NONE => ODD,
+                    _ => a.number() * self.registers.radix(b.class()) + b.number(),
+                };
+                (below.len(), index)
+            }
+            (0, _) => (self.stack.len(), 0),
+            _ => return self.prepare_any(op, info, immediates),
+        };
+        let forms = self.pack.forms();
+        if info.plain && index != ODD {
+            for (place, value) in immediates.iter().enumerate() {
+                self.values[first + place] = *value;
+            }
+            if let Some(form) = forms.find(&info.forms, key.with_outcome(info.outcome))
+                && let Some(stencils) = forms.admit(form, &self.values)
+            {
+                self.stack.truncate(bottom);
+                self.settled = self.settled.min(bottom);
+                self.pending = Pending {
+                    choice: Choice {
+                        op,
+                        key,
+                        form,
+                        stencils,
+                    },
+                    index,
+                    dying,
+                    source: self.pos,
+                    fault: info.fault,
+                    ..Pending::NOTHING
+                };
+                return true;
+            }
+        }
+        self.prepare_looked(op, info, immediates)
+    }
+
+    /// [`Self::prepare`] for any number of operands.
+    #[inline(never)]
+    fn prepare_any(&mut self, op: OpId, info: &OpInfo, immediates: &[i64]) -> bool {
+        let bottom = self
+            .stack
+            .len()
+            .checked_sub(usize::from(info.operand_count))
+            .filter(|bottom| *bottom >= self.floor);
+        let Some(bottom) = bottom else {
+            self.misuse("the operand stack is too short");
+            return false;
+        };
+        for operand in &self.stack[bottom..] {
+            let reg = look(&mut self.vars, operand.at, &mut 0);
             // Operands in registers stay there until the operation is emitted.
-            match operand.at {
-                At::Reg(reg) => self.registers.lock(self.pack.class_of(operand.ty), reg),
+            self.registers.lock(reg);
+        }
+        self.prepare_looked(op, info, immediates)
+    }
+
+    /// The rest of [`Self::prepare`] for operands in any place, whose registers are locked and whose reads have been
+    /// counted down.
+    #[inline(never)]
+    fn prepare_looked(&mut self, op: OpId, info: &OpInfo, immediates: &[i64]) -> bool {
+        let count = usize::from(info.operand_count).min(OPERANDS);
+        let bottom = self.stack.len() - count;
+        let mut operands = [At::Slot; OPERANDS];
+        let (mut constant, mut slot, mut dying) = (None, None, 0);
+        for (index, operand) in self.stack[bottom..].iter().enumerate() {
+            let at = operand.at;
+            operands[index & (OPERANDS - 1)] = at;
+            match at {
+                At::Reg(reg) => dying |= reg.bit(),
                 At::Var(var) => {
                     let state = &self.vars[var as usize];
-                    if state.reg != NONE {
-                        self.registers.lock(state.class, state.reg);
+                    if state.reg == Reg::NONE && state.pin == Reg::NONE && !state.live(self.pos) {
+                        slot = Some(index);
                     }
                 }
-                _ => {}
+                At::Const(_) => constant = Some(index),
+                At::Slot | At::Pending => slot = Some(index),
             }
         }
-        let choice = self.choose(op, info, &mut operands, immediates)?;
-        let mut pending = Pending {
-            op: choice.op,
-            key: choice.key,
-            form: choice.form,
-            stencils: choice.stencils,
-            regs: [(0, 0); 4],
-            reg_count: 0,
-            dying: [0; CLASSES],
-            tie: NONE,
-            source: self.pos,
-            negated: false,
+        self.stack.truncate(bottom);
+        self.settled = self.settled.min(bottom);
+
+        let Some(choice) = self.choose(op, info, &mut operands, (constant, slot), immediates)
+        else {
+            self.misuse("no form of the operation takes these operands and immediates");
+            return false;
         };
-        for (index, operand) in operands[..count].iter().enumerate() {
-            if choice.key.operand(index) != Some(Place::Register) {
+        let (mut index, mut regs, mut used, mut tie) = (0, [Reg::NONE; OPERANDS], 0, NONE);
+        for (number, at) in operands[..count].iter().enumerate() {
+            if choice.key.operand(number) != Some(Place::Register) {
                 continue;
             }
-            let class = self.pack.class_of(operand.ty);
-            let (reg, dying) = match operand.at {
-                At::Reg(reg) => (reg, true),
-                At::Var(var) => (self.register_of_var(var), false),
+            let ty = info.operands[number];
+            let reg = match *at {
+                At::Reg(reg) => reg,
+                At::Var(var) => self.register_of_var(var),
                 At::Const(value) => {
-                    let reg = self.allocate(class);
-                    self.move_to_reg(operand.ty, reg, From::Const(value));
-                    (reg, true)
+                    let reg = self.allocate(self.class_of(ty));
+                    dying |= reg.bit();
+                    self.move_to_reg(ty, reg, From::Const(value));
+                    reg
                 }
                 At::Slot | At::Pending => {
-                    let slot = self.popped_slot(index);
-                    let reg = self.allocate(class);
-                    self.move_to_reg(operand.ty, reg, From::Slot(slot));
-                    (reg, true)
+                    let reg = self.allocate(self.class_of(ty));
+                    dying |= reg.bit();
+                    let slot = self.operand_slot(bottom + number);
+                    self.move_to_reg(ty, reg, From::Slot(slot));
+                    reg
                 }
             };
-            self.registers.lock(class, reg);
-            if dying {
-                self.registers.own(class, reg, Owner::Temp(u32::MAX));
-                pending.dying[usize::from(class) & (CLASSES - 1)] |= 1 << reg;
+            self.registers.lock(reg);
+            index = index * self.registers.radix(reg.class()) + reg.number();
+            if usize::from(info.tie) == number {
+                tie = used as u8;
             }
-            if usize::from(info.tie) == index {
-                pending.tie = pending.reg_count;
-            }
-            pending.regs[usize::from(pending.reg_count) & 3] = (class, reg);
-            pending.reg_count += 1;
+            regs[used] = reg;
+            used += 1;
         }
-        Some(pending)
+        // Until it is emitted nobody else gets what it reads.
+        self.registers.free &= !dying;
+        self.pending = Pending {
+            choice,
+            index,
+            regs,
+            count: used as u8,
+            tie,
+            dying,
+            source: self.pos,
+            fault: info.fault,
+            negated: false,
+        };
+        true
     }
 
-    /// The slot of an operand that was popped as number `index` of the operation in hand.
-    fn popped_slot(&self, index: usize) -> u32 {
-        self.operand_slot(self.stack.len() + index)
-    }
-
-    /// The best form for the operands: a constant as an immediate if one admits it, a value that is read for the last
-    /// time straight from its slot, everything else in registers. Exchanges operands where that makes one fit.
-    #[inline]
+    /// The best form for operands of which some are constants or in slots: a constant as an immediate if one admits it,
+    /// a value that is read for the last time straight from its slot, everything else in registers. Exchanges operands
+    /// where that makes one fit.
     fn choose(
         &mut self,
         op: OpId,
         info: &OpInfo,
-        operands: &mut [Operand; 4],
+        operands: &mut [At; OPERANDS],
+        (constant, slot): (Option<usize>, Option<usize>),
         immediates: &[i64],
     ) -> Option<Choice> {
-        let count = usize::from(info.operand_count) & 7;
-        let mut base = FormKey::registers();
-        let mut constant = None;
-        let mut slot = None;
-        for (index, operand) in operands[..count].iter().enumerate() {
-            match operand.at {
-                At::Const(_) => constant = Some(index),
-                At::Slot => slot = Some(index),
-                At::Var(var) => {
-                    let state = &self.vars[var as usize];
-                    if state.reg == NONE && state.pin == NONE && !self.live(var) {
-                        slot = Some(index);
-                    }
-                }
-                _ => {}
-            }
-            if !self.registers.exist(self.pack.class_of(operand.ty)) {
-                base = base.with_operand(index, Place::Slot);
-            }
-        }
-        if let Some(result) = info.result
-            && !self.registers.exist(self.pack.class_of(result))
-        {
-            base = base.with_result_slot();
-        }
         if let Some(index) = constant {
-            let key = base.with_operand(index, Place::Immediate);
+            let key = info.base.with_operand(index, Place::Immediate);
             let choice = self.admit(op, info, key, operands, immediates);
             if choice.is_some() {
                 return choice;
@@ -232,14 +352,13 @@ impl FunctionBuilder<'_, '_> {
             // Slots of popped operands go by position, so an operand in its slot cannot change its place.
             if let Some(swap) = swap
                 && index == 0
-                && count == 2
-                && operands[1].at != At::Slot
+                && info.operand_count == 2
+                && operands[1] != At::Slot
             {
                 operands.swap(0, 1);
-                let key = base
-                    .with_operand(0, Place::Register)
-                    .with_operand(1, Place::Immediate);
-                let choice = self.admit(swap, self.pack.info(swap), key, operands, immediates);
+                let info = self.pack.info(swap);
+                let key = info.base.with_operand(1, Place::Immediate);
+                let choice = self.admit(swap, info, key, operands, immediates);
                 if choice.is_some() {
                     return choice;
                 }
@@ -247,17 +366,15 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         if let Some(index) = slot {
-            let key = base.with_operand(index, Place::Slot);
-            let choice = self.admit(op, info, key, operands, immediates);
-            if choice.is_some() {
-                return choice;
+            let key = info.base.with_operand(index, Place::Slot);
+            if key != info.base {
+                let choice = self.admit(op, info, key, operands, immediates);
+                if choice.is_some() {
+                    return choice;
+                }
             }
         }
-        let choice = self.admit(op, info, base, operands, immediates);
-        if choice.is_none() {
-            self.misuse("no form of the operation takes these operands and immediates");
-        }
-        choice
+        self.admit(op, info, info.base, operands, immediates)
     }
 
     /// The choice of the form with that key, if the operation has it and it admits the values.
@@ -267,30 +384,26 @@ impl FunctionBuilder<'_, '_> {
         op: OpId,
         info: &OpInfo,
         key: FormKey,
-        operands: &[Operand; 4],
+        operands: &[At; OPERANDS],
         immediates: &[i64],
     ) -> Option<Choice> {
-        let lookup = if info.shape == Shape::Branch {
-            key.with_outcome(Outcome::BranchTrue)
-        } else {
-            key
-        };
-        let form = find_form(self.unit.buffer.view().forms, info, lookup)?;
+        let form = self
+            .pack
+            .forms()
+            .find(&info.forms, key.with_outcome(info.outcome))?;
         let mut filled = 0;
         if key != FormKey::registers() {
-            let count = usize::from(info.operand_count) & 7;
-            for (index, operand) in operands[..count].iter().enumerate() {
-                let value = match (key.operand(index), operand.at) {
-                    (Some(Place::Register), _) => continue,
-                    (Some(Place::Immediate), At::Const(value)) => value,
-                    (Some(Place::Slot), At::Var(var)) if !self.vars[var as usize].dirty => {
-                        self.slot_offset(var)
-                    }
-                    (Some(Place::Slot), At::Slot) => self.slot_offset(self.popped_slot(index)),
-                    (Some(Place::Slot), At::Const(value)) => {
+            let count = usize::from(info.operand_count).min(OPERANDS);
+            for (index, at) in operands[..count].iter().enumerate() {
+                let value = match (key.operand(index)?, *at) {
+                    (Place::Register, _) => continue,
+                    (Place::Immediate, At::Const(value)) => value,
+                    (Place::Slot, At::Var(var)) if self.in_slot(var) => self.slot_offset(var),
+                    (Place::Slot, At::Slot) => self.slot_offset(self.popped_slot(index)),
+                    (Place::Slot, At::Const(value)) => {
                         // Only where the class has no registers: the constant goes to the operand's slot first.
                         let slot = self.popped_slot(index);
-                        self.store_const(operand.ty, slot, value);
+                        self.store_const(info.operands[index], slot, value);
                         self.slot_offset(slot)
                     }
                     _ => return None,
@@ -305,19 +418,24 @@ impl FunctionBuilder<'_, '_> {
             let offset = self.slot_offset(self.operand_slot(self.stack.len()));
             self.set_value(&mut filled, offset);
         }
-        let row = self.unit.buffer.view().forms.get(form)?;
-        let stencils = self
-            .unit
-            .buffer
-            .alternative(row, &self.values)?
-            .stencils
-            .get();
+        let stencils = self.pack.forms().admit(form, &self.values)?;
         Some(Choice {
             op,
             key,
-            form: form as u32,
+            form,
             stencils,
         })
+    }
+
+    /// Whether a variable's slot holds its value.
+    fn in_slot(&self, var: u32) -> bool {
+        let state = &self.vars[var as usize];
+        !(state.constant && state.stale) && self.registers.dirty & state.reg.bit() == 0
+    }
+
+    /// The slot of an operand that was popped as number `index` of the operation in hand.
+    fn popped_slot(&self, index: usize) -> u32 {
+        self.operand_slot(self.stack.len() + index)
     }
 
     #[inline]
@@ -331,244 +449,238 @@ impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, if there is one, into a register of the builder's choice.
     #[inline]
     pub(super) fn flush(&mut self) {
-        if self.pending.is_some() {
-            self.flush_to(None);
+        if self.mode == Mode::Waiting {
+            self.flush_to(Reg::NONE);
         }
     }
 
-    /// Emits the pending operation into `wanted` or a register of the builder's choice, which the top operand then is.
-    pub(super) fn flush_to(&mut self, wanted: Option<u8>) -> Option<u8> {
-        let pending = self.pending.take()?;
+    /// Emits the pending operation into `wanted` (or, for no register, one of the builder's choice), which the top
+    /// operand then is.
+    #[inline(never)]
+    pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
+        self.mode = Mode::Ready;
         let top = self.stack.len().wrapping_sub(1);
-        let ty = self.stack.get(top)?.ty;
-        let class = self.pack.class_of(ty);
-        if pending.negated {
-            // The comparison is wanted as a value after all: its result goes through the operation that negates.
-            let reg = self.result_register(&pending, class);
-            self.emit_pending(&pending, Some(reg), Outcome::Plain, Target::None, (0, 0));
-            self.registers.own(class, reg, Owner::Temp(top as u32));
-            self.stack[top].at = At::Reg(reg);
-            let not = self.not_op;
-            let info = self.pack.info(not);
-            let height = self.stack.len();
-            if let Some(negation) = self.prepare(not, info, &[]) {
-                self.operations -= 1;
-                self.push(ty, At::Pending);
-                debug_assert_eq!(height, self.stack.len());
-                self.pending = Some(negation);
-                return self.flush_to(wanted);
-            }
-            return None;
-        }
-        let reg = match wanted {
-            Some(reg) => reg,
-            None => self.result_register(&pending, class),
+        let Some(ty) = self.stack.get(top).map(|operand| operand.ty) else {
+            return Reg::NONE;
         };
-        self.emit_pending(&pending, Some(reg), Outcome::Plain, Target::None, (0, 0));
-        self.registers.own(class, reg, Owner::Temp(top as u32));
+        if self.pending.negated {
+            return self.flush_negated(top, ty, wanted);
+        }
+        let reg = if wanted == Reg::NONE {
+            self.result_register(self.class_of(ty))
+        } else {
+            wanted
+        };
+        self.emit_pending(reg, Target::None);
+        self.registers.give_temp(reg, top);
         self.stack[top].at = At::Reg(reg);
-        Some(reg)
+        reg
+    }
+
+    /// The comparison is wanted as a value after all: its result goes through the operation that negates.
+    #[cold]
+    fn flush_negated(&mut self, top: usize, ty: ValueType, wanted: Reg) -> Reg {
+        self.pending.negated = false;
+        self.flush_to(Reg::NONE);
+        let not = self.not_op;
+        if !self.prepare(not, self.pack.info(not), &[]) {
+            return Reg::NONE;
+        }
+        self.operations -= 1;
+        self.push(ty, At::Pending);
+        debug_assert_eq!(self.stack.len(), top + 1);
+        self.flush_to(wanted)
     }
 
     /// The register for a result that nothing else decides: that of an operand which dies, else a new one.
     #[inline]
-    fn result_register(&mut self, pending: &Pending, class: u8) -> u8 {
-        let dying = pending.dying[usize::from(class) & (CLASSES - 1)];
-        if pending.tie != NONE {
-            let (_, reg) = pending.regs[usize::from(pending.tie) & 3];
-            if dying & (1 << reg) != 0 {
-                return reg;
-            }
-            // With three operands in registers there may be none left: the result takes the register of the variable
-            // that it is tied to, which goes back to its slot.
-            return match (
-                self.registers.available(class),
-                self.registers.owner(class, reg),
-            ) {
-                (None, Owner::Var(var)) if self.vars[var as usize].pin != reg => {
-                    self.vacate(class, reg, None);
-                    reg
-                }
-                _ => self.allocate(class),
-            };
+    fn result_register(&mut self, class: u8) -> Reg {
+        let dying = self.pending.dying;
+        if self.pending.tie != NONE {
+            return self.tied_register(class);
         }
-        let regs = &pending.regs[..usize::from(pending.reg_count) & 7];
-        let reuse = regs
-            .iter()
-            .find(|(of, reg)| *of == class && dying & (1 << reg) != 0);
-        match reuse {
-            Some((_, reg)) => *reg,
+        let set = dying & self.registers.of_class(class);
+        match each(set).next() {
+            Some(reg) => reg,
             None => self.allocate(class),
         }
     }
 
-    /// Emits an operation whose operands are in place, and frees what it used up.
-    pub(super) fn emit_pending(
-        &mut self,
-        pending: &Pending,
-        result: Option<u8>,
-        outcome: Outcome,
-        target: Target,
-        table: (u32, u32),
-    ) {
-        let info = self.pack.info(pending.op);
-        let mut regs = pending.regs;
-        let used = usize::from(pending.reg_count) & 7;
-        let mut result = result;
-        let mut copy_back = None;
-        if let (true, Some(wanted)) = (pending.tie != NONE && outcome == Outcome::Plain, result) {
-            let tie = usize::from(pending.tie) & 3;
-            let (class, source) = regs[tie];
-            if wanted != source {
-                let others = regs[..used].iter().enumerate();
-                let clash = others
-                    .clone()
-                    .any(|(index, (of, reg))| index != tie && *of == class && *reg == wanted);
-                let ty = info.operands[usize::from(info.tie) & 3];
-                let shared = if clash {
-                    // The result's register is still read as another operand: work elsewhere, then copy.
-                    copy_back = Some((ty, wanted));
-                    self.registers.lock(class, wanted);
-                    self.result_register(pending, class)
-                } else {
-                    wanted
-                };
-                self.move_to_reg(ty, shared, From::Reg(source));
-                regs[tie].1 = shared;
-            }
-            result = None;
-            if let Some((_, wanted)) = copy_back {
-                let shared = regs[tie].1;
-                self.emit_record(pending, info, &regs[..used], None, outcome, target, table);
-                self.release(pending);
-                self.move_to_reg(
-                    info.operands[usize::from(info.tie) & 3],
-                    wanted,
-                    From::Reg(shared),
-                );
-                return;
-            }
+    fn tied_register(&mut self, class: u8) -> Reg {
+        let reg = self.pending.regs[usize::from(self.pending.tie) & (OPERANDS - 1)];
+        if self.pending.dying & reg.bit() != 0 {
+            return reg;
         }
-        self.emit_record(pending, info, &regs[..used], result, outcome, target, table);
-        self.release(pending);
-    }
-
-    /// Frees the registers that an emitted operation used up.
-    fn release(&mut self, pending: &Pending) {
-        self.registers.unlock_all();
-        for class in 0..CLASSES as u8 {
-            let mut dying = pending.dying[usize::from(class)];
-            while dying != 0 {
-                let reg = dying.trailing_zeros() as u8;
-                dying &= dying - 1;
-                if self.registers.owner(class, reg) == Owner::Temp(u32::MAX) {
-                    self.registers.own(class, reg, Owner::Free);
-                }
+        // With three operands in registers there may be none left: the result takes the register of the variable
+        // that it is tied to, which goes back to its slot.
+        match (self.registers.available(class), self.registers.owner(reg)) {
+            (None, Owner::Var(var)) if self.vars[var as usize].pin != reg => {
+                self.vacate(reg, None);
+                reg
             }
+            _ => self.allocate(class),
         }
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one call site a shape; a struct would only rename the arguments"
-    )]
-    #[inline]
-    fn emit_record(
-        &mut self,
-        pending: &Pending,
-        info: &OpInfo,
-        regs: &[(u8, u8)],
-        result: Option<u8>,
-        outcome: Outcome,
-        target: Target,
-        table: (u32, u32),
-    ) {
-        let (form, stencils) = if outcome == Outcome::Plain {
-            (pending.form as usize, pending.stencils)
-        } else {
-            let view = self.unit.buffer.view();
-            let form = find_form(view.forms, info, pending.key.with_outcome(outcome));
-            let row = form
-                .and_then(|form| view.forms.get(form))
-                .and_then(|row| self.unit.buffer.alternative(row, &self.values));
-            let (Some(form), Some(row)) = (form, row) else {
-                return self.misuse("no form of the operation takes these operands and immediates");
+    /// Emits the pending operation, whose result (if it is not to be branched on) goes to a register, and frees what it
+    /// used up.
+    #[inline(always)]
+    fn emit_pending(&mut self, result: Reg, target: Target) {
+        let choice = self.pending.choice;
+        if self.pending.tie != NONE {
+            return self.emit_tied(result, target);
+        }
+        let mut index = self.pending.index;
+        if result != Reg::NONE {
+            index = index * self.registers.radix(result.class()) + result.number();
+        }
+        self.emit_record(choice.form, choice.stencils + index, target);
+        self.release();
+    }
+
+    /// Emits an operation whose result shares a register with an operand.
+    #[inline(never)]
+    fn emit_tied(&mut self, wanted: Reg, target: Target) {
+        let tie = usize::from(self.pending.tie) & (OPERANDS - 1);
+        let choice = self.pending.choice;
+        let info = self.pack.info(choice.op);
+        let ty = info.operands[usize::from(info.tie) & (OPERANDS - 1)];
+        let source = self.pending.regs[tie];
+        let mut shared = source;
+        if wanted != Reg::NONE && wanted != source {
+            let clash = self
+                .pending
+                .regs()
+                .iter()
+                .enumerate()
+                .any(|(index, reg)| index != tie && *reg == wanted);
+            shared = if clash {
+                // The result's register is still read as another operand: work elsewhere, then copy.
+                self.registers.lock(wanted);
+                self.result_register(wanted.class())
+            } else {
+                wanted
             };
-            (form, row.stencils.get())
-        };
-        let counts = self.registers.count;
-        let radix = |class: u8| u32::from(counts[usize::from(class) & (CLASSES - 1)]);
-        let mut index = regs.iter().fold(0, |index, (class, reg)| {
-            index * radix(*class) + u32::from(*reg)
-        });
-        if let (Some(reg), Some(ty)) = (result, info.result) {
-            index = index * radix(self.pack.class_of(ty)) + u32::from(reg);
+            self.move_to_reg(ty, shared, From::Reg(source));
+            self.pending.regs[tie] = shared;
         }
+        let index = self.pending.regs().iter().fold(0, |index, reg| {
+            index * self.registers.radix(reg.class()) + reg.number()
+        });
+        self.emit_record(choice.form, choice.stencils + index, target);
+        self.release();
+        if wanted != Reg::NONE && shared != wanted {
+            self.move_to_reg(ty, wanted, From::Reg(shared));
+        }
+    }
+
+    /// Frees the registers that the emitted operation used up.
+    #[inline]
+    fn release(&mut self) {
+        self.registers.unlock_all();
+        self.registers.release(self.pending.dying);
+    }
+
+    #[inline(always)]
+    fn emit_record(&mut self, form: FormId, row: u32, target: Target) {
         let emit = Emit {
+            row,
             form,
-            row: stencils + index,
-            values: &self.values,
             target,
-            source: pending.source,
-            fault: info.uses_mem.then_some(self.pack.core().out_of_bounds),
-            table,
+            source: self.pending.source,
         };
-        self.unit.buffer.emit(self.unit.space.bytes_mut(), &emit);
+        let start = self.unit.buffer.len();
+        self.unit
+            .buffer
+            .emit(self.unit.space.bytes_mut(), &emit, &self.values);
+        if self.pending.fault != NONE {
+            let (kind, source) = (self.pending.fault, self.pending.source);
+            self.unit.buffer.site(start, kind, source);
+        }
     }
 
     /// Takes the top operand as a condition: a comparison that fuses with a branch, or a test of its value.
+    #[inline]
     pub(super) fn take_condition(&mut self) -> Option<Condition> {
-        if let Some(pending) = self.pending
-            && self.fuses(&pending)
+        if self.mode == Mode::Waiting
+            && self.stack.len() > self.floor
+            && let Some(branches) = self.branches()
         {
-            self.pending = None;
-            self.pop();
-            return Some(Condition::Test(pending));
+            self.mode = Mode::Ready;
+            self.stack.pop();
+            self.settled = self.settled.min(self.stack.len());
+            return Some(Condition::Test(branches));
         }
         self.flush();
-        if let Some(Operand {
-            at: At::Const(value),
-            ..
-        }) = self.stack.last().copied()
-        {
+        if let Some(At::Const(value)) = self.stack.last().map(|operand| operand.at) {
             self.pop();
             return Some(Condition::Known(value != 0));
         }
         let op = self.pack.core().br_if;
-        let info = self.pack.info(op);
-        self.prepare(op, info, &[]).map(Condition::Test)
+        if !self.prepare(op, self.pack.info(op), &[]) {
+            return None;
+        }
+        match self.branches() {
+            Some(branches) => Some(Condition::Test(branches)),
+            None => {
+                self.misuse("no branch on a condition in this place");
+                None
+            }
+        }
     }
 
-    /// Whether both branches on a pending operation have a stencil that admits its values.
-    fn fuses(&self, pending: &Pending) -> bool {
-        let info = self.pack.info(pending.op);
-        let view = self.unit.buffer.view();
-        info.branch
-            && [Outcome::BranchTrue, Outcome::BranchFalse]
-                .into_iter()
-                .all(|outcome| {
-                    find_form(view.forms, info, pending.key.with_outcome(outcome))
-                        .and_then(|form| view.forms.get(form))
-                        .and_then(|row| self.unit.buffer.alternative(row, &self.values))
-                        .is_some()
-                })
+    /// Both branches on the pending operation, if it has them and they admit its values.
+    #[inline]
+    fn branches(&self) -> Option<Branches> {
+        let choice = &self.pending.choice;
+        let info = self.pack.info(choice.op);
+        if !info.branch && info.shape != Shape::Branch {
+            return None;
+        }
+        let forms = self.pack.forms();
+        let find = |outcome| {
+            let form = forms.find(&info.forms, choice.key.with_outcome(outcome))?;
+            Some((form, forms.admit(form, &self.values)?))
+        };
+        let (when, unless) = (find(Outcome::BranchTrue)?, find(Outcome::BranchFalse)?);
+        Some(Branches {
+            forms: [when.0, unless.0],
+            stencils: [when.1, unless.1],
+        })
     }
 
     /// Emits a branch to `label` if the condition is what `when` says.
-    pub(super) fn emit_branch(&mut self, pending: &Pending, when: bool, label: Label) {
-        let outcome = if when != pending.negated {
-            Outcome::BranchTrue
-        } else {
-            Outcome::BranchFalse
-        };
-        self.emit_pending(pending, None, outcome, Target::Label(label), (0, 0));
+    #[inline]
+    pub(super) fn emit_branch(&mut self, branches: &Branches, when: bool, label: Label) {
+        let which = usize::from(when == self.pending.negated);
+        let row = branches.stencils[which] + self.pending.index;
+        self.emit_record(branches.forms[which], row, Target::Label(label));
+        self.release();
+    }
+
+    /// Emits the pending operation that jumps through a table.
+    pub(super) fn emit_table(&mut self, table: (u32, u32)) {
+        self.emit_pending(Reg::NONE, Target::Table(table.0, table.1));
     }
 }
 
-/// What a branch depends on.
-pub(crate) enum Condition {
-    /// Known when the code is generated.
-    Known(bool),
-    /// An operation that branches.
-    Test(Pending),
+/// The index of operands that are not where a quick look would have them.
+const ODD: u32 = u32::MAX;
+
+/// The register that an operand is in, if it is in one; counts a read of a variable, adds the register of what is used up
+/// to `dying`.
+#[inline(always)]
+fn look(vars: &mut [Var], at: At, dying: &mut RegSet) -> Reg {
+    match at {
+        At::Var(var) => {
+            let state = &mut vars[var as usize];
+            state.reads -= 1;
+            state.reg
+        }
+        At::Reg(reg) => {
+            *dying |= reg.bit();
+            reg
+        }
+        _ => Reg::NONE,
+    }
 }

@@ -2,12 +2,56 @@
 
 use copatch_spec::types::ValueType;
 
-use crate::pack::NONE;
+use crate::pack;
 
 /// Register classes an engine keeps track of.
 pub(crate) const CLASSES: usize = 2;
 /// Registers of a class it keeps track of.
 pub(crate) const REGISTERS: usize = 16;
+
+/// A value register: its class and its number within the class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reg(u8);
+
+impl Reg {
+    /// No register. Its bit belongs to no class, so that it may be put into sets without looking.
+    pub const NONE: Self = Reg(63);
+
+    #[inline]
+    pub fn new(class: u8, number: u8) -> Self {
+        Reg(class << 4 | number)
+    }
+
+    #[inline]
+    pub fn class(self) -> u8 {
+        self.0 >> 4
+    }
+
+    /// Its number within the class, as a stencil record's index counts it.
+    #[inline]
+    pub fn number(self) -> u32 {
+        u32::from(self.0 & 15)
+    }
+
+    /// Its bit in a set of registers.
+    #[inline]
+    pub fn bit(self) -> RegSet {
+        1 << (self.0 & 63)
+    }
+}
+
+/// A set of registers, as bits of [`Reg::bit`].
+pub(crate) type RegSet = u64;
+
+/// The registers in a set, in ascending order.
+#[inline]
+pub(crate) fn each(mut set: RegSet) -> impl Iterator<Item = Reg> {
+    std::iter::from_fn(move || {
+        let reg = (set != 0).then(|| Reg(set.trailing_zeros() as u8));
+        set &= set.wrapping_sub(1);
+        reg
+    })
+}
 
 /// Where an operand of the stack is. Constants and variable reads are not materialised until they are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +61,7 @@ pub(crate) enum At {
     /// The present value of a variable; a write of the variable copies it first.
     Var(u32),
     /// A register that belongs to this operand.
-    Reg(u8),
+    Reg(Reg),
     /// The operand's own slot.
     Slot,
     /// The result of the operation that is not emitted yet; only the top operand can be.
@@ -31,17 +75,17 @@ pub(crate) struct Operand {
     pub at: At,
 }
 
-/// A variable: its home is the slot of its number; a register may hold a copy, or the only copy if `dirty`.
+/// A variable: its home is the slot of its number; a register may hold a copy, or the only copy if that is dirty.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Var {
     pub ty: ValueType,
     pub class: u8,
-    /// The register that caches it, or [`NONE`].
-    pub reg: u8,
-    /// The register reserved for it in the present loop, or [`NONE`].
-    pub pin: u8,
-    /// Whether the slot is out of date.
-    pub dirty: bool,
+    /// The register that caches it, or [`Reg::NONE`].
+    pub reg: Reg,
+    /// The register reserved for it in the present loop, or [`Reg::NONE`].
+    pub pin: Reg,
+    /// Whether the slot of a constant is out of date; for a variable in a register [`Registers::dirty`] says it.
+    pub stale: bool,
     /// Whether the variable is known to hold `value`; then it has no register.
     pub constant: bool,
     pub value: i64,
@@ -50,7 +94,28 @@ pub(crate) struct Var {
     pub last_use: u32,
 }
 
-/// What a register holds.
+impl Var {
+    /// Whether its value may still be read from `pos` on.
+    #[inline]
+    pub fn live(&self, pos: u32) -> bool {
+        // At its last position the read itself is still to come when what precedes it is emitted.
+        self.reads > 0 || self.last_use >= pos
+    }
+}
+
+/// What a label expects: which variables are in which registers, and which of their slots may be out of date; all other
+/// variables are in their slots.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Layout {
+    /// Registers that hold variables.
+    pub bound: RegSet,
+    /// Those whose variable's slot may be out of date.
+    pub dirty: RegSet,
+    /// Where the variables stand in the builder's list, one for each register in ascending order.
+    pub first: u32,
+}
+
+/// What holds a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     Free,
@@ -59,115 +124,149 @@ pub(crate) enum Owner {
     Temp(u32),
 }
 
-/// What a label expects in a register: a variable, and whether its slot may be out of date.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Binding(u32);
-
-impl Binding {
-    pub const EMPTY: Self = Binding(u32::MAX);
-    const DIRTY: u32 = 1 << 31;
-
-    pub fn new(var: u32, dirty: bool) -> Self {
-        Binding(var | if dirty { Self::DIRTY } else { 0 })
-    }
-
-    pub fn var(self) -> Option<u32> {
-        (self != Self::EMPTY).then_some(self.0 & !Self::DIRTY)
-    }
-
-    pub fn dirty(self) -> bool {
-        self.0 & Self::DIRTY != 0
-    }
-}
-
-/// What a label expects: which variables are in which registers; all others are in their slots.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
-    pub bindings: [[Binding; REGISTERS]; CLASSES],
-}
-
-impl Layout {
-    pub const EMPTY: Self = Layout {
-        bindings: [[Binding::EMPTY; REGISTERS]; CLASSES],
-    };
-}
-
 /// The registers of all classes.
 #[derive(Clone, Debug)]
 pub(crate) struct Registers {
-    pub owner: [[Owner; REGISTERS]; CLASSES],
+    /// The variable or operand that holds each register; of no meaning for free ones.
+    holder: [u32; CLASSES * REGISTERS],
     /// How many registers each class has.
-    pub count: [u8; CLASSES],
+    count: [u8; CLASSES],
+    /// The registers of each class.
+    class: [RegSet; CLASSES],
     /// Registers without an owner.
-    pub free: [u16; CLASSES],
+    pub free: RegSet,
+    /// Registers that hold variables.
+    pub vars: RegSet,
+    /// Those of them whose variable's slot is out of date.
+    pub dirty: RegSet,
     /// Registers reserved for a variable by the present loop.
-    pub pinned: [u16; CLASSES],
+    pub pinned: RegSet,
     /// Registers that the operation in hand reads.
-    pub locked: [u16; CLASSES],
+    pub locked: RegSet,
     /// Where the search for a victim goes on.
     pub next_victim: [u8; CLASSES],
 }
 
 impl Registers {
-    pub const fn new() -> Self {
+    pub const fn new(count: [u8; CLASSES]) -> Self {
         Self {
-            owner: [[Owner::Free; REGISTERS]; CLASSES],
-            count: [0; CLASSES],
-            free: [0; CLASSES],
-            pinned: [0; CLASSES],
-            locked: [0; CLASSES],
+            holder: [0; CLASSES * REGISTERS],
+            count,
+            class: [(1 << count[0]) - 1, ((1 << count[1]) - 1) << REGISTERS],
+            free: 0,
+            vars: 0,
+            dirty: 0,
+            pinned: 0,
+            locked: 0,
             next_victim: [0; CLASSES],
         }
     }
 
-    /// All registers free.
+    /// The registers that hold something.
+    pub fn held(&self) -> RegSet {
+        (self.class[0] | self.class[1]) & !self.free
+    }
+
+    /// All registers free, none reserved.
     pub fn reset(&mut self) {
-        for class in 0..CLASSES {
-            self.owner[class] = [Owner::Free; REGISTERS];
-            self.free[class] = ((1u32 << self.count[class]) - 1) as u16;
-            self.pinned[class] = 0;
-            self.locked[class] = 0;
-        }
+        self.free_all();
+        self.pinned = 0;
+        self.locked = 0;
+    }
+
+    /// All registers free.
+    pub fn free_all(&mut self) {
+        self.free = self.class[0] | self.class[1];
+        self.vars = 0;
+        self.dirty = 0;
+    }
+
+    /// The registers of a class.
+    #[inline]
+    pub fn of_class(&self, class: u8) -> RegSet {
+        self.class[usize::from(class) & (CLASSES - 1)]
+    }
+
+    /// How many registers a class has.
+    #[inline]
+    pub fn count(&self, class: u8) -> u8 {
+        self.count[usize::from(class) & (CLASSES - 1)]
+    }
+
+    /// A register holds a variable, whose slot is out of date or not.
+    #[inline]
+    pub fn give_var(&mut self, reg: Reg, var: u32, dirty: bool) {
+        self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = var;
+        self.free &= !reg.bit();
+        self.vars |= reg.bit();
+        self.dirty = self.dirty & !reg.bit() | if dirty { reg.bit() } else { 0 };
     }
 
     #[inline]
-    pub fn own(&mut self, class: u8, reg: u8, owner: Owner) {
-        let class = usize::from(class) & (CLASSES - 1);
-        self.owner[class][usize::from(reg) & (REGISTERS - 1)] = owner;
-        let bit = 1 << (reg & 15);
-        if owner == Owner::Free {
-            self.free[class] |= bit;
+    pub fn give_temp(&mut self, reg: Reg, operand: usize) {
+        self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = operand as u32;
+        self.free &= !reg.bit();
+        self.vars &= !reg.bit();
+        self.dirty &= !reg.bit();
+    }
+
+    #[inline]
+    pub fn release(&mut self, set: RegSet) {
+        self.free |= set;
+        self.vars &= !set;
+        self.dirty &= !set;
+    }
+
+    /// The variable's slot is up to date.
+    #[inline]
+    pub fn cleaned(&mut self, reg: Reg) {
+        self.dirty &= !reg.bit();
+    }
+
+    #[inline]
+    pub fn owner(&self, reg: Reg) -> Owner {
+        let holder = self.holder(reg);
+        if self.free & reg.bit() != 0 {
+            Owner::Free
+        } else if self.vars & reg.bit() != 0 {
+            Owner::Var(holder)
         } else {
-            self.free[class] &= !bit;
+            Owner::Temp(holder)
         }
     }
 
+    /// The variable in a register that holds one.
     #[inline]
-    pub fn owner(&self, class: u8, reg: u8) -> Owner {
-        self.owner[usize::from(class) & (CLASSES - 1)][usize::from(reg) & (REGISTERS - 1)]
+    pub fn holder(&self, reg: Reg) -> u32 {
+        self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)]
     }
 
     #[inline]
-    pub fn lock(&mut self, class: u8, reg: u8) {
-        self.locked[usize::from(class) & (CLASSES - 1)] |= 1 << (reg & 15);
+    pub fn lock(&mut self, reg: Reg) {
+        self.locked |= reg.bit();
     }
 
     #[inline]
     pub fn unlock_all(&mut self) {
-        self.locked = [0; CLASSES];
+        self.locked = 0;
     }
 
     /// A register that is free, not reserved and not in use.
     #[inline]
-    pub fn available(&self, class: u8) -> Option<u8> {
-        let class = usize::from(class) & (CLASSES - 1);
-        let set = self.free[class] & !self.pinned[class] & !self.locked[class];
-        (set != 0).then_some(set.trailing_zeros() as u8)
+    pub fn available(&self, class: u8) -> Option<Reg> {
+        let set = self.free & !self.pinned & !self.locked & self.of_class(class);
+        (set != 0).then_some(Reg(set.trailing_zeros() as u8))
     }
 
     /// Whether a class has registers at all.
     #[inline]
     pub fn exist(&self, class: u8) -> bool {
-        class != NONE && self.count[usize::from(class) & (CLASSES - 1)] != 0
+        class != pack::NONE && self.count[usize::from(class) & (CLASSES - 1)] != 0
+    }
+
+    /// How many registers a class has, as a factor of a record's index.
+    #[inline]
+    pub fn radix(&self, class: u8) -> u32 {
+        u32::from(self.count[usize::from(class) & (CLASSES - 1)])
     }
 }

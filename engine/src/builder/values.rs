@@ -2,10 +2,9 @@
 
 use copatch_spec::types::ValueType;
 
-use super::FunctionBuilder;
 use super::moves::From;
-use super::state::{At, CLASSES, Operand, Owner, REGISTERS};
-use crate::pack::NONE;
+use super::state::{At, CLASSES, Operand, Owner, Reg, RegSet, each};
+use super::{FunctionBuilder, Mode};
 
 /// Reads of variables stay unmaterialised only this close to the top of the stack, so that the search for them is short.
 const LAZY_DEPTH: usize = 64;
@@ -14,42 +13,46 @@ impl FunctionBuilder<'_, '_> {
     /// Pushes a constant; the bits of a 32-bit type are in the low half.
     #[inline]
     pub fn constant(&mut self, ty: ValueType, bits: u64) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         self.push(ty, At::Const(ty.canonical(bits)));
     }
 
     /// Pushes the value of a variable.
     #[inline]
     pub fn get(&mut self, var: u32) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let Some(state) = self.vars.get_mut(var as usize) else {
             return self.misuse("no such variable");
         };
-        let ty = state.ty;
         if state.constant {
-            let value = state.value;
+            let (ty, value) = (state.ty, state.value);
             return self.push(ty, At::Const(value));
         }
         state.reads += 1;
+        let ty = state.ty;
         self.push(ty, At::Var(var));
         if self.stack.len() > LAZY_DEPTH {
-            let index = self.stack.len() - 1 - LAZY_DEPTH;
-            if let At::Var(old) = self.stack[index].at {
-                self.spill_read(index, old);
-            }
+            self.limit_laziness();
+        }
+    }
+
+    /// Materialises the read that has become too deep to be searched for.
+    #[cold]
+    fn limit_laziness(&mut self) {
+        let index = self.stack.len() - 1 - LAZY_DEPTH;
+        if let At::Var(old) = self.stack[index].at {
+            self.spill_read(index, old);
         }
     }
 
     /// Pops a value into a variable.
     #[inline]
     pub fn set(&mut self, var: u32) {
-        if self.dead {
+        if self.mode == Mode::Dead {
             return;
         }
         if (var as usize) >= self.vars.len() || self.stack.is_empty() {
@@ -93,7 +96,7 @@ impl FunctionBuilder<'_, '_> {
     /// Copies the top value into a variable and leaves it on the stack.
     #[inline]
     pub fn tee(&mut self, var: u32) {
-        if self.dead {
+        if self.mode == Mode::Dead {
             return;
         }
         self.set(var);
@@ -102,10 +105,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Drops the top value.
     pub fn drop_top(&mut self) {
-        if self.dead {
+        if !self.ready() {
             return;
         }
-        self.flush();
         let operand = self.pop();
         self.free_operand(operand);
     }
@@ -113,8 +115,7 @@ impl FunctionBuilder<'_, '_> {
     /// Pops an operand; a stack that is too short gives zero and an error.
     #[inline]
     pub(super) fn pop(&mut self) -> Operand {
-        let height = self.frames.last().map_or(0, |frame| frame.height);
-        if self.stack.len() <= height {
+        if self.stack.len() <= self.floor {
             self.misuse("the operand stack is too short");
             return Operand {
                 ty: ValueType::I64,
@@ -136,79 +137,73 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     pub(super) fn free_operand(&mut self, operand: Operand) {
         if let At::Reg(reg) = operand.at {
-            self.registers
-                .own(self.pack.class_of(operand.ty), reg, Owner::Free);
+            self.registers.release(reg.bit());
         }
     }
 
     /// Whether a variable's value may still be read.
     #[inline]
     pub(super) fn live(&self, var: u32) -> bool {
-        let state = &self.vars[var as usize];
-        // At its last position the read itself is still to come when what precedes it is emitted.
-        state.reads > 0 || state.last_use >= self.pos
+        self.vars[var as usize].live(self.pos)
     }
 
-    /// Makes the register of a variable its only place.
+    /// Gives a variable a register that holds its value; `dirty` where its slot does not.
     #[inline]
-    pub(super) fn bind(&mut self, var: u32, reg: u8) {
+    pub(super) fn bind(&mut self, var: u32, reg: Reg, dirty: bool) {
         let state = &mut self.vars[var as usize];
-        let (class, old) = (state.class, state.reg);
+        let old = state.reg;
         state.reg = reg;
-        state.dirty = true;
         state.constant = false;
-        if old != NONE && old != reg {
-            self.registers.own(class, old, Owner::Free);
+        if old != reg {
+            self.registers.release(old.bit());
         }
-        self.registers.own(class, reg, Owner::Var(var));
+        self.registers.give_var(reg, var, dirty);
     }
 
     /// Forgets the register of a variable whose value is about to change or lies elsewhere.
     pub(super) fn unbind(&mut self, var: u32) {
         let state = &mut self.vars[var as usize];
-        if state.reg != NONE {
-            let (class, reg) = (state.class, state.reg);
-            state.reg = NONE;
-            self.registers.own(class, reg, Owner::Free);
-        }
+        self.registers.release(state.reg.bit());
+        state.reg = Reg::NONE;
     }
 
     fn set_pending(&mut self, var: u32) {
         let state = self.vars[var as usize];
-        let wanted = if state.pin != NONE {
-            self.vacate(state.class, state.pin, Some(var));
-            Some(state.pin)
+        let wanted = if state.pin != Reg::NONE {
+            self.vacate(state.pin, Some(var));
+            state.pin
         } else {
-            (state.reg != NONE).then_some(state.reg)
+            state.reg
         };
         let reg = self.flush_to(wanted);
         self.stack.pop();
-        match reg {
-            Some(reg) => self.bind(var, reg),
-            None => self.misuse("an operation without a result cannot be stored"),
+        if reg == Reg::NONE {
+            self.misuse("an operation without a result cannot be stored");
+        } else {
+            self.bind(var, reg, true);
         }
     }
 
-    fn set_reg(&mut self, var: u32, reg: u8) {
+    fn set_reg(&mut self, var: u32, reg: Reg) {
         let state = self.vars[var as usize];
-        if state.pin != NONE && state.pin != reg {
-            self.registers.lock(state.class, reg);
-            self.vacate(state.class, state.pin, Some(var));
+        if state.pin != Reg::NONE && state.pin != reg {
+            self.registers.lock(reg);
+            self.vacate(state.pin, Some(var));
             self.registers.unlock_all();
             self.move_to_reg(state.ty, state.pin, From::Reg(reg));
-            self.registers.own(state.class, reg, Owner::Free);
-            self.bind(var, state.pin);
+            self.registers.release(reg.bit());
+            self.bind(var, state.pin, true);
         } else {
-            self.bind(var, reg);
+            self.bind(var, reg, true);
         }
     }
 
     fn set_const(&mut self, var: u32, value: i64) {
         let state = self.vars[var as usize];
-        if state.pin != NONE {
-            self.vacate(state.class, state.pin, Some(var));
+        if state.pin != Reg::NONE {
+            self.vacate(state.pin, Some(var));
             self.move_to_reg(state.ty, state.pin, From::Const(value));
-            self.bind(var, state.pin);
+            self.bind(var, state.pin, true);
             return;
         }
         self.unbind(var);
@@ -216,13 +211,15 @@ impl FunctionBuilder<'_, '_> {
             self.store_const(state.ty, var, value);
             return self.now_in_slot(var);
         }
-        if !self.vars[var as usize].constant {
+        if self.vars[var as usize].constant {
+            self.clean_constants = 0;
+        } else {
             self.constants.push(var);
         }
         let state = &mut self.vars[var as usize];
         state.constant = true;
         state.value = value;
-        state.dirty = true;
+        state.stale = true;
     }
 
     fn set_var(&mut self, var: u32, from: u32) {
@@ -232,17 +229,20 @@ impl FunctionBuilder<'_, '_> {
             return self.now_in_slot(var);
         }
         // The last read of a value hands its register over.
-        if source.reg != NONE && source.pin == NONE && to.pin == NONE && !self.live(from) {
-            self.vars[from as usize].reg = NONE;
-            self.vars[from as usize].dirty = false;
-            return self.bind(var, source.reg);
+        if source.reg != Reg::NONE
+            && source.pin == Reg::NONE
+            && to.pin == Reg::NONE
+            && !self.live(from)
+        {
+            self.vars[from as usize].reg = Reg::NONE;
+            return self.bind(var, source.reg, true);
         }
         let reg = self.register_of_var(from);
-        self.registers.lock(source.class, reg);
+        self.registers.lock(reg);
         let target = self.register_for(var);
         self.registers.unlock_all();
         self.move_to_reg(to.ty, target, From::Reg(reg));
-        self.bind(var, target);
+        self.bind(var, target, true);
     }
 
     fn set_slot(&mut self, var: u32, slot: u32) {
@@ -253,25 +253,23 @@ impl FunctionBuilder<'_, '_> {
         }
         let target = self.register_for(var);
         self.move_to_reg(state.ty, target, From::Slot(slot));
-        self.bind(var, target);
+        self.bind(var, target, true);
     }
 
     /// The value of a variable that has no register was written to its slot.
     fn now_in_slot(&mut self, var: u32) {
         let state = &mut self.vars[var as usize];
         state.constant = false;
-        state.dirty = false;
     }
 
     /// The register that a new value of a variable goes to.
-    fn register_for(&mut self, var: u32) -> u8 {
+    fn register_for(&mut self, var: u32) -> Reg {
         let state = self.vars[var as usize];
         // A register that the operation in hand reads is not overwritten, even if it is reserved for this variable.
-        let locked = self.registers.locked[usize::from(state.class) & (CLASSES - 1)];
-        if state.pin != NONE && locked & (1 << state.pin) == 0 {
-            self.vacate(state.class, state.pin, Some(var));
+        if state.pin != Reg::NONE && self.registers.locked & state.pin.bit() == 0 {
+            self.vacate(state.pin, Some(var));
             state.pin
-        } else if state.reg != NONE {
+        } else if state.reg != Reg::NONE {
             state.reg
         } else {
             self.allocate(state.class)
@@ -279,46 +277,47 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// The register that holds a variable, loaded if need be.
-    pub(super) fn register_of_var(&mut self, var: u32) -> u8 {
-        let state = self.vars[var as usize];
-        if state.reg != NONE {
-            return state.reg;
+    #[inline]
+    pub(super) fn register_of_var(&mut self, var: u32) -> Reg {
+        match self.vars[var as usize].reg {
+            Reg::NONE => self.load_var(var),
+            reg => reg,
         }
+    }
+
+    fn load_var(&mut self, var: u32) -> Reg {
         let reg = self.register_for(var);
-        if state.constant {
-            self.move_to_reg(state.ty, reg, From::Const(state.value));
-        } else {
-            self.move_to_reg(state.ty, reg, From::Slot(var));
-        }
-        self.bind(var, reg);
-        self.vars[var as usize].dirty = state.constant && state.dirty;
+        let state = self.vars[var as usize];
+        self.move_to_reg(state.ty, reg, self.source_of_var(var));
+        self.bind(var, reg, state.constant && state.stale);
         reg
     }
 
     /// A register that nothing uses: a free one, or one that is made free.
-    pub(super) fn allocate(&mut self, class: u8) -> u8 {
-        if let Some(reg) = self.registers.available(class) {
-            return reg;
+    #[inline]
+    pub(super) fn allocate(&mut self, class: u8) -> Reg {
+        match self.registers.available(class) {
+            Some(reg) => reg,
+            None => self.evict(class),
         }
-        self.evict(class)
     }
 
-    /// Makes a register free: of a clean variable if there is one, else of a dirty one, else of an operand.
-    fn evict(&mut self, class: u8) -> u8 {
+    /// Makes a register free: of a variable that is dead or clean if there is one, else of a dirty one, else of an
+    /// operand. Among equals they take turns.
+    fn evict(&mut self, class: u8) -> Reg {
         let at = usize::from(class) & (CLASSES - 1);
-        let count = self.registers.count[at].max(1);
-        let taken = self.registers.pinned[at] | self.registers.locked[at];
-        let mut best: Option<(u32, u8)> = None;
-        for step in 0..count {
-            let reg = (self.registers.next_victim[at] + step) % count;
-            if taken & (1 << reg) != 0 {
-                continue;
-            }
-            let cost = match self.registers.owner[at][usize::from(reg) & (REGISTERS - 1)] {
+        let set = self.registers.of_class(class) & !self.registers.pinned & !self.registers.locked;
+        let next = Reg::new(at as u8, self.registers.next_victim[at]);
+        let after = next.bit().wrapping_neg();
+        let mut best: Option<(u32, Reg)> = None;
+        for reg in each(set & after).chain(each(set & !after)) {
+            let cost = match self.registers.owner(reg) {
                 Owner::Free => 0,
-                Owner::Var(var) if !self.live(var) => 1,
-                Owner::Var(var) if !self.vars[var as usize].dirty => 2,
-                Owner::Var(_) => 3,
+                Owner::Var(var) => {
+                    let state = &self.vars[var as usize];
+                    let dirty = self.registers.dirty & reg.bit() != 0;
+                    1 + u32::from(state.live(self.pos)) * (1 + u32::from(dirty))
+                }
                 Owner::Temp(_) => 4,
             };
             if best.is_none_or(|(least, _)| cost < least) {
@@ -327,51 +326,85 @@ impl FunctionBuilder<'_, '_> {
         }
         let Some((_, reg)) = best else {
             self.misuse("an operation needs more registers than there are");
-            return 0;
+            return Reg::new(class & (CLASSES as u8 - 1), 0);
         };
-        self.registers.next_victim[at] = (reg + 1) % count;
-        self.vacate(class, reg, None);
+        self.registers.next_victim[at] =
+            ((reg.number() + 1) % self.registers.radix(class).max(1)) as u8;
+        self.vacate(reg, None);
         reg
     }
 
     /// Moves whatever a register holds to memory, unless it is `except`'s. The register's bits stay as they are.
-    pub(super) fn vacate(&mut self, class: u8, reg: u8, except: Option<u32>) {
-        match self.registers.owner(class, reg) {
+    pub(super) fn vacate(&mut self, reg: Reg, except: Option<u32>) {
+        match self.registers.owner(reg) {
             Owner::Free => {}
             Owner::Var(var) if except == Some(var) => {}
             Owner::Var(var) => {
-                self.clean(var);
-                self.unbind(var);
+                self.clean_register(reg, var);
+                self.vars[var as usize].reg = Reg::NONE;
+                self.registers.release(reg.bit());
             }
             Owner::Temp(index) => {
                 let index = index as usize;
-                let slot = self.operand_slot(index);
                 // An operand that was popped already is dying: its register is locked, and nothing else wants its value.
                 if let Some(operand) = self.stack.get(index).copied()
                     && operand.at == At::Reg(reg)
                 {
+                    let slot = self.operand_slot(index);
                     self.store(operand.ty, slot, reg);
                     self.stack[index].at = At::Slot;
                 }
-                self.registers.own(class, reg, Owner::Free);
+                self.registers.release(reg.bit());
             }
+        }
+    }
+
+    /// Moves what a set of registers holds to memory.
+    pub(super) fn vacate_all(&mut self, set: RegSet) {
+        for reg in each(set) {
+            self.vacate(reg, None);
         }
     }
 
     /// Brings a variable's slot up to date if its value may still be read.
     pub(super) fn clean(&mut self, var: u32) {
         let state = self.vars[var as usize];
-        if !state.dirty {
+        if !state.constant {
+            self.clean_register(state.reg, var);
+        } else if state.stale {
+            if state.live(self.pos) {
+                self.store_const(state.ty, var, state.value);
+            }
+            self.vars[var as usize].stale = false;
+        }
+    }
+
+    /// [`Self::clean`] for a variable in that register (or in none, where there is nothing to do).
+    #[inline]
+    pub(super) fn clean_register(&mut self, reg: Reg, var: u32) {
+        if self.registers.dirty & reg.bit() == 0 {
             return;
         }
-        if self.live(var) {
-            if state.constant {
-                self.store_const(state.ty, var, state.value);
-            } else if state.reg != NONE {
-                self.store(state.ty, var, state.reg);
-            }
+        let state = &self.vars[var as usize];
+        if state.live(self.pos) {
+            self.store(state.ty, var, reg);
         }
-        self.vars[var as usize].dirty = false;
+        self.registers.cleaned(reg);
+    }
+
+    /// Saves what registers hold and forgets it: variables that may be read again, operands.
+    pub(super) fn save_all(&mut self) {
+        let vars = self.registers.vars;
+        for reg in each(vars & self.registers.dirty) {
+            self.clean_register(reg, self.registers.holder(reg));
+        }
+        for reg in each(vars) {
+            self.vars[self.registers.holder(reg) as usize].reg = Reg::NONE;
+        }
+        for reg in each(self.registers.held() & !vars) {
+            self.vacate(reg, None);
+        }
+        self.registers.release(vars);
     }
 
     /// Materialises pending reads of a variable that is about to change.
@@ -389,12 +422,11 @@ impl FunctionBuilder<'_, '_> {
             }
             let reg = self.register_of_var(var);
             let keep = self.registers.locked;
-            self.registers.lock(state.class, reg);
+            self.registers.lock(reg);
             let copy = self.allocate(state.class);
             self.registers.locked = keep;
             self.move_to_reg(state.ty, copy, From::Reg(reg));
-            self.registers
-                .own(state.class, copy, Owner::Temp(index as u32));
+            self.registers.give_temp(copy, index);
             self.stack[index].at = At::Reg(copy);
             self.vars[var as usize].reads -= 1;
         }
@@ -407,7 +439,7 @@ impl FunctionBuilder<'_, '_> {
         if state.constant {
             self.stack[index].at = At::Const(state.value);
         } else {
-            if state.reg != NONE {
+            if state.reg != Reg::NONE {
                 self.store(state.ty, slot, state.reg);
             } else {
                 self.copy_slot(state.ty, slot, var);
@@ -426,8 +458,7 @@ impl FunctionBuilder<'_, '_> {
                     let slot = self.operand_slot(index);
                     self.store(operand.ty, slot, reg);
                     self.stack[index].at = At::Slot;
-                    self.registers
-                        .own(self.pack.class_of(operand.ty), reg, Owner::Free);
+                    self.registers.release(reg.bit());
                 }
                 At::Var(var) => self.spill_read(index, var),
                 At::Const(_) | At::Slot | At::Pending => {}
@@ -444,5 +475,6 @@ impl FunctionBuilder<'_, '_> {
                 self.vars[var as usize].constant = false;
             }
         }
+        self.clean_constants = 0;
     }
 }

@@ -255,7 +255,8 @@ impl Explainer<'_> {
 
     /// What one of a form's values means; slots by number, since their offsets depend on the target.
     fn value(&self, meaning: Option<&Value>, value: i64) -> String {
-        let slot = || (value + i64::from(self.pack.metadata().machine.frame_bias)) / 8;
+        let bias = i64::from(self.pack.metadata().machine.frame_bias);
+        let slot = || (value + bias) / i64::from(self.program.slot_bytes());
         match meaning {
             Some(Value::Constant(_, ty)) => format!("{} constant", ty.name()),
             Some(Value::OperandSlot(..)) => format!("slot {}", slot()),

@@ -67,6 +67,7 @@ fn program() -> Program {
         shim: 0,
         unwind: 0x30,
         frame_bias: 0,
+        slot_bytes: 8,
         listing: None,
     };
     Program::register(image).unwrap()

@@ -161,7 +161,7 @@ impl Sink for Generator<'_, '_, '_> {
         if immediates.is_empty() {
             self.builder.op(op);
         } else {
-            self.builder.op_imm(op, immediates);
+            self.builder.op_any(op, immediates);
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ impl Compiled {
                 Step::Drop => builder.drop_top(),
                 // `not` may turn a comparison round instead of adding an operation: it must mean the same.
                 Step::Op(name, _) if name == "i32.eqz" => builder.not(self.op(name)?),
-                Step::Op(name, immediates) => builder.op_imm(self.op(name)?, immediates),
+                Step::Op(name, immediates) => builder.op_any(self.op(name)?, immediates),
                 Step::Select(ty) => builder.select(*ty),
                 Step::Block(params, results) => builder.block(params, results),
                 Step::Loop(params, results) => builder.loop_(params, results),

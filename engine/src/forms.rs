@@ -1,0 +1,464 @@
+//! A pack's forms and holes, prepared for the hot path: a form by its key, a value against its domains, and a value into
+//! bits, each a few instructions. Made when a pack is opened; some hundred rows.
+
+use copatch_spec::pack::PackView;
+use copatch_spec::pack::tables::{FormRow, HoleRow};
+use copatch_spec::patch::{PatchKind, Source};
+use copatch_spec::variants::FormKey;
+
+/// The values of one stencil's holes: as many as a form can have, up to a power of two.
+pub type Values = [i64; copatch_spec::limits::VALUES.next_power_of_two()];
+
+/// The number of a form in its pack.
+pub(crate) type FormId = u16;
+
+/// Keys that differ in the places of the first two operands only.
+const SHORT_KEYS: usize = 16;
+/// No form.
+const ABSENT: u8 = u8::MAX;
+
+/// The forms of one operation, by the places of its first two operands and the outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpForms {
+    first: FormId,
+    count: u16,
+    short: [[u8; SHORT_KEYS]; 3],
+}
+
+impl OpForms {
+    pub const NONE: Self = Self {
+        first: 0,
+        count: 0,
+        short: [[ABSENT; SHORT_KEYS]; 3],
+    };
+
+    /// Adds a form; those of an operation come one after another.
+    pub fn add(&mut self, row: usize, form: &FormRow) {
+        if self.count == 0 {
+            self.first = row as FormId;
+        }
+        let key = form.key.get();
+        if let Some(place) = Self::short(FormKey(key)) {
+            self.short[place.0][place.1] = self.count.min(u16::from(ABSENT)) as u8;
+        }
+        self.count += 1;
+    }
+
+    /// Outcome and places, where the key has no more to it.
+    #[inline]
+    fn short(key: FormKey) -> Option<(usize, usize)> {
+        const MORE: u16 = 0x1f0;
+        let outcome = usize::from(key.0 >> 9);
+        (key.0 & MORE == 0 && outcome < 3).then_some((outcome, usize::from(key.0 & 15)))
+    }
+}
+
+/// A form: where its alternatives begin, and how many values it patches.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    /// The first [`Row`] of its first alternative; each alternative has as many as there are values, and at least one.
+    first: u32,
+    /// The first record of its first alternative.
+    stencils: u32,
+    alternatives: u16,
+    values: u16,
+    key: FormKey,
+    op: u16,
+}
+
+/// One value of an alternative: what it admits is `lo..=lo + span` where the bits of `odd` are zero, but for exceptions.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    lo: i64,
+    span: u64,
+    odd: u64,
+    /// The alternative's first record in the pack's stencil table.
+    stencils: u32,
+    /// One more than the index of the list of exceptions; 0 for none.
+    exceptions: u32,
+}
+
+/// A hole of a stencil, with its kind spread out where that has one field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hole {
+    lo: i64,
+    span: u64,
+    odd: u64,
+    /// The field's bits in the window.
+    mask: u64,
+    field_addend: i64,
+    /// Added to the value before anything else.
+    pub addend: i32,
+    /// All ones where the place of the hole is subtracted.
+    pc: u32,
+    /// From the start of the stencil.
+    pub offset: u16,
+    /// A [`Source`].
+    pub source: u8,
+    pub kind: u8,
+    shift: u8,
+    start: u8,
+    negate: bool,
+    /// Whether the value itself, not its distance, is written into the low bits of the window.
+    plain: bool,
+    /// Whether it has several fields, which are interpreted.
+    general: bool,
+}
+
+impl Hole {
+    /// The form's value that fills the hole, if it is filled with one.
+    #[inline]
+    pub fn value(&self, values: &Values) -> Option<i64> {
+        const { assert!(Source::Value(0).encode() == 0 && Source::Target(0).encode() == 0x10) };
+        values.get(usize::from(self.source)).copied()
+    }
+
+    /// [`Self::fill`] for a hole that a [`Patch::Value`] consists of.
+    #[inline]
+    pub fn fill_plain(&self, window: u64, values: &Values) -> Option<u64> {
+        let value = values[usize::from(self.source) % values.len()];
+        let value = value.wrapping_add(i64::from(self.addend));
+        let bits = window & !self.mask | value as u64 & self.mask;
+        (value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0)
+            .then_some(bits)
+    }
+
+    /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
+    pub fn fill(&self, forms: &Forms, window: u64, value: i64, at: u32) -> Option<u64> {
+        let value = value
+            .wrapping_add(i64::from(self.addend))
+            .wrapping_sub(i64::from(at & self.pc));
+        if value.wrapping_sub(self.lo) as u64 > self.span || value as u64 & self.odd != 0 {
+            return None;
+        }
+        if self.general {
+            let kind = forms.kinds.get(usize::from(self.kind))?;
+            return Some(copatch_spec::patch::fill(kind, window, value));
+        }
+        let signed = if self.negate {
+            value.wrapping_neg()
+        } else {
+            value
+        };
+        let bits = (signed.wrapping_add(self.field_addend) >> (self.shift & 63)) as u64;
+        Some(window & !self.mask | bits << (self.start & 63) & self.mask)
+    }
+}
+
+/// What is to be patched in a stencil.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patch {
+    /// One plain value.
+    Value(Hole),
+    /// A range of holes.
+    Holes {
+        first: u32,
+        count: u16,
+        /// Whether windows ascend without overlapping.
+        apart: bool,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Forms {
+    forms: Vec<Form>,
+    rows: Vec<Row>,
+    exceptions: Vec<Box<[i64]>>,
+    kinds: Vec<PatchKind>,
+    patches: Vec<Patch>,
+    holes: Vec<Hole>,
+}
+
+impl Forms {
+    /// `None` where a table refers to a row that does not exist.
+    pub fn new(view: &PackView<'_>, kinds: &[PatchKind]) -> Option<Self> {
+        let mut forms = Self {
+            forms: Vec::with_capacity(view.forms.len()),
+            rows: Vec::with_capacity(view.alternatives.len() * 2),
+            exceptions: Vec::new(),
+            kinds: kinds.to_vec(),
+            patches: Vec::with_capacity(view.hole_lists.len()),
+            holes: Vec::with_capacity(view.holes.len()),
+        };
+        for row in view.holes {
+            if usize::from(row.offset.get()) >= copatch_spec::limits::STENCIL_BYTES {
+                return None;
+            }
+            forms
+                .holes
+                .push(hole(row, kinds.get(usize::from(row.kind))?));
+        }
+        for row in view.hole_lists {
+            let (first, count) = (row.first.get() as usize, usize::from(row.count.get()));
+            let holes = view.holes.get(first..first + count)?;
+            let end = |hole: &HoleRow| {
+                let window = kinds
+                    .get(usize::from(hole.kind))
+                    .map_or(8, |kind| kind.window);
+                u32::from(hole.offset.get()) + u32::from(window)
+            };
+            let patch = match forms.holes.get(first..first + count)? {
+                [hole] if hole.plain && hole.value(&Values::default()).is_some() => {
+                    Patch::Value(*hole)
+                }
+                _ => Patch::Holes {
+                    first: row.first.get(),
+                    count: row.count.get(),
+                    apart: holes
+                        .windows(2)
+                        .all(|pair| end(&pair[0]) <= u32::from(pair[1].offset.get())),
+                },
+            };
+            forms.patches.push(patch);
+        }
+        for row in view.forms {
+            forms.add(view, row)?;
+        }
+        Some(forms)
+    }
+
+    fn add(&mut self, view: &PackView<'_>, form: &FormRow) -> Option<()> {
+        let first = form.first.get() as usize;
+        self.forms.push(Form {
+            first: self.rows.len() as u32,
+            stencils: view.alternatives.get(first)?.stencils.get(),
+            alternatives: form.count.get(),
+            values: form.values.get(),
+            key: FormKey(form.key.get()),
+            op: form.op.get(),
+        });
+        for alternative in view
+            .alternatives
+            .get(first..first + usize::from(form.count.get()))?
+        {
+            let stencils = alternative.stencils.get();
+            if form.values.get() == 0 {
+                self.rows.push(Row {
+                    lo: 0,
+                    span: 0,
+                    odd: 0,
+                    stencils,
+                    exceptions: 0,
+                });
+            }
+            let first = alternative.domains.get() as usize;
+            for domain in view
+                .domains
+                .get(first..first + usize::from(form.values.get()))?
+            {
+                let count = usize::from(domain.exceptions.get());
+                let first = domain.first_exception.get() as usize;
+                let mut exceptions = 0;
+                if count != 0 {
+                    let list = view.exceptions.get(first..first + count)?;
+                    self.exceptions
+                        .push(list.iter().map(|value| value.get()).collect());
+                    exceptions = self.exceptions.len() as u32;
+                }
+                self.rows.push(Row {
+                    lo: domain.lo.get(),
+                    span: domain.hi.get().wrapping_sub(domain.lo.get()) as u64,
+                    odd: odd(domain.align.get()),
+                    stencils,
+                    exceptions,
+                });
+            }
+        }
+        Some(())
+    }
+
+    /// The form of that key among an operation's forms.
+    #[inline]
+    pub fn find(&self, of: &OpForms, key: FormKey) -> Option<FormId> {
+        match OpForms::short(key) {
+            Some((outcome, places)) => {
+                let index = of.short[outcome][places];
+                (index != ABSENT).then(|| of.first + FormId::from(index))
+            }
+            None => self.search(of, key),
+        }
+    }
+
+    #[cold]
+    fn search(&self, of: &OpForms, key: FormKey) -> Option<FormId> {
+        let first = usize::from(of.first);
+        let rows = self.forms.get(first..first + usize::from(of.count))?;
+        let index = rows.iter().position(|form| form.key == key)?;
+        Some(of.first + index as FormId)
+    }
+
+    /// Operation and key of a form, for listings.
+    pub fn name(&self, form: FormId) -> (u16, u16) {
+        self.forms
+            .get(usize::from(form))
+            .map_or((u16::MAX, 0), |form| (form.op, form.key.0))
+    }
+
+    /// The first stencil record of the narrowest alternative whose domains admit the values.
+    #[inline(always)]
+    pub fn admit(&self, form: FormId, values: &Values) -> Option<u32> {
+        let form = self.forms.get(usize::from(form))?;
+        match form.values {
+            0 => Some(form.stencils),
+            1 => {
+                let (first, count) = (form.first as usize, usize::from(form.alternatives));
+                for row in self.rows.get(first..first + count)? {
+                    if self.admits(row, values[0]) {
+                        return Some(row.stencils);
+                    }
+                }
+                None
+            }
+            _ => self.admit_all(form, values),
+        }
+    }
+
+    #[inline(never)]
+    fn admit_all(&self, form: &Form, values: &Values) -> Option<u32> {
+        let count = usize::from(form.values);
+        let row = self
+            .rows
+            .get(form.first as usize..)?
+            .chunks_exact(count)
+            .take(usize::from(form.alternatives))
+            .find(|rows| {
+                rows.iter()
+                    .zip(values)
+                    .all(|(row, value)| self.admits(row, *value))
+            })?;
+        Some(row.first()?.stencils)
+    }
+
+    #[inline]
+    fn admits(&self, row: &Row, value: i64) -> bool {
+        value.wrapping_sub(row.lo) as u64 <= row.span
+            && value as u64 & row.odd == 0
+            && (row.exceptions == 0 || !self.excepted(row, value))
+    }
+
+    #[cold]
+    fn excepted(&self, row: &Row, value: i64) -> bool {
+        self.exceptions
+            .get(row.exceptions as usize - 1)
+            .is_some_and(|list| list.contains(&value))
+    }
+
+    /// What is to be patched in stencils with that list of holes.
+    #[inline]
+    pub fn patch(&self, list: u16) -> Option<&Patch> {
+        self.patches.get(usize::from(list))
+    }
+
+    /// A range of holes.
+    #[inline]
+    pub fn holes(&self, first: u32, count: u16) -> &[Hole] {
+        let first = first as usize;
+        self.holes
+            .get(first..first + usize::from(count))
+            .unwrap_or_default()
+    }
+}
+
+/// The bits that are zero in a multiple of 2 to that power.
+fn odd(align: u16) -> u64 {
+    (1 << (align & 63)) - 1
+}
+
+fn hole(row: &HoleRow, kind: &PatchKind) -> Hole {
+    let field = kind.fields.first().copied();
+    let mask = field.map_or(0, |field| {
+        let width = u32::from(field.end.saturating_sub(field.start));
+        u64::MAX.checked_shr(64 - width.min(64)).unwrap_or(0) << (field.start & 63)
+    });
+    let general = kind.fields.len() != 1;
+    let plain = field.is_some_and(|field| {
+        field.start == 0 && field.shift == 0 && !field.negate && field.addend == 0
+    }) && !kind.pc_relative;
+    Hole {
+        lo: kind.lo,
+        span: kind.hi.wrapping_sub(kind.lo) as u64,
+        odd: odd(u16::from(kind.align)),
+        mask,
+        field_addend: field.map_or(0, |field| field.addend),
+        addend: row.addend.get(),
+        pc: if kind.pc_relative { u32::MAX } else { 0 },
+        offset: row.offset.get(),
+        source: row.source,
+        kind: row.kind,
+        shift: field.map_or(0, |field| field.shift),
+        start: field.map_or(0, |field| field.start),
+        negate: field.is_some_and(|field| field.negate),
+        plain: plain && !general,
+        general,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copatch_spec::patch::Field;
+    use proptest::prelude::*;
+
+    fn field() -> impl Strategy<Value = Field> {
+        let addend = prop_oneof![Just(0), any::<i64>()];
+        let zero = |range: std::ops::Range<u8>| prop_oneof![Just(0u8), range];
+        (zero(0..64), 1u8..=64, zero(0..64), any::<bool>(), addend).prop_map(
+            |(start, width, shift, negate, addend)| Field {
+                start,
+                end: (start + width).min(64),
+                shift,
+                negate,
+                addend,
+            },
+        )
+    }
+
+    fn filled(kind: &PatchKind, addend: i32, window: u64, value: i64, at: u32) -> Option<u64> {
+        let row = HoleRow {
+            offset: 0.into(),
+            kind: 0,
+            source: 0,
+            addend: addend.into(),
+        };
+        let forms = Forms {
+            forms: vec![],
+            rows: vec![],
+            exceptions: vec![],
+            kinds: vec![kind.clone()],
+            patches: vec![],
+            holes: vec![],
+        };
+        let hole = hole(&row, kind);
+        let filled = hole.fill(&forms, window, value, at);
+        if hole.plain {
+            assert_eq!(hole.fill_plain(window, &[value; 8]), filled);
+        }
+        filled
+    }
+
+    proptest! {
+        /// Every kind writes what the specification's `fill` writes.
+        #[test]
+        fn holes_are_filled_as_specified(
+            fields in proptest::collection::vec(field(), 1..3),
+            addend: i32, window: u64, value: i64, at: u32, pc_relative: bool,
+        ) {
+            let kind = PatchKind { window: 8, pc_relative, lo: i64::MIN, hi: i64::MAX, align: 0, fields };
+            let moved = value.wrapping_add(i64::from(addend));
+            let moved = if pc_relative { moved.wrapping_sub(i64::from(at)) } else { moved };
+            let expected = copatch_spec::patch::fill(&kind, window, moved);
+            prop_assert_eq!(filled(&kind, addend, window, value, at), Some(expected));
+        }
+
+        #[test]
+        fn a_value_out_of_reach_is_refused(
+            lo in -100i64..100, length in 0i64..100, align in 0u8..4, value in -300i64..300,
+        ) {
+            let fields = vec![Field { start: 0, end: 64, shift: 0, negate: false, addend: 0 }];
+            let kind = PatchKind { window: 8, pc_relative: false, lo, hi: lo + length, align, fields };
+            let admitted = (lo..=lo + length).contains(&value) && value % (1 << align) == 0;
+            prop_assert_eq!(filled(&kind, 0, 0, value, 0).is_some(), admitted);
+        }
+    }
+}
