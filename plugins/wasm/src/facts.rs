@@ -143,15 +143,6 @@ impl Facts {
     /// # Errors
     /// The name of something that is not part of WebAssembly 2.0.
     pub fn new(resources: ValidatorResources) -> Result<Self, &'static str> {
-        let types_of = |types: &[ValType], all: &mut Vec<Type>| {
-            let each = types
-                .iter()
-                .map(|ty| Type::of(*ty).ok_or("a type of values"));
-            for ty in each {
-                all.push(ty?);
-            }
-            Ok(all.len() as u32)
-        };
         let mut all: Vec<Type> = (0..Type::COUNT).map(Type).collect();
         let single = |ty: u8| Span {
             begin: u32::from(ty),
@@ -168,8 +159,8 @@ impl Facts {
                 return Err("a type that is not a function's");
             };
             let begin = all.len() as u32;
-            let middle = types_of(ty.params(), &mut all)?;
-            let end = types_of(ty.results(), &mut all)?;
+            let middle = append(&mut all, ty.params())?;
+            let end = append(&mut all, ty.results())?;
             let params = Span { begin, end: middle };
             arrows.push((params, Span { begin: middle, end }));
         }
@@ -267,4 +258,12 @@ impl Facts {
     pub fn is_referenced(&self, function: u32) -> bool {
         self.resources.is_function_referenced(function)
     }
+}
+
+/// Appends types, and gives where they end.
+fn append(all: &mut Vec<Type>, types: &[ValType]) -> Result<u32, &'static str> {
+    for ty in types {
+        all.push(Type::of(*ty).ok_or("a type of values")?);
+    }
+    Ok(all.len() as u32)
 }

@@ -8,8 +8,9 @@
 //! | phase | file |
 //! |---|---|
 //! | sections become a description | `module` |
+//! | what is known of each instruction | `opcodes` |
 //! | a look ahead at each function: uses of locals, calls | `prescan` |
-//! | each body in one visit | `compile`, `operators` |
+//! | each body in one visit: decoded, validated, generated | `compile`: `visit`, `validate`, `generate` |
 //! | where an instance's words lie | `layout` |
 //! | memory, tables, globals, segments | `state`, `memory`, `table` |
 //! | calls in and out | `instance`, `helpers`, `linker` |
