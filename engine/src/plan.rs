@@ -93,9 +93,14 @@ pub struct Planner {
     vars: usize,
     /// Whether each open frame is a loop.
     frames: Vec<bool>,
-    /// Open loops; entries beyond `depth` are kept for reuse.
-    loops: Vec<Loop>,
-    depth: usize,
+    /// The innermost open loop; outside loops one that has no weights, so that nothing is counted.
+    innermost: Loop,
+    /// The open loops around it, beginning with the one without weights.
+    around: Vec<Loop>,
+    /// Kept for their memory.
+    spare: Vec<Loop>,
+    /// What marks a variable that is written first here: [`KILLED`] directly in a loop's body, else nothing.
+    killed: u32,
 }
 
 impl Planner {
@@ -114,12 +119,13 @@ impl Planner {
         self.plan.planned = true;
         self.vars = vars;
         self.frames.clear();
-        while self.depth > 0 {
-            self.depth -= 1;
-            let open = &mut self.loops[self.depth];
+        self.killed = 0;
+        while let Some(outer) = self.around.pop() {
+            let mut open = std::mem::replace(&mut self.innermost, outer);
             open.touched
                 .drain(..)
                 .for_each(|var| open.weights[var as usize] = 0);
+            self.spare.push(open);
         }
     }
 
@@ -135,11 +141,7 @@ impl Planner {
     /// A write of `var`.
     #[inline]
     pub fn set(&mut self, _pos: u32, var: u32) {
-        if (var as usize) < self.vars {
-            let at_body =
-                self.depth > 0 && self.loops[self.depth - 1].frame + 1 == self.frames.len();
-            self.touch(var, if at_body { KILLED } else { 0 }, WRITTEN);
-        }
+        self.touch(var, self.killed, WRITTEN);
     }
 
     /// A write of `var` whose value stays on the stack.
@@ -151,11 +153,10 @@ impl Planner {
 
     #[inline]
     fn touch(&mut self, var: u32, first: u32, always: u32) {
-        if self.depth == 0 {
+        let open = &mut self.innermost;
+        let Some(weight) = open.weights.get_mut(var as usize) else {
             return;
-        }
-        let open = &mut self.loops[self.depth - 1];
-        let weight = &mut open.weights[var as usize];
+        };
         if *weight == 0 {
             *weight = first;
             open.touched.push(var);
@@ -166,19 +167,21 @@ impl Planner {
     /// A call of anything, helpers included.
     pub fn call(&mut self, _pos: u32) {
         self.plan.calls = true;
-        if self.depth > 0 {
-            self.loops[self.depth - 1].calls += 1;
-        }
+        self.innermost.calls = self.innermost.calls.saturating_add(1);
     }
 
     /// A block begins.
+    #[inline]
     pub fn block(&mut self, _pos: u32) {
         self.frames.push(false);
+        self.killed = 0;
     }
 
     /// A conditional begins.
+    #[inline]
     pub fn if_(&mut self, _pos: u32) {
         self.frames.push(false);
+        self.killed = 0;
     }
 
     /// The other arm of a conditional.
@@ -186,32 +189,34 @@ impl Planner {
 
     /// A loop begins.
     pub fn loop_(&mut self, _pos: u32) {
-        if self.depth == self.loops.len() {
-            self.loops.push(Loop::default());
-        }
-        let open = &mut self.loops[self.depth];
+        let mut open = self.spare.pop().unwrap_or_default();
         open.index = self.plan.loops.len();
         open.frame = self.frames.len();
         open.calls = 0;
-        if open.weights.len() < self.vars {
-            open.weights.resize(self.vars, 0);
-        }
-        self.depth += 1;
+        open.weights.resize(self.vars, 0);
+        self.around
+            .push(std::mem::replace(&mut self.innermost, open));
         self.plan.loops.push((0, 0));
         self.frames.push(true);
+        self.killed = KILLED;
     }
 
     /// The innermost block, conditional or loop ends. An end without a beginning is ignored.
+    #[inline]
     pub fn end(&mut self, pos: u32) {
         if self.frames.pop() == Some(true) {
             self.end_loop(pos);
         }
+        let directly = !self.around.is_empty() && self.innermost.frame + 1 == self.frames.len();
+        self.killed = if directly { KILLED } else { 0 };
     }
 
     fn end_loop(&mut self, pos: u32) {
-        self.depth -= 1;
-        let (outer, inner) = self.loops.split_at_mut(self.depth);
-        let open = &mut inner[0];
+        let Some(outer) = self.around.pop() else {
+            return;
+        };
+        let mut open = std::mem::replace(&mut self.innermost, outer);
+        let outer = &mut self.innermost;
         let start = self.plan.candidates.len();
         let price = open.calls.saturating_mul(2);
         let weights = &open.weights;
@@ -237,12 +242,9 @@ impl Planner {
         }
         self.plan.candidates[start..].sort_unstable_by(order);
         self.plan.loops[open.index] = (start as u32, self.plan.candidates.len() as u32);
-        let mut outer = outer.last_mut();
-        if let Some(outer) = &mut outer {
-            outer.calls = outer
-                .calls
-                .saturating_add(open.calls.saturating_mul(NESTING));
-        }
+        outer.calls = outer
+            .calls
+            .saturating_add(open.calls.saturating_mul(NESTING));
         for var in open.touched.drain(..) {
             let weight = std::mem::take(&mut open.weights[var as usize]);
             if weight & KILLED == 0 {
@@ -250,8 +252,7 @@ impl Planner {
                 let last = &mut self.plan.last_use[var as usize];
                 *last = (*last).max(pos);
             }
-            if let Some(outer) = &mut outer {
-                let sum = &mut outer.weights[var as usize];
+            if let Some(sum) = outer.weights.get_mut(var as usize) {
                 if *sum == 0 {
                     outer.touched.push(var);
                 }
@@ -261,6 +262,7 @@ impl Planner {
                 *sum = *sum & !COUNT | weight & WRITTEN | added;
             }
         }
+        self.spare.push(open);
     }
 
     /// The plan.

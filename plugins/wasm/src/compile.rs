@@ -126,8 +126,7 @@ fn function<'u, 'p>(
 
     let start = cursor.offset();
     let clock = Instant::now();
-    state.planner.begin(variables.len());
-    let scan = prescan::scan(cursor.rest(), start, &mut state.planner);
+    let scan = prescan::scan(context.table(), cursor, variables.len(), &mut state.planner);
     let plan = if scan.complete && !scan.far {
         state.planner.finish()
     } else {

@@ -1,13 +1,13 @@
 //! Reading the binary format: bytes and LEB128 integers of one function body, never beyond its end.
 
-use std::slice::Iter;
-
 use crate::validate::{Check, Fault, invalid};
 
 /// A place in a function body.
-#[derive(Clone, Debug)]
+///
+/// Where the caller has seen that enough bytes are left, the compiler leaves the checks of their number out.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
-    rest: Iter<'a, u8>,
+    rest: &'a [u8],
     /// The offset in the module of the body's end.
     end: u32,
 }
@@ -15,8 +15,7 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// A cursor at the beginning of `bytes`, which end at `end` in the module.
     pub fn new(bytes: &'a [u8], end: u32) -> Self {
-        let rest = bytes.iter();
-        Self { rest, end }
+        Self { rest: bytes, end }
     }
 
     /// The offset in the module of the next byte.
@@ -26,13 +25,22 @@ impl<'a> Cursor<'a> {
     }
 
     /// What was not read yet.
+    #[inline(always)]
     pub fn rest(&self) -> &'a [u8] {
-        self.rest.as_slice()
+        self.rest
     }
 
     #[inline(always)]
     pub fn next(&mut self) -> Option<u8> {
-        self.rest.next().copied()
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
+    }
+
+    /// Passes over a byte that was looked at.
+    #[inline(always)]
+    pub fn skip(&mut self) {
+        self.next();
     }
 
     #[inline(always)]
@@ -43,30 +51,50 @@ impl<'a> Cursor<'a> {
     /// The next `N` bytes.
     #[inline]
     pub fn bytes<const N: usize>(&mut self) -> Check<[u8; N]> {
-        let (bytes, rest) = self.rest().split_first_chunk::<N>().ok_or_else(end)?;
-        self.rest = rest.iter();
+        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or_else(end)?;
+        self.rest = rest;
         Ok(*bytes)
+    }
+
+    /// Passes over an integer of any size.
+    #[inline(always)]
+    pub fn skip_integer(&mut self) -> Check {
+        match self.rest {
+            [a, rest @ ..] if *a < 0x80 => {
+                self.rest = rest;
+                Ok(())
+            }
+            [_, b, rest @ ..] if *b < 0x80 => {
+                self.rest = rest;
+                Ok(())
+            }
+            _ => {
+                let last = self.rest.iter().position(|byte| *byte < 0x80);
+                self.advance(last.ok_or_else(end)? + 1);
+                Ok(())
+            }
+        }
     }
 
     #[inline(always)]
     fn advance(&mut self, count: usize) {
-        self.rest = self.rest().get(count..).unwrap_or_default().iter();
+        self.rest = self.rest.get(count..).unwrap_or_default();
     }
 
     /// An unsigned integer of 32 bits.
     #[inline(always)]
     pub fn u32(&mut self) -> Check<u32> {
-        match *self.rest() {
-            [a, ..] if a < 0x80 => {
-                self.advance(1);
-                Ok(u32::from(a))
+        match self.rest {
+            [a, rest @ ..] if *a < 0x80 => {
+                self.rest = rest;
+                Ok(u32::from(*a))
             }
-            [a, b, ..] if b < 0x80 => {
-                self.advance(2);
-                Ok(u32::from(a & 0x7f) | u32::from(b) << 7)
+            [a, b, rest @ ..] if *b < 0x80 => {
+                self.rest = rest;
+                Ok(u32::from(*a & 0x7f) | u32::from(*b) << 7)
             }
             _ => {
-                let (value, length) = unsigned(self.rest())?;
+                let (value, length) = unsigned(self.rest)?;
                 self.advance(length);
                 Ok(value)
             }
@@ -92,17 +120,17 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     fn signed<const BITS: u32>(&mut self) -> Check<i64> {
-        match *self.rest() {
-            [a, ..] if a < 0x80 => {
-                self.advance(1);
-                Ok(i64::from(a) << 57 >> 57)
+        match self.rest {
+            [a, rest @ ..] if *a < 0x80 => {
+                self.rest = rest;
+                Ok(i64::from(*a) << 57 >> 57)
             }
-            [a, b, ..] if b < 0x80 => {
-                self.advance(2);
-                Ok((i64::from(a & 0x7f) | i64::from(b) << 7) << 50 >> 50)
+            [a, b, rest @ ..] if *b < 0x80 => {
+                self.rest = rest;
+                Ok((i64::from(*a & 0x7f) | i64::from(*b) << 7) << 50 >> 50)
             }
             _ => {
-                let (value, length) = signed(self.rest(), BITS)?;
+                let (value, length) = signed(self.rest, BITS)?;
                 self.advance(length);
                 Ok(value)
             }
@@ -110,9 +138,31 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// The bits of an integer in the first eight bytes, and its length; `None` if it does not end in them.
+#[inline(always)]
+fn in_word(bytes: &[u8]) -> Option<(u64, u32)> {
+    let word = u64::from_le_bytes(*bytes.first_chunk()?);
+    // The highest bit of the first byte that has none set.
+    let last = !word & 0x8080_8080_8080_8080;
+    if last == 0 {
+        return None;
+    }
+    let length = last.trailing_zeros() / 8 + 1;
+    // Seven bits of each byte up to there: pairs, then fours, then all are put together.
+    let bits = word & (last ^ (last - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+    let bits = (bits & 0x007f_007f_007f_007f) | (bits & 0x7f00_7f00_7f00_7f00) >> 1;
+    let bits = (bits & 0x0000_3fff_0000_3fff) | (bits & 0x3fff_0000_3fff_0000) >> 2;
+    let bits = (bits & 0x0000_0000_0fff_ffff) | (bits & 0x0fff_ffff_0000_0000) >> 4;
+    Some((bits, length))
+}
+
 /// An unsigned integer of 32 bits, and its length.
 #[inline(never)]
 fn unsigned(bytes: &[u8]) -> Check<(u32, usize)> {
+    if let Some((bits, length @ ..=5)) = in_word(bytes) {
+        let value = u32::try_from(bits).map_err(|_| too_long(0))?;
+        return Ok((value, length as usize));
+    }
     let mut value = 0;
     for (index, byte) in bytes.iter().take(5).enumerate() {
         value |= u32::from(byte & 0x7f) << (7 * index);
@@ -130,6 +180,12 @@ fn unsigned(bytes: &[u8]) -> Check<(u32, usize)> {
 #[inline(never)]
 fn signed(bytes: &[u8], bits: u32) -> Check<(i64, usize)> {
     let last = (bits - 1) / 7;
+    if let Some((value, length)) = in_word(bytes)
+        && length <= last
+    {
+        let unused = 64 - 7 * length;
+        return Ok(((value as i64) << unused >> unused, length as usize));
+    }
     let mut value = 0;
     for (index, byte) in (0..=last).zip(bytes) {
         value |= i64::from(byte & 0x7f) << (7 * index);
@@ -186,7 +242,7 @@ mod tests {
                 })
                 .collect();
             input.push(bytes[((state >> 59) % 14) as usize]);
-            let mut judge = || BinaryReader::new(&input, 0);
+            let judge = || BinaryReader::new(&input, 0);
             let ours = || Cursor::new(&input, input.len() as u32);
             let mut cursor = ours();
             let mut reader = judge();

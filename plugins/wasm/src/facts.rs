@@ -83,45 +83,23 @@ impl Type {
     }
 }
 
-/// Where the parameter and result types of a block or function stand among all types of the module.
+/// The parameter and result types of a block or function, by their place among all those of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Arrow {
-    begin: u32,
-    middle: u32,
-    end: u32,
-}
+pub(crate) struct Arrow(u32);
 
 impl Arrow {
     /// No parameters and no results.
-    pub const EMPTY: Self = Self {
-        begin: 0,
-        middle: 0,
-        end: 0,
-    };
+    pub const EMPTY: Self = Self(0);
 
     /// No parameters and one result.
     pub fn result(ty: Type) -> Self {
-        // The list of all types begins with one of each kind.
-        let at = u32::from(ty.0);
-        Self {
-            begin: at,
-            middle: at,
-            end: at + 1,
-        }
+        Self(u32::from(ty.0))
     }
 
-    pub fn params(self) -> Span {
-        Span {
-            begin: self.begin,
-            end: self.middle,
-        }
-    }
-
-    pub fn results(self) -> Span {
-        Span {
-            begin: self.middle,
-            end: self.end,
-        }
+    /// Whether there is known to be neither a parameter nor a result.
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self == Self::EMPTY
     }
 }
 
@@ -133,6 +111,8 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    pub const EMPTY: Self = Self { begin: 0, end: 0 };
+
     #[inline]
     pub fn is_empty(self) -> bool {
         self.begin == self.end
@@ -145,9 +125,11 @@ pub(crate) struct Facts {
     all: Vec<Type>,
     /// The same as the engine has them.
     codes: Vec<ValueType>,
-    types: Vec<Arrow>,
-    /// The type index of each function.
-    functions: Vec<u32>,
+    /// Where parameters and results of each arrow stand: one without any, one for each type as a result, then the
+    /// module's function types.
+    arrows: Vec<(Span, Span)>,
+    /// The type of each function.
+    functions: Vec<Arrow>,
     /// Type and mutability of each global.
     globals: Vec<(Type, bool)>,
     pub memory: bool,
@@ -161,29 +143,30 @@ impl Facts {
     /// # Errors
     /// The name of something that is not part of WebAssembly 2.0.
     pub fn new(resources: ValidatorResources) -> Result<Self, &'static str> {
-        let types_of = |types: &[ValType], all: &mut Vec<Type>| {
-            let each = types
-                .iter()
-                .map(|ty| Type::of(*ty).ok_or("a type of values"));
-            for ty in each {
-                all.push(ty?);
-            }
-            Ok(all.len() as u32)
-        };
         let mut all: Vec<Type> = (0..Type::COUNT).map(Type).collect();
-        let mut types = Vec::new();
-        while let Some(ty) = resources.sub_type_at(types.len() as u32) {
+        let single = |ty: u8| Span {
+            begin: u32::from(ty),
+            end: u32::from(ty) + 1,
+        };
+        let mut arrows: Vec<_> = (0..Type::COUNT)
+            .map(|ty| (Span::EMPTY, if ty == 0 { Span::EMPTY } else { single(ty) }))
+            .collect();
+        for index in 0.. {
+            let Some(ty) = resources.sub_type_at(index) else {
+                break;
+            };
             let wasmparser::CompositeInnerType::Func(ty) = &ty.composite_type.inner else {
                 return Err("a type that is not a function's");
             };
             let begin = all.len() as u32;
-            let middle = types_of(ty.params(), &mut all)?;
-            let end = types_of(ty.results(), &mut all)?;
-            types.push(Arrow { begin, middle, end });
+            let middle = append(&mut all, ty.params())?;
+            let end = append(&mut all, ty.results())?;
+            let params = Span { begin, end: middle };
+            arrows.push((params, Span { begin: middle, end }));
         }
         let mut functions = Vec::new();
         while let Some(ty) = resources.type_index_of_function(functions.len() as u32) {
-            functions.push(ty);
+            functions.push(Arrow(ty + u32::from(Type::COUNT)));
         }
         let mut globals = Vec::new();
         while let Some(global) = resources.global_at(globals.len() as u32) {
@@ -199,7 +182,7 @@ impl Facts {
         Ok(Self {
             all,
             codes,
-            types,
+            arrows,
             functions,
             globals,
             memory,
@@ -222,13 +205,29 @@ impl Facts {
     }
 
     #[inline]
+    pub fn params(&self, arrow: Arrow) -> Span {
+        self.arrows
+            .get(arrow.0 as usize)
+            .map_or(Span::EMPTY, |spans| spans.0)
+    }
+
+    #[inline]
+    pub fn results(&self, arrow: Arrow) -> Span {
+        self.arrows
+            .get(arrow.0 as usize)
+            .map_or(Span::EMPTY, |spans| spans.1)
+    }
+
+    /// The function type of that index.
+    #[inline]
     pub fn ty(&self, index: u32) -> Option<Arrow> {
-        self.types.get(index as usize).copied()
+        let arrow = index.checked_add(u32::from(Type::COUNT))?;
+        ((arrow as usize) < self.arrows.len()).then_some(Arrow(arrow))
     }
 
     #[inline]
     pub fn function(&self, index: u32) -> Option<Arrow> {
-        self.ty(*self.functions.get(index as usize)?)
+        self.functions.get(index as usize).copied()
     }
 
     #[inline]
@@ -259,4 +258,12 @@ impl Facts {
     pub fn is_referenced(&self, function: u32) -> bool {
         self.resources.is_function_referenced(function)
     }
+}
+
+/// Appends types, and gives where they end.
+fn append(all: &mut Vec<Type>, types: &[ValType]) -> Result<u32, &'static str> {
+    for ty in types {
+        all.push(Type::of(*ty).ok_or("a type of values")?);
+    }
+    Ok(all.len() as u32)
 }

@@ -95,6 +95,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// All instructions.
+    pub fn table(&self) -> &'a Table {
+        &self.operations.table
+    }
+
     /// The type of a function.
     pub fn signature(&self, function: u32, offset: u32) -> Result<&'a Signature, Error> {
         let what = || format!("function {function} without a type");

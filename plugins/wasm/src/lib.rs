@@ -8,8 +8,9 @@
 //! | phase | file |
 //! |---|---|
 //! | sections become a description | `module`, `types` |
+//! | what is known of each instruction | `opcodes` |
 //! | a look ahead at each function: uses of locals, calls | `prescan` |
-//! | each body in one visit | `compile`, `operators` |
+//! | each body in one visit: decoded, validated, generated | `compile`: `visit`, `validate`, `generate` |
 //! | code that leads into functions from outside | `stubs` |
 //! | where an instance's words lie | `layout`, `context` |
 //! | what a store owns | `store`, `record`, `memory`, `table` |
@@ -46,6 +47,9 @@
 //! forbidden. Modules are not trusted: they cannot reach anything but what they own and what they are given as imports.
 //! [`Store::limiter`] bounds what they own, [`Config::max_wasm_stack`] how deep they call, and
 //! [`Store::interrupt_handle`] and [`Store::set_epoch_deadline`] how long they run.
+
+#[cfg(test)]
+extern crate self as copatch_wasm;
 
 mod bulk;
 mod call;

@@ -13,32 +13,22 @@ use crate::facts::Type;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    Illegal,
-    // By the table alone: operands and result, and an immediate.
-    /// One operand, one result.
+    // Those with a short path in the visit.
+    LocalGet,
+    LocalSet,
+    LocalTee,
+    I32Const,
+    I64Const,
+    /// By the table alone: one operand, one result.
     Unary,
-    /// Two operands, one result.
+    /// By the table alone: two operands, one result.
     Binary,
-    /// Three operands, one result.
-    Ternary,
-    /// An alignment and an offset; one operand, one result.
+    /// By the table and an alignment and an offset: one operand, one result.
     Load,
-    /// An alignment and an offset; two operands.
+    /// By the table and an alignment and an offset: two operands.
     Store,
-    /// An alignment, an offset and a lane.
-    MemoryLane,
-    /// A lane.
-    Lane,
-    /// Sixteen lanes of two vectors.
-    Shuffle,
-    /// Sixteen bytes.
-    V128Const,
-    // With code of their own.
-    /// The rest of the opcode follows.
-    PrefixFc,
-    PrefixFd,
-    Unreachable,
-    Nop,
+    GlobalGet,
+    GlobalSet,
     Block,
     Loop,
     If,
@@ -46,26 +36,36 @@ pub(crate) enum Kind {
     End,
     Br,
     BrIf,
-    BrTable,
     Return,
     Call,
+    Drop,
+    Select,
+    Nop,
+    // The others.
+    Illegal,
+    /// By the table alone: three operands, one result.
+    Ternary,
+    /// By the table and an alignment, an offset and a lane.
+    MemoryLane,
+    /// By the table and a lane.
+    Lane,
+    /// By the table and sixteen lanes of two vectors.
+    Shuffle,
+    /// By the table and sixteen bytes.
+    V128Const,
+    /// The rest of the opcode follows.
+    PrefixFc,
+    PrefixFd,
+    Unreachable,
+    BrTable,
     CallIndirect,
     ReturnCall,
     ReturnCallIndirect,
-    Drop,
-    Select,
     SelectTyped,
-    LocalGet,
-    LocalSet,
-    LocalTee,
-    GlobalGet,
-    GlobalSet,
     TableGet,
     TableSet,
     MemorySize,
     MemoryGrow,
-    I32Const,
-    I64Const,
     F32Const,
     F64Const,
     RefNull,
@@ -85,6 +85,7 @@ pub(crate) enum Kind {
 
 /// What the table says of one instruction.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(16))]
 pub(crate) struct Instruction {
     pub kind: Kind,
     /// The binary logarithm of the natural alignment, or the number of lanes.

@@ -6,6 +6,10 @@
 
 use copatch::Planner;
 
+use crate::cursor::Cursor;
+use crate::opcodes::{Kind, Table};
+use crate::validate::{Check, invalid};
+
 /// What one scan found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
@@ -20,164 +24,250 @@ pub(crate) struct Scan {
 /// Offsets from here on do not fit beside a 32-bit address into the reserved range of a linear memory.
 pub(crate) const FAR: u32 = 1 << 31;
 
-/// Scans the instructions in `code`; `base` is the offset of its first byte in the module.
-pub(crate) fn scan(code: &[u8], base: u32, planner: &mut Planner) -> Scan {
-    let mut cursor = Cursor { code, at: 0 };
-    let mut scan = Scan::default();
-    // Frames around the cursor, the function's own included.
-    let mut open = 1u32;
-    while let Some(opcode) = cursor.byte() {
-        let pos = base.wrapping_add(cursor.at as u32 - 1);
-        scan.operations += 1;
-        let known = match opcode {
-            // unreachable, nop, return, drop, select, and everything numeric
-            0x00 | 0x01 | 0x0f | 0x1a | 0x1b | 0x45..=0xc4 => Some(()),
-            0x20 => cursor.leb().map(|var| planner.get(pos, var)),
-            0x21 => cursor.leb().map(|var| planner.set(pos, var)),
-            0x22 => cursor.leb().map(|var| planner.tee(pos, var)),
-            // i32.const, i64.const
-            0x41 | 0x42 => cursor.skip_leb(),
-            // loads and stores
-            0x28..=0x3e => cursor.skip_leb().and_then(|()| cursor.leb()).map(|offset| {
-                scan.far |= offset >= FAR;
-            }),
-            // br, br_if, global.get, global.set, memory.size
-            0x0c | 0x0d | 0x23 | 0x24 | 0x3f => cursor.skip_leb(),
-            0x02 => {
-                planner.block(pos);
-                open += 1;
-                cursor.skip_leb()
+/// The planner has a counter for each variable in each open loop; beyond this many, there is no plan.
+const MAX_COUNTERS: usize = 1 << 24;
+/// With this many bytes left, those that the short paths look at are there.
+const FEW: usize = 8;
+
+/// Scans the instructions from `cursor` on of a function of `vars` variables.
+#[inline(never)]
+pub(crate) fn scan(table: &Table, cursor: Cursor<'_>, vars: usize, planner: &mut Planner) -> Scan {
+    planner.begin(vars);
+    let mut scanner = Scanner {
+        table,
+        cursor,
+        vars,
+        open: 0,
+        scan: Scan::default(),
+    };
+    let ended = loop {
+        if scanner.cursor.rest().len() < FEW {
+            break None;
+        }
+        match scanner.step(planner) {
+            Ok(false) => {}
+            ended => break Some(ended),
+        }
+    };
+    let (ended, mut scanner) = match ended {
+        Some(ended) => (ended, scanner),
+        None => scanner.last(planner),
+    };
+    scanner.scan.complete = matches!(ended, Ok(true)) && scanner.cursor.rest().is_empty();
+    scanner.scan
+}
+
+struct Scanner<'a> {
+    table: &'a Table,
+    cursor: Cursor<'a>,
+    vars: usize,
+    /// Frames around the cursor, but for the function's own.
+    open: u32,
+    scan: Scan,
+}
+
+impl Scanner<'_> {
+    /// The instructions near the end of the body.
+    #[inline(never)]
+    fn last(mut self, planner: &mut Planner) -> (Check<bool>, Self) {
+        loop {
+            match self.step(planner) {
+                Ok(false) => {}
+                ended => return (ended, self),
             }
-            0x03 => {
-                planner.loop_(pos);
-                open += 1;
-                cursor.skip_leb()
-            }
-            0x04 => {
-                planner.if_(pos);
-                open += 1;
-                cursor.skip_leb()
-            }
-            0x05 => {
-                planner.else_(pos);
-                Some(())
-            }
-            0x0b => {
-                open -= 1;
-                if open == 0 {
-                    scan.complete = cursor.at == code.len();
-                    return scan;
-                }
-                planner.end(pos);
-                Some(())
-            }
-            0x0e => cursor
-                .leb()
-                .and_then(|count| (0..=count).try_for_each(|_| cursor.skip_leb())),
-            // call
-            0x10 => {
-                planner.call(pos);
-                cursor.skip_leb()
-            }
-            // call_indirect
-            0x11 => {
-                planner.call(pos);
-                cursor.skip_leb().and_then(|()| cursor.skip_leb())
-            }
-            // table.get
-            0x25 => cursor.skip_leb(),
-            // table.set, ref.func: helpers
-            0x26 | 0xd2 => {
-                planner.call(pos);
-                cursor.skip_leb()
-            }
-            // select with its type
-            0x1c => cursor
-                .leb()
-                .and_then(|count| (0..count).try_for_each(|_| cursor.skip_leb())),
-            // ref.null, ref.is_null
-            0xd0 => cursor.skip_leb(),
-            0xd1 => Some(()),
-            // memory.grow is a helper
-            0x40 => {
-                planner.call(pos);
-                cursor.skip_leb()
-            }
-            0x43 => cursor.skip(4),
-            0x44 => cursor.skip(8),
-            0xfc => match cursor.leb() {
-                // saturating conversions
-                Some(0..=7) => Some(()),
-                // memory.init, memory.copy, table.init, table.copy: helpers with two indices
-                Some(8 | 10 | 12 | 14) => {
-                    planner.call(pos);
-                    cursor.skip_leb().and_then(|()| cursor.skip_leb())
-                }
-                // data.drop, memory.fill, elem.drop, table.grow, table.fill: helpers with one
-                Some(9 | 11 | 13 | 15 | 17) => {
-                    planner.call(pos);
-                    cursor.skip_leb()
-                }
-                // table.size
-                Some(16) => cursor.skip_leb(),
-                _ => None,
-            },
-            _ => None,
+        }
+    }
+
+    /// One instruction; gives whether it ends the function.
+    #[inline(always)]
+    fn step(&mut self, planner: &mut Planner) -> Check<bool> {
+        let table = self.table;
+        let cursor = &mut self.cursor;
+        self.scan.operations += 1;
+        let pos = cursor.offset();
+        let Some(opcode) = cursor.rest().first() else {
+            return Err(invalid("unexpected end"));
         };
-        if known.is_none() {
-            return scan;
-        }
-    }
-    scan
-}
-
-struct Cursor<'a> {
-    code: &'a [u8],
-    at: usize,
-}
-
-impl Cursor<'_> {
-    #[inline]
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.code.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    /// An unsigned LEB128 of at most 32 bits; what lies above them is cut off, validation will complain.
-    #[inline]
-    fn leb(&mut self) -> Option<u32> {
-        let first = self.byte()?;
-        if first < 0x80 {
-            return Some(u32::from(first));
-        }
-        let mut value = u32::from(first & 0x7f);
-        for shift in [7, 14, 21, 28] {
-            let byte = self.byte()?;
-            value |= u32::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
+        let kind = table.plain[usize::from(*opcode)].kind;
+        match kind {
+            Kind::LocalGet => {
+                cursor.skip();
+                planner.get(pos, cursor.u32()?);
+            }
+            Kind::LocalSet => {
+                cursor.skip();
+                planner.set(pos, cursor.u32()?);
+            }
+            Kind::LocalTee => {
+                cursor.skip();
+                planner.tee(pos, cursor.u32()?);
+            }
+            Kind::Unary | Kind::Binary => cursor.skip(),
+            Kind::I32Const | Kind::I64Const | Kind::GlobalGet | Kind::GlobalSet => {
+                cursor.skip();
+                cursor.skip_integer()?;
+            }
+            Kind::Br | Kind::BrIf => {
+                cursor.skip();
+                cursor.skip_integer()?;
+            }
+            Kind::Load | Kind::Store => {
+                cursor.skip();
+                cursor.skip_integer()?;
+                self.scan.far |= cursor.u32()? >= FAR;
+            }
+            Kind::End => {
+                if self.open == 0 {
+                    cursor.skip();
+                    return Ok(true);
+                }
+                cursor.skip();
+                self.open -= 1;
+                planner.end(pos);
+            }
+            Kind::Block => {
+                cursor.skip();
+                cursor.skip_integer()?;
+                self.open += 1;
+                planner.block(pos);
+            }
+            Kind::If => {
+                cursor.skip();
+                cursor.skip_integer()?;
+                self.open += 1;
+                planner.if_(pos);
+            }
+            Kind::Loop => {
+                cursor.skip();
+                cursor.skip_integer()?;
+                self.open += 1;
+                if self.open as usize * self.vars > MAX_COUNTERS {
+                    return Err(invalid("too many loops inside each other"));
+                }
+                planner.loop_(pos);
+            }
+            Kind::Call => {
+                cursor.skip();
+                cursor.skip_integer()?;
+                planner.call(pos);
+            }
+            Kind::Else => {
+                cursor.skip();
+                planner.else_(pos);
+            }
+            Kind::Return | Kind::Drop | Kind::Select | Kind::Nop => cursor.skip(),
+            // All named, so that the jump needs no check.
+            Kind::Illegal
+            | Kind::Ternary
+            | Kind::MemoryLane
+            | Kind::Lane
+            | Kind::Shuffle
+            | Kind::V128Const
+            | Kind::PrefixFc
+            | Kind::PrefixFd
+            | Kind::Unreachable
+            | Kind::BrTable
+            | Kind::CallIndirect
+            | Kind::ReturnCall
+            | Kind::ReturnCallIndirect
+            | Kind::SelectTyped
+            | Kind::TableGet
+            | Kind::TableSet
+            | Kind::MemorySize
+            | Kind::MemoryGrow
+            | Kind::F32Const
+            | Kind::F64Const
+            | Kind::RefNull
+            | Kind::RefIsNull
+            | Kind::RefFunc
+            | Kind::MemoryInit
+            | Kind::DataDrop
+            | Kind::MemoryCopy
+            | Kind::MemoryFill
+            | Kind::TableInit
+            | Kind::ElemDrop
+            | Kind::TableCopy
+            | Kind::TableGrow
+            | Kind::TableSize
+            | Kind::TableFill => {
+                let (rest, far) = rare(table, *cursor, planner)?;
+                *cursor = rest;
+                self.scan.far |= far;
             }
         }
-        None
+        Ok(false)
     }
+}
 
-    #[inline]
-    fn skip_leb(&mut self) -> Option<()> {
-        // No LEB128 of WebAssembly is longer than ten bytes.
-        for _ in 0..10 {
-            if self.byte()? < 0x80 {
-                return Some(());
+/// An instruction that is rare, or whose opcode has several bytes.
+#[inline(never)]
+fn rare<'a>(
+    table: &Table,
+    mut cursor: Cursor<'a>,
+    planner: &mut Planner,
+) -> Check<(Cursor<'a>, bool)> {
+    let mut far = false;
+    let pos = cursor.offset();
+    let opcode = cursor.byte()?;
+    let mut kind = table.plain[usize::from(opcode)].kind;
+    if let Kind::PrefixFc | Kind::PrefixFd = kind {
+        let page = match kind {
+            Kind::PrefixFc => &table.fc,
+            _ => &table.fd,
+        };
+        let instruction = page.get(cursor.u32()? as usize);
+        kind = instruction.map_or(Kind::Illegal, |instruction| instruction.kind);
+    }
+    match kind {
+        Kind::Unreachable | Kind::Unary | Kind::Binary | Kind::Ternary | Kind::RefIsNull => {}
+        Kind::F32Const => drop(cursor.bytes::<4>()?),
+        Kind::F64Const => drop(cursor.bytes::<8>()?),
+        Kind::Shuffle | Kind::V128Const => drop(cursor.bytes::<16>()?),
+        Kind::Load | Kind::Store | Kind::MemoryLane => {
+            cursor.skip_integer()?;
+            far = cursor.u32()? >= FAR;
+            if kind == Kind::MemoryLane {
+                cursor.byte()?;
             }
         }
-        None
+        Kind::Lane | Kind::MemorySize | Kind::RefNull => drop(cursor.byte()?),
+        Kind::TableGet | Kind::TableSize => cursor.skip_integer()?,
+        Kind::BrTable => {
+            for _ in 0..=cursor.u32()? {
+                cursor.skip_integer()?;
+            }
+        }
+        Kind::SelectTyped => {
+            for _ in 0..cursor.u32()? {
+                cursor.skip_integer()?;
+            }
+        }
+        // Helpers and other calls, with one index or two.
+        Kind::MemoryGrow
+        | Kind::ReturnCall
+        | Kind::TableSet
+        | Kind::RefFunc
+        | Kind::DataDrop
+        | Kind::MemoryFill
+        | Kind::ElemDrop
+        | Kind::TableGrow
+        | Kind::TableFill => {
+            planner.call(pos);
+            cursor.skip_integer()?;
+        }
+        Kind::CallIndirect
+        | Kind::ReturnCallIndirect
+        | Kind::MemoryInit
+        | Kind::MemoryCopy
+        | Kind::TableInit
+        | Kind::TableCopy => {
+            planner.call(pos);
+            cursor.skip_integer()?;
+            cursor.skip_integer()?;
+        }
+        _ => return Err(invalid("illegal opcode")),
     }
-
-    #[inline]
-    fn skip(&mut self, count: usize) -> Option<()> {
-        self.at += count;
-        (self.at <= self.code.len()).then_some(())
-    }
+    Ok((cursor, far))
 }
 
 #[cfg(test)]
@@ -186,8 +276,8 @@ mod tests {
 
     fn run(code: &[u8]) -> Scan {
         let mut planner = Planner::new();
-        planner.begin(4);
-        scan(code, 100, &mut planner)
+        let table = Table::new(None);
+        scan(&table, Cursor::new(code, 100), 4, &mut planner)
     }
 
     #[test]
@@ -216,6 +306,33 @@ mod tests {
                 far: true
             }
         );
+    }
+
+    #[test]
+    fn loops_inside_each_other_do_not_exhaust_memory() {
+        let depth = 50_000;
+        let mut code = [0x03, 0x40].repeat(depth);
+        code.extend([0x0b].repeat(depth + 1));
+        let table = Table::new(None);
+        let mut planner = Planner::new();
+        let cursor = Cursor::new(&code, code.len() as u32);
+        assert!(scan(&table, cursor, 10, &mut planner).complete);
+        assert!(!scan(&table, cursor, 50_000, &mut planner).complete);
+    }
+
+    #[test]
+    fn vectors_tables_and_references_are_passed_over() {
+        // v128.const drop, local.get 0 v128.load8_lane 0 1 2, table.get, table.set, ref.null, ref.func, select, end
+        let mut code = vec![0xfd, 0x0c];
+        code.extend([7; 16]);
+        code.extend([
+            0x1a, 0x20, 0, 0xfd, 0x54, 0, 1, 2, 0x25, 0x80, 0, 0x26, 0, 0xd0, 0x70,
+        ]);
+        code.extend([
+            0xd2, 0x80, 0, 0x1c, 1, 0x7f, 0xfd, 0x80, 1, 0xfc, 0x10, 0, 0x0b,
+        ]);
+        let scan = run(&code);
+        assert_eq!((scan.operations, scan.complete), (12, true));
     }
 
     #[test]

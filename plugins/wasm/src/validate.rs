@@ -62,23 +62,16 @@ struct Frame {
     unreachable: bool,
 }
 
-impl Frame {
-    /// What a branch to the frame's label carries.
-    fn label(&self) -> Span {
-        match self.kind {
-            FrameKind::Loop => self.arrow.params(),
-            _ => self.arrow.results(),
-        }
-    }
-}
-
 /// Types of operands and open frames of one function body.
 pub(crate) struct Validator<'a> {
     pub facts: &'a Facts,
+    /// Whether there is a memory.
+    pub memory: bool,
     operands: Vec<Type>,
-    frames: Vec<Frame>,
-    /// The height of the innermost frame.
-    floor: usize,
+    /// The innermost frame.
+    frame: Frame,
+    /// Those around it, outermost first.
+    outer: Vec<Frame>,
     /// Types of variables, parameters first.
     pub locals: Vec<Type>,
 }
@@ -87,9 +80,15 @@ impl<'a> Validator<'a> {
     pub fn new(facts: &'a Facts) -> Self {
         Self {
             facts,
+            memory: facts.memory,
             operands: Vec::new(),
-            frames: Vec::new(),
-            floor: 0,
+            frame: Frame {
+                height: 0,
+                arrow: Arrow::EMPTY,
+                kind: FrameKind::Function,
+                unreachable: false,
+            },
+            outer: Vec::new(),
             locals: Vec::new(),
         }
     }
@@ -97,15 +96,20 @@ impl<'a> Validator<'a> {
     /// Begins a function; its variables are added by the caller.
     pub fn begin(&mut self, arrow: Arrow) {
         self.operands.clear();
-        self.frames.clear();
+        self.outer.clear();
         self.locals.clear();
-        self.open(FrameKind::Function, arrow);
+        self.frame = Frame {
+            height: 0,
+            arrow,
+            kind: FrameKind::Function,
+            unreachable: false,
+        };
     }
 
-    /// Whether the function's own frame was ended.
+    /// Operands below this one belong to the frames around.
     #[inline(always)]
-    pub fn ended(&self) -> bool {
-        self.frames.is_empty()
+    fn floor(&self) -> usize {
+        self.frame.height as usize
     }
 
     #[inline(always)]
@@ -116,17 +120,28 @@ impl<'a> Validator<'a> {
     /// Pops an operand of that type.
     #[inline(always)]
     pub fn pop(&mut self, expected: Type) -> Check {
-        if self.operands.len() > self.floor && self.operands.last() == Some(&expected) {
+        if self.operands.len() > self.floor() && self.operands.last() == Some(&expected) {
             self.operands.pop();
             return Ok(());
         }
         self.pop_slowly(expected).map(drop)
     }
 
+    /// Looks at an operand of that type.
+    #[inline(always)]
+    pub fn tee(&mut self, expected: Type) -> Check {
+        if self.operands.len() > self.floor() && self.operands.last() == Some(&expected) {
+            return Ok(());
+        }
+        self.pop_slowly(expected)?;
+        self.push(expected);
+        Ok(())
+    }
+
     /// Pops an operand of any type, and gives its type.
     #[inline(always)]
     pub fn pop_any(&mut self) -> Check<Type> {
-        if self.operands.len() > self.floor
+        if self.operands.len() > self.floor()
             && let Some(ty) = self.operands.pop()
         {
             return Ok(ty);
@@ -137,8 +152,8 @@ impl<'a> Validator<'a> {
     #[cold]
     #[inline(never)]
     fn pop_slowly(&mut self, expected: Type) -> Check<Type> {
-        if self.operands.len() <= self.floor {
-            if self.frames.last().is_some_and(|frame| frame.unreachable) {
+        if self.operands.len() <= self.floor() {
+            if self.frame.unreachable {
                 return Ok(Type::UNKNOWN);
             }
             let expected = expected.name();
@@ -159,7 +174,7 @@ impl<'a> Validator<'a> {
     /// One operand becomes a result.
     #[inline(always)]
     pub fn unary(&mut self, instruction: &Instruction) -> Check {
-        if self.operands.len() > self.floor
+        if self.operands.len() > self.floor()
             && let Some(top) = self.operands.last_mut()
             && *top == instruction.operands[0]
         {
@@ -173,7 +188,7 @@ impl<'a> Validator<'a> {
     #[inline(always)]
     pub fn binary(&mut self, instruction: &Instruction) -> Check {
         let [a, b, _] = instruction.operands;
-        if self.operands.len().wrapping_sub(self.floor) >= 2
+        if self.operands.len() > self.floor() + 1
             && let Some(top) = self.operands.last_chunk_mut::<2>()
             && u16::from_le_bytes([top[0].0, top[1].0]) == u16::from_le_bytes([a.0, b.0])
         {
@@ -189,7 +204,7 @@ impl<'a> Validator<'a> {
     pub fn store(&mut self, instruction: &Instruction) -> Check {
         let [a, b, _] = instruction.operands;
         let height = self.operands.len().wrapping_sub(2);
-        if self.operands.len().wrapping_sub(self.floor) >= 2
+        if self.operands.len() > self.floor() + 1
             && let Some(top) = self.operands.last_chunk::<2>()
             && u16::from_le_bytes([top[0].0, top[1].0]) == u16::from_le_bytes([a.0, b.0])
         {
@@ -239,15 +254,13 @@ impl<'a> Validator<'a> {
 
     /// Checks that operands of these types are on top, without popping them.
     fn check_all(&self, types: Span) -> Check {
-        let frame = self.frames.last();
-        let unreachable = frame.is_some_and(|frame| frame.unreachable);
-        let operands = self.operands.get(self.floor..).unwrap_or_default();
+        let operands = self.operands.get(self.floor()..).unwrap_or_default();
         let mut found = operands.iter().rev();
         for expected in self.facts.types(types).iter().rev() {
             let expected = *expected;
             match found.next() {
                 Some(ty) if *ty == expected || *ty == Type::UNKNOWN => {}
-                None if unreachable => return Ok(()),
+                None if self.frame.unreachable => return Ok(()),
                 Some(ty) => {
                     let (expected, found) = (expected.name(), ty.name());
                     return Err(invalid(format!(
@@ -267,93 +280,109 @@ impl<'a> Validator<'a> {
 
     /// Opens a frame whose parameters were popped.
     #[inline(always)]
-    pub fn open(&mut self, kind: FrameKind, arrow: Arrow) {
-        self.floor = self.operands.len();
-        self.frames.push(Frame {
-            height: self.floor as u32,
+    fn open(&mut self, kind: FrameKind, arrow: Arrow) {
+        self.outer.push(self.frame);
+        self.frame = Frame {
+            height: self.operands.len() as u32,
             arrow,
             kind,
             unreachable: false,
-        });
+        };
     }
 
     /// Opens a block, loop or conditional.
     #[inline(always)]
     pub fn block(&mut self, kind: FrameKind, arrow: Arrow) -> Check {
-        self.pop_all(arrow.params())?;
+        if arrow.is_empty() {
+            self.open(kind, arrow);
+            return Ok(());
+        }
+        let params = self.facts.params(arrow);
+        self.pop_all(params)?;
         self.open(kind, arrow);
-        self.push_all(arrow.params());
+        self.push_all(params);
         Ok(())
     }
 
-    /// Ends the innermost frame without pushing its results.
+    /// Pops the results of the innermost frame, and checks that nothing else is left.
     #[inline(always)]
-    fn close(&mut self) -> Check<Frame> {
-        let Some(frame) = self.frames.last().copied() else {
-            return Err(invalid("operators remaining after end of function body"));
-        };
-        self.pop_all(frame.arrow.results())?;
-        if self.operands.len() != self.floor {
+    fn close(&mut self) -> Check {
+        if !self.frame.arrow.is_empty() {
+            self.pop_all(self.facts.results(self.frame.arrow))?;
+        }
+        if self.operands.len() != self.floor() {
             return Err(invalid(
                 "type mismatch: values remaining on stack at end of block",
             ));
         }
-        self.frames.pop();
-        self.floor = self.frames.last().map_or(0, |frame| frame.height as usize);
-        Ok(frame)
+        Ok(())
     }
 
     /// The other arm of a conditional.
     #[inline(always)]
     pub fn else_(&mut self) -> Check {
-        if self
-            .frames
-            .last()
-            .is_none_or(|frame| frame.kind != FrameKind::If)
-        {
+        if self.frame.kind != FrameKind::If {
             return Err(invalid("`else` found outside `if` block"));
         }
-        let frame = self.close()?;
-        self.open(FrameKind::Else, frame.arrow);
-        self.push_all(frame.arrow.params());
+        self.close()?;
+        self.frame.kind = FrameKind::Else;
+        self.frame.unreachable = false;
+        if !self.frame.arrow.is_empty() {
+            self.push_all(self.facts.params(self.frame.arrow));
+        }
         Ok(())
     }
 
+    /// Ends the innermost frame, and gives whether it was the function's own.
     #[inline(always)]
-    pub fn end(&mut self) -> Check {
-        let frame = self.close()?;
-        if frame.kind == FrameKind::If
-            && self.facts.types(frame.arrow.params()) != self.facts.types(frame.arrow.results())
-        {
-            return Err(invalid(
-                "type mismatch: `if` without `else` whose results are not its parameters",
-            ));
+    pub fn end(&mut self) -> Check<bool> {
+        self.close()?;
+        let frame = self.frame;
+        let Some(outer) = self.outer.pop() else {
+            return Ok(true);
+        };
+        self.frame = outer;
+        if !frame.arrow.is_empty() {
+            let (params, results) = (
+                self.facts.params(frame.arrow),
+                self.facts.results(frame.arrow),
+            );
+            if frame.kind == FrameKind::If && self.facts.types(params) != self.facts.types(results)
+            {
+                return Err(invalid(
+                    "type mismatch: `if` without `else` whose results are not its parameters",
+                ));
+            }
+            self.push_all(results);
         }
-        self.push_all(frame.arrow.results());
-        Ok(())
+        Ok(false)
     }
 
     /// What a branch to the label at that depth carries.
     #[inline(always)]
-    pub fn label(&self, depth: u32) -> Check<Span> {
-        let index = self
-            .frames
-            .len()
-            .wrapping_sub(1)
-            .wrapping_sub(depth as usize);
-        match self.frames.get(index) {
-            Some(frame) => Ok(frame.label()),
-            None => Err(unknown("label", depth)),
+    fn label(&self, depth: u32) -> Check<Span> {
+        let index = self.outer.len().wrapping_sub(depth as usize);
+        let frame = match depth {
+            0 => &self.frame,
+            _ => self
+                .outer
+                .get(index)
+                .ok_or_else(|| unknown("label", depth))?,
+        };
+        if frame.arrow.is_empty() {
+            return Ok(Span::EMPTY);
         }
+        Ok(match frame.kind {
+            FrameKind::Loop => self.facts.params(frame.arrow),
+            _ => self.facts.results(frame.arrow),
+        })
     }
 
     /// What follows cannot be reached, up to the end of the innermost frame.
     #[inline(always)]
     pub fn unreachable(&mut self) {
-        self.operands.truncate(self.floor);
-        if let Some(frame) = self.frames.last_mut() {
-            frame.unreachable = true;
-        }
+        self.operands.truncate(self.floor());
+        self.frame.unreachable = true;
     }
 
     #[inline(always)]
@@ -407,26 +436,24 @@ impl<'a> Validator<'a> {
 
     /// What the function returns.
     fn results(&self) -> Span {
-        self.frames
-            .first()
-            .map_or(Arrow::EMPTY, |frame| frame.arrow)
-            .results()
+        let function = self.outer.first().unwrap_or(&self.frame);
+        self.facts.results(function.arrow)
     }
 
     #[inline(always)]
     pub fn call(&mut self, arrow: Arrow) -> Check {
-        self.pop_all(arrow.params())?;
-        self.push_all(arrow.results());
+        self.pop_all(self.facts.params(arrow))?;
+        self.push_all(self.facts.results(arrow));
         Ok(())
     }
 
     pub fn return_call(&mut self, arrow: Arrow) -> Check {
-        if self.facts.types(arrow.results()) != self.facts.types(self.results()) {
+        if self.facts.types(self.facts.results(arrow)) != self.facts.types(self.results()) {
             return Err(invalid(
                 "type mismatch: the function called returns other types",
             ));
         }
-        self.pop_all(arrow.params())?;
+        self.pop_all(self.facts.params(arrow))?;
         self.unreachable();
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! One visit of a function body: each instruction is decoded, validated, and handed to a [`Sink`] that generates code.
 //!
-//! The loop keeps what is common short; everything else is in [`Visit::rare`], out of its way.
+//! The loop keeps what is common short; everything else is in `rare`, out of its way.
+
+mod rare;
 
 use copatch::ValueType;
 
@@ -8,12 +10,12 @@ use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::facts::{Arrow, Facts, Type};
 use crate::opcodes::{Instruction, Kind, Table};
-use crate::validate::{Check, Fault, FrameKind, Validator, invalid, unknown};
+use crate::validate::{Check, FrameKind, Validator, invalid, unknown};
 
 /// Parameters and locals of a function.
 const MAX_LOCALS: usize = 50_000;
-/// Targets of a branch table, the default not counted.
-const MAX_TARGETS: u32 = 7_654_321;
+/// With this many bytes left, those that the short paths look at are there.
+const FEW: usize = 8;
 
 /// What becomes of instructions that were found valid.
 pub(crate) trait Sink {
@@ -82,7 +84,7 @@ impl<'a> Visit<'a> {
             .ok_or_else(|| unknown("function", function))?;
         self.validator.begin(arrow);
         let locals = &mut self.validator.locals;
-        locals.extend_from_slice(facts.types(arrow.params()));
+        locals.extend_from_slice(facts.types(facts.params(arrow)));
         for _ in 0..cursor.u32()? {
             let count = cursor.u32()? as usize;
             let ty = value_type(cursor)?;
@@ -98,95 +100,129 @@ impl<'a> Visit<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidCode`], and what the sink cannot generate.
-    pub fn instructions<S: Sink>(
-        &mut self,
-        mut cursor: Cursor<'_>,
-        sink: &mut S,
-    ) -> Result<(), Error> {
+    pub fn instructions<S: Sink>(&mut self, cursor: Cursor<'_>, sink: &mut S) -> Result<(), Error> {
+        self.run(cursor.rest(), cursor.offset(), sink)
+    }
+
+    #[inline(never)]
+    fn run<S: Sink>(&mut self, body: &[u8], begin: u32, sink: &mut S) -> Result<(), Error> {
         let table = self.table;
+        let mut cursor = Cursor::new(body, begin.wrapping_add(body.len() as u32));
         loop {
             let at = cursor.offset();
-            let Some(opcode) = cursor.next() else {
-                let fault =
-                    *invalid("control frames remain at end of function body: END opcode expected");
-                return Err(fault.at(at, ""));
-            };
             sink.at(at);
-            let instruction = &table.plain[usize::from(opcode)];
-            match self.instruction(instruction, opcode, &mut cursor, sink) {
+            let ended = if cursor.rest().len() >= FEW {
+                self.instruction(table, &mut cursor, sink)
+            } else {
+                self.last(cursor, sink).map(|(ended, rest)| {
+                    cursor = rest;
+                    ended
+                })
+            };
+            match ended {
                 Ok(false) => {}
                 Ok(true) if cursor.rest().is_empty() => return Ok(()),
                 Ok(true) => {
                     let fault = *invalid("operators remaining after end of function body");
                     return Err(fault.at(cursor.offset(), ""));
                 }
-                Err(fault) => return Err(fault.at(at, &instruction.name())),
+                Err(fault) => {
+                    let opcode = body.get(at.wrapping_sub(begin) as usize);
+                    let instruction = opcode.map(|opcode| &table.plain[usize::from(*opcode)]);
+                    let name = instruction.map_or_else(String::new, Instruction::name);
+                    return Err(fault.at(at, &name));
+                }
             }
         }
+    }
+
+    /// An instruction near the end of the body.
+    #[inline(never)]
+    fn last<'b, S: Sink>(
+        &mut self,
+        mut cursor: Cursor<'b>,
+        sink: &mut S,
+    ) -> Check<(bool, Cursor<'b>)> {
+        let ended = self.instruction(self.table, &mut cursor, sink)?;
+        Ok((ended, cursor))
     }
 
     /// One instruction; gives whether it ended the function.
     #[inline(always)]
     fn instruction<S: Sink>(
         &mut self,
-        instruction: &Instruction,
-        opcode: u8,
+        table: &'a Table,
         cursor: &mut Cursor<'_>,
         sink: &mut S,
     ) -> Check<bool> {
+        let Some(opcode) = cursor.rest().first().copied() else {
+            return Err(invalid(
+                "control frames remain at end of function body: END opcode expected",
+            ));
+        };
+        let instruction = &table.plain[usize::from(opcode)];
         let validator = &mut self.validator;
         match instruction.kind {
             Kind::LocalGet => {
+                cursor.skip();
                 let local = cursor.u32()?;
                 let ty = validator.local(local)?;
                 validator.push(ty);
                 sink.local_get(local);
             }
             Kind::LocalSet => {
+                cursor.skip();
                 let local = cursor.u32()?;
                 let ty = validator.local(local)?;
                 validator.pop(ty)?;
                 sink.local_set(local);
             }
             Kind::LocalTee => {
+                cursor.skip();
                 let local = cursor.u32()?;
                 let ty = validator.local(local)?;
-                validator.pop(ty)?;
-                validator.push(ty);
+                validator.tee(ty)?;
                 sink.local_tee(local);
             }
             Kind::Binary => {
+                cursor.skip();
                 validator.binary(instruction)?;
                 sink.operation(instruction, &[])?;
             }
             Kind::Unary => {
+                cursor.skip();
                 validator.unary(instruction)?;
                 sink.operation(instruction, &[])?;
             }
             Kind::I32Const => {
+                cursor.skip();
                 let value = cursor.i32()?;
                 validator.push(Type::I32);
                 sink.constant(ValueType::I32, u64::from(value as u32));
             }
             Kind::I64Const => {
+                cursor.skip();
                 let value = cursor.i64()?;
                 validator.push(Type::I64);
                 sink.constant(ValueType::I64, value as u64);
             }
             Kind::Load => {
+                cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 validator.unary(instruction)?;
                 sink.access(instruction, offset)?;
             }
             Kind::Store => {
+                cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 validator.store(instruction)?;
                 sink.access(instruction, offset)?;
             }
             Kind::End => {
-                validator.end()?;
+                cursor.skip();
+                let ended = validator.end()?;
                 sink.end();
-                return Ok(validator.ended());
+                return Ok(ended);
             }
             Kind::Block => self.block(FrameKind::Block, cursor, sink)?,
             Kind::Loop => self.block(FrameKind::Loop, cursor, sink)?,
@@ -196,30 +232,36 @@ impl<'a> Visit<'a> {
                 self.block(FrameKind::If, cursor, sink)?;
             }
             Kind::Else => {
+                cursor.skip();
                 validator.else_()?;
                 sink.else_();
             }
             Kind::Br => {
+                cursor.skip();
                 let depth = cursor.u32()?;
                 validator.br(depth)?;
                 sink.br(depth);
             }
             Kind::BrIf => {
+                cursor.skip();
                 let depth = cursor.u32()?;
                 validator.br_if(depth)?;
                 sink.br_if(depth);
             }
             Kind::Return => {
+                cursor.skip();
                 validator.return_()?;
                 sink.return_();
             }
             Kind::Call => {
+                cursor.skip();
                 let function = cursor.u32()?;
                 let arrow = validator.facts.function(function);
                 validator.call(arrow.ok_or_else(|| unknown("function", function))?)?;
                 sink.call(function)?;
             }
             Kind::GlobalGet => {
+                cursor.skip();
                 let global = cursor.u32()?;
                 let facts = validator.facts.global(global);
                 let (ty, _) = facts.ok_or_else(|| unknown("global", global))?;
@@ -227,6 +269,7 @@ impl<'a> Visit<'a> {
                 sink.global_get(global)?;
             }
             Kind::GlobalSet => {
+                cursor.skip();
                 let global = cursor.u32()?;
                 let facts = validator.facts.global(global);
                 let (ty, mutable) = facts.ok_or_else(|| unknown("global", global))?;
@@ -239,309 +282,69 @@ impl<'a> Visit<'a> {
                 sink.global_set(global)?;
             }
             Kind::Drop => {
+                cursor.skip();
                 validator.pop_any()?;
                 sink.drop();
             }
             Kind::Select => {
+                cursor.skip();
                 let ty = validator.select()?;
                 sink.select(ty.code());
             }
-            Kind::Nop => {}
-            _ => *cursor = self.rare(opcode, cursor.clone(), sink)?,
+            Kind::Nop => cursor.skip(),
+            // All named, so that the jump needs no check.
+            Kind::Illegal
+            | Kind::Ternary
+            | Kind::MemoryLane
+            | Kind::Lane
+            | Kind::Shuffle
+            | Kind::V128Const
+            | Kind::PrefixFc
+            | Kind::PrefixFd
+            | Kind::Unreachable
+            | Kind::BrTable
+            | Kind::CallIndirect
+            | Kind::ReturnCall
+            | Kind::ReturnCallIndirect
+            | Kind::SelectTyped
+            | Kind::TableGet
+            | Kind::TableSet
+            | Kind::MemorySize
+            | Kind::MemoryGrow
+            | Kind::F32Const
+            | Kind::F64Const
+            | Kind::RefNull
+            | Kind::RefIsNull
+            | Kind::RefFunc
+            | Kind::MemoryInit
+            | Kind::DataDrop
+            | Kind::MemoryCopy
+            | Kind::MemoryFill
+            | Kind::TableInit
+            | Kind::ElemDrop
+            | Kind::TableCopy
+            | Kind::TableGrow
+            | Kind::TableSize
+            | Kind::TableFill => *cursor = self.rare(opcode, *cursor, sink)?,
         }
         Ok(false)
     }
 
     #[inline(always)]
     fn block<S: Sink>(&mut self, kind: FrameKind, cursor: &mut Cursor<'_>, sink: &mut S) -> Check {
+        cursor.skip();
         let facts = self.validator.facts;
         // Most blocks have neither parameters nor results.
-        let arrow = if cursor.rest().first() == Some(&0x40) {
+        if cursor.rest().first() == Some(&0x40) {
             cursor.next();
-            Arrow::EMPTY
-        } else {
-            let (arrow, rest) = block_type(facts, cursor.clone())?;
-            *cursor = rest;
-            arrow
-        };
+            self.validator.block(kind, Arrow::EMPTY)?;
+            return sink.block(kind, &[], &[]);
+        }
+        let (arrow, rest) = block_type(facts, *cursor)?;
+        *cursor = rest;
         self.validator.block(kind, arrow)?;
-        sink.block(
-            kind,
-            facts.codes(arrow.params()),
-            facts.codes(arrow.results()),
-        )
-    }
-
-    /// An instruction that is rare, or whose opcode has several bytes.
-    #[inline(never)]
-    fn rare<'b, S: Sink>(
-        &mut self,
-        opcode: u8,
-        mut cursor: Cursor<'b>,
-        sink: &mut S,
-    ) -> Check<Cursor<'b>> {
-        let mut instruction = &self.table.plain[usize::from(opcode)];
-        if let Kind::PrefixFc | Kind::PrefixFd = instruction.kind {
-            let page = match instruction.kind {
-                Kind::PrefixFc => &self.table.fc,
-                _ => &self.table.fd,
-            };
-            let code = cursor.u32()?;
-            instruction = page
-                .get(code as usize)
-                .filter(|instruction| instruction.kind != Kind::Illegal)
-                .ok_or_else(|| invalid(format!("illegal opcode: 0x{opcode:x} 0x{code:x}")))?;
-        }
-        match self.rest(instruction, &mut cursor, sink) {
-            Ok(()) => Ok(cursor),
-            Err(fault) => Err(match *fault {
-                Fault::Unsupported => Box::new(Fault::Refused(instruction.name())),
-                fault => Box::new(fault),
-            }),
-        }
-    }
-
-    fn rest<S: Sink>(
-        &mut self,
-        instruction: &Instruction,
-        cursor: &mut Cursor<'_>,
-        sink: &mut S,
-    ) -> Check {
-        let validator = &mut self.validator;
-        let facts = validator.facts;
-        let table_of = |index| facts.table(index).ok_or_else(|| unknown("table", index));
-        match instruction.kind {
-            Kind::Unary | Kind::Binary | Kind::Ternary => {
-                validator.operation(instruction)?;
-                sink.operation(instruction, &[])
-            }
-            Kind::Load | Kind::Store => {
-                let offset = address(validator, instruction, cursor)?;
-                validator.operation(instruction)?;
-                sink.access(instruction, offset)
-            }
-            Kind::MemoryLane => {
-                let offset = address(validator, instruction, cursor)?;
-                let lane = lane(cursor, 16 >> instruction.limit)?;
-                validator.operation(instruction)?;
-                sink.operation(instruction, &[i64::from(offset), lane])
-            }
-            Kind::Lane => {
-                let lane = lane(cursor, instruction.limit)?;
-                validator.operation(instruction)?;
-                sink.operation(instruction, &[lane])
-            }
-            Kind::Shuffle | Kind::V128Const => {
-                let bytes = cursor.bytes::<16>()?;
-                if instruction.kind == Kind::Shuffle
-                    && bytes.iter().any(|lane| *lane >= instruction.limit)
-                {
-                    return Err(invalid("invalid lane index: SIMD index out of bounds"));
-                }
-                validator.operation(instruction)?;
-                let word = |at| bytes.get(at..at + 8).and_then(<[u8]>::first_chunk).copied();
-                let halves = [0, 8].map(|at| i64::from_le_bytes(word(at).unwrap_or_default()));
-                sink.operation(instruction, &halves)
-            }
-            Kind::Unreachable => {
-                validator.unreachable();
-                sink.unreachable();
-                Ok(())
-            }
-            Kind::F32Const => {
-                let bits = u32::from_le_bytes(cursor.bytes()?);
-                validator.push(Type::F32);
-                sink.constant(ValueType::F32, u64::from(bits));
-                Ok(())
-            }
-            Kind::F64Const => {
-                let bits = u64::from_le_bytes(cursor.bytes()?);
-                validator.push(Type::F64);
-                sink.constant(ValueType::F64, bits);
-                Ok(())
-            }
-            Kind::BrTable => {
-                let count = cursor.u32()?;
-                if count > MAX_TARGETS {
-                    return Err(invalid("br_table size is out of bounds"));
-                }
-                self.targets.clear();
-                for _ in 0..count {
-                    self.targets.push(cursor.u32()?);
-                }
-                let default = cursor.u32()?;
-                validator.br_table(&self.targets, default)?;
-                sink.br_table(&self.targets, default);
-                Ok(())
-            }
-            Kind::CallIndirect | Kind::ReturnCallIndirect => {
-                let (ty, table) = (cursor.u32()?, cursor.u32()?);
-                if table_of(table)? != Type::FUNCREF {
-                    return Err(invalid(
-                        "type mismatch: indirect calls must go through a table of funcref",
-                    ));
-                }
-                validator.pop(Type::I32)?;
-                let arrow = facts.ty(ty).ok_or_else(|| unknown("type", ty))?;
-                if instruction.kind == Kind::CallIndirect {
-                    validator.call(arrow)?;
-                    return sink.call_indirect(ty, table);
-                }
-                validator.return_call(arrow)?;
-                sink.other(instruction, &[ty, table])
-            }
-            Kind::ReturnCall => {
-                let function = cursor.u32()?;
-                let arrow = facts.function(function);
-                validator.return_call(arrow.ok_or_else(|| unknown("function", function))?)?;
-                sink.other(instruction, &[function])
-            }
-            Kind::SelectTyped => {
-                let count = cursor.u32()?;
-                if count != 1 {
-                    return Err(invalid("invalid result arity: select has one type"));
-                }
-                let ty = value_type(cursor)?;
-                for operand in [Type::I32, ty, ty] {
-                    validator.pop(operand)?;
-                }
-                validator.push(ty);
-                sink.select(ty.code());
-                Ok(())
-            }
-            Kind::MemorySize | Kind::MemoryGrow => {
-                if cursor.byte()? != 0 {
-                    return Err(invalid("zero byte expected"));
-                }
-                memory(facts, 0)?;
-                if instruction.kind == Kind::MemoryGrow {
-                    validator.pop(Type::I32)?;
-                }
-                validator.push(Type::I32);
-                sink.other(instruction, &[])
-            }
-            Kind::MemoryFill => {
-                memory(facts, cursor.u32()?)?;
-                self.other(instruction, 3, &[], sink)
-            }
-            Kind::MemoryCopy => {
-                memory(facts, cursor.u32()?)?;
-                memory(facts, cursor.u32()?)?;
-                self.other(instruction, 3, &[], sink)
-            }
-            Kind::MemoryInit => {
-                let segment = cursor.u32()?;
-                memory(facts, cursor.u32()?)?;
-                data_segment(facts, segment)?;
-                self.other(instruction, 3, &[segment], sink)
-            }
-            Kind::DataDrop => {
-                let segment = cursor.u32()?;
-                data_segment(facts, segment)?;
-                sink.other(instruction, &[segment])
-            }
-            Kind::TableInit => {
-                let (segment, table) = (cursor.u32()?, cursor.u32()?);
-                let to = table_of(table)?;
-                let from = facts.elements(segment);
-                if from.ok_or_else(|| unknown("elem segment", segment))? != to {
-                    return Err(invalid(
-                        "type mismatch: segment and table hold different types",
-                    ));
-                }
-                self.other(instruction, 3, &[segment, table], sink)
-            }
-            Kind::ElemDrop => {
-                let segment = cursor.u32()?;
-                facts
-                    .elements(segment)
-                    .ok_or_else(|| unknown("elem segment", segment))?;
-                sink.other(instruction, &[segment])
-            }
-            Kind::TableCopy => {
-                let (to, from) = (cursor.u32()?, cursor.u32()?);
-                if table_of(to)? != table_of(from)? {
-                    return Err(invalid("type mismatch: the tables hold different types"));
-                }
-                self.other(instruction, 3, &[to, from], sink)
-            }
-            Kind::TableGet => {
-                let table = cursor.u32()?;
-                let ty = table_of(table)?;
-                validator.pop(Type::I32)?;
-                validator.push(ty);
-                sink.other(instruction, &[table])
-            }
-            Kind::TableSet => {
-                let table = cursor.u32()?;
-                validator.pop(table_of(table)?)?;
-                validator.pop(Type::I32)?;
-                sink.other(instruction, &[table])
-            }
-            Kind::TableGrow => {
-                let table = cursor.u32()?;
-                validator.pop(Type::I32)?;
-                validator.pop(table_of(table)?)?;
-                validator.push(Type::I32);
-                sink.other(instruction, &[table])
-            }
-            Kind::TableSize => {
-                let table = cursor.u32()?;
-                table_of(table)?;
-                validator.push(Type::I32);
-                sink.other(instruction, &[table])
-            }
-            Kind::TableFill => {
-                let table = cursor.u32()?;
-                validator.pop(Type::I32)?;
-                validator.pop(table_of(table)?)?;
-                validator.pop(Type::I32)?;
-                sink.other(instruction, &[table])
-            }
-            Kind::RefNull => {
-                let ty =
-                    reference_type(cursor.byte()?).ok_or_else(|| invalid("invalid heap type"))?;
-                validator.push(ty);
-                sink.other(instruction, &[])
-            }
-            Kind::RefIsNull => {
-                let ty = validator.pop_any()?;
-                if ty != Type::UNKNOWN && !ty.is_reference() {
-                    return Err(invalid(format!(
-                        "type mismatch: expected a reference, found {}",
-                        ty.name()
-                    )));
-                }
-                validator.push(Type::I32);
-                sink.other(instruction, &[])
-            }
-            Kind::RefFunc => {
-                let function = cursor.u32()?;
-                facts
-                    .function(function)
-                    .ok_or_else(|| unknown("function", function))?;
-                if !facts.is_referenced(function) {
-                    return Err(invalid("undeclared function reference"));
-                }
-                validator.push(Type::FUNCREF);
-                sink.other(instruction, &[function])
-            }
-            _ => Err(invalid("illegal opcode")),
-        }
-    }
-
-    /// An instruction that takes `params` operands of type i32.
-    fn other<S: Sink>(
-        &mut self,
-        instruction: &Instruction,
-        params: u32,
-        indices: &[u32],
-        sink: &mut S,
-    ) -> Check {
-        for _ in 0..params {
-            self.validator.pop(Type::I32)?;
-        }
-        sink.other(instruction, indices)
+        let (params, results) = (facts.params(arrow), facts.results(arrow));
+        sink.block(kind, facts.codes(params), facts.codes(results))
     }
 }
 
@@ -556,32 +359,10 @@ fn address(
     if align > u32::from(instruction.limit) {
         return Err(invalid("alignment must not be larger than natural"));
     }
-    memory(validator.facts, 0)?;
+    if !validator.memory {
+        return Err(unknown("memory", 0));
+    }
     cursor.u32()
-}
-
-#[inline(always)]
-fn memory(facts: &Facts, index: u32) -> Check {
-    if facts.memory && index == 0 {
-        return Ok(());
-    }
-    Err(unknown("memory", index))
-}
-
-fn data_segment(facts: &Facts, index: u32) -> Check {
-    match facts.data() {
-        None => Err(invalid("data count section required")),
-        Some(count) if index < count => Ok(()),
-        Some(_) => Err(unknown("data segment", index)),
-    }
-}
-
-fn lane(cursor: &mut Cursor<'_>, count: u8) -> Check<i64> {
-    let lane = cursor.byte()?;
-    if lane >= count {
-        return Err(invalid("invalid lane index: SIMD index out of bounds"));
-    }
-    Ok(i64::from(lane))
 }
 
 fn reference_type(byte: u8) -> Option<Type> {
@@ -623,3 +404,6 @@ fn block_type<'b>(facts: &Facts, mut cursor: Cursor<'b>) -> Check<(Arrow, Cursor
     };
     Ok((arrow, cursor))
 }
+
+#[cfg(test)]
+mod tests;
