@@ -11,6 +11,7 @@
 //! | `main.rs` | arguments, errors, exit codes |
 //! | `front_end.rs` | which front end a file is for |
 //! | `explain.rs` | generated code as text |
+//! | `wast.rs` | WebAssembly's test scripts |
 //!
 //! Exit codes: the program's own; 134 if it trapped; 1 if it could not be run; 2 if the command or the program was called
 //! wrongly; 101 for an internal error.
@@ -25,6 +26,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use copatch::plugin::{CompileOptions, Compiled, GuestDir, RunError, RunOptions, Timings};
+use copatch_cli::wast;
+use copatch_wasm::{Config, Engine};
 
 /// What a process that aborts gives, as a shell shows it.
 const TRAPPED: i32 = 134;
@@ -45,6 +48,8 @@ enum Command {
     Run(Run),
     /// Compiles a program and tells what that took.
     Compile(Compile),
+    /// Runs test scripts of WebAssembly; exits with 1 if any test failed.
+    Wast(Scripts),
     /// Prints the code generated for a program, stencil by stencil, with what was patched into each.
     Explain(Explain),
 }
@@ -109,6 +114,16 @@ struct Explain {
     source: Source,
 }
 
+#[derive(Args)]
+struct Scripts {
+    /// Take stencil packs from this folder instead of the built-in ones.
+    #[arg(long, value_name = "DIR")]
+    packs: Option<PathBuf>,
+    /// The scripts (`.wast`).
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
 /// Why the command ends early: its exit code, and the line that says why.
 struct Failure {
     code: i32,
@@ -134,6 +149,7 @@ fn main() {
         Command::Run(run) => run.run(),
         Command::Compile(compile) => compile.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Wast(scripts) => scripts.run(),
     };
     let code = code.unwrap_or_else(|failure| {
         report(&failure.line.replace(['\n', '\r'], " "));
@@ -225,6 +241,32 @@ impl Explain {
         let explanation = compiled.explain(self.func).map_err(fail)?;
         let text = explain::text(&explanation).map_err(fail)?;
         print(&text)
+    }
+}
+
+impl Scripts {
+    fn run(self) -> Result<i32, Failure> {
+        let mut config = Config::new();
+        if let Some(packs) = &self.packs {
+            config.packs(packs);
+        }
+        let engine = Engine::new(&config).map_err(|error| Failure {
+            code: FAILED,
+            line: error.to_string(),
+        })?;
+        let (mut passed, mut failed) = (0, 0);
+        for file in &self.files {
+            let text = std::fs::read_to_string(file).map_err(|error| Failure::of(file, error))?;
+            let report = wast::run(&engine, &text);
+            passed += report.passed;
+            failed += report.failures.len();
+            for failure in report.failures {
+                let reason = failure.reason.replace(['\n', '\r'], " ");
+                print(&format!("{}:{}: {reason}\n", file.display(), failure.line))?;
+            }
+        }
+        print(&format!("{passed} passed, {failed} failed\n"))?;
+        Ok(if failed == 0 { 0 } else { FAILED })
     }
 }
 

@@ -614,3 +614,25 @@ fn results_that_cannot_be_written_are_an_error() {
         "{said}"
     );
 }
+
+#[test]
+fn scripts_are_run_and_what_failed_is_named() {
+    let script = "(module (func (export \"f\") (result i32) (i32.const 1)))\n\
+        (assert_return (invoke \"f\") (i32.const 1))\n(assert_return (invoke \"f\") (i32.const 2))\n";
+    let case = Case::new()
+        .file("bad.wast", script)
+        .file("good.wast", "(module)");
+    let ran = case.run("wast good.wast bad.wast");
+    assert_eq!(ran.code, 1);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert!(
+        lines[0].starts_with("bad.wast:3: it gave [I32(1)]"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(lines[1..], ["3 passed, 1 failed"]);
+    let ran = case.run("wast good.wast");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "1 passed, 0 failed\n"));
+    case.error("wast none.wast", 1);
+    assert_eq!(case.run("wast").code, 2);
+}

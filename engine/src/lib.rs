@@ -74,5 +74,7 @@ pub use pack::{OpId, Pack};
 pub use plan::{Plan, Planner};
 pub use program::{Program, TrapSite};
 pub use select::host_triple;
-pub use trap::{Trap, call, helper_guard, kind as trap_kind, native_stack_left};
+pub use trap::{
+    HostGuard, Interrupt, Running, Trap, call, helper_guard, kind as trap_kind, native_stack_left,
+};
 pub use unit::Unit;

@@ -58,6 +58,16 @@ impl Image {
         self.code.base() + self.unwind as usize
     }
 
+    /// The function whose body an address lies in; `None` in the shims before the first one. Async-signal-safe.
+    pub fn function(&self, pc: usize) -> Option<u32> {
+        let offset = u32::try_from(pc.checked_sub(self.code.base())?).ok()?;
+        let begun = |entry: &(u32, u32)| entry.1 <= offset && entry.1 != NO_ENTRY;
+        let entries = (0..).zip(self.entries.iter().copied());
+        let last = entries.filter(begun).max_by_key(|(_, entry)| *entry)?;
+        // What the shims need comes before the first function.
+        (offset < self.code.len() as u32).then_some(last.0)
+    }
+
     /// The site that covers an address. Async-signal-safe: neither locks nor allocates.
     pub fn site(&self, pc: usize) -> Option<TrapSite> {
         let offset = u32::try_from(pc.checked_sub(self.code.base())?).ok()?;
@@ -76,7 +86,10 @@ impl Drop for Image {
 impl Program {
     /// Makes code callable: from here on its traps are recognised. Offsets count from the start of the code; `entries`
     /// holds [`NO_ENTRY`] for functions without code; `sites` ascend and do not overlap.
-    #[allow(clippy::too_many_arguments, reason = "one call site, with every part by its name")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call site, with every part by its name"
+    )]
     pub(crate) fn new(
         pack: &Pack,
         code: Code,

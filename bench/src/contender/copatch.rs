@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use copatch_wasm::{Engine, Error, Linker, Module, Signature, Value, ValueType};
+use copatch_wasm::{Caller, Config, Engine, Error, FuncType, Linker, Module, Store, Val, ValType};
 
 use super::{Contender, Result, Run, ended_well};
 use crate::clock;
@@ -17,45 +17,33 @@ pub struct Copatch {
 
 impl Copatch {
     pub fn new(packs: Option<&Path>) -> Result<Self> {
-        let engine = match packs {
-            Some(directory) => Engine::with_packs(directory)?,
-            None => Engine::new()?,
-        };
-        let mut linker = Linker::<Wasi>::new();
+        let mut config = Config::new();
+        if let Some(directory) = packs {
+            config.packs(directory);
+        }
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::<Wasi>::new(&engine);
         for (call, name, parameters, has_result) in Call::ALL {
-            let params = parameters
-                .bytes()
-                .map(|ty| {
-                    if ty == b'I' {
-                        ValueType::I64
-                    } else {
-                        ValueType::I32
-                    }
-                })
-                .collect();
-            let results = if has_result {
-                vec![ValueType::I32]
-            } else {
-                Vec::new()
-            };
-            linker.func(
-                wasi::MODULE,
-                name,
-                Signature { params, results },
-                move |mut caller, arguments, results| {
+            let params = parameters.bytes().map(|ty| match ty {
+                b'I' => ValType::I64,
+                _ => ValType::I32,
+            });
+            let ty = FuncType::new(&engine, params, has_result.then_some(ValType::I32));
+            let body =
+                move |mut caller: Caller<'_, Wasi>, arguments: &[Val], results: &mut [Val]| {
                     let arguments: Vec<i64> = arguments.iter().map(integer).collect();
-                    let (memory, state) = caller.memory_and_data();
+                    let (memory, state) = caller.memory_and_data()?;
                     match state.call(call, &arguments, memory) {
-                        Outcome::Exit(code) => Err(Error::Exit(code).into()),
+                        Outcome::Exit(code) => Err(Error::Exit(code)),
                         Outcome::Errno(number) => {
                             if let [result] = results {
-                                *result = Value::I32(number);
+                                *result = Val::I32(number);
                             }
                             Ok(())
                         }
                     }
-                },
-            );
+                };
+            linker.func_new(wasi::MODULE, name, ty, body)?;
         }
         Ok(Self {
             engine,
@@ -65,10 +53,10 @@ impl Copatch {
     }
 }
 
-fn integer(value: &Value) -> i64 {
+fn integer(value: &Val) -> i64 {
     match *value {
-        Value::I32(value) => i64::from(value),
-        Value::I64(value) => value,
+        Val::I32(value) => i64::from(value),
+        Val::I64(value) => value,
         _ => 0,
     }
 }
@@ -85,18 +73,20 @@ impl Contender for Copatch {
 
     fn run(&mut self) -> Result<Run> {
         let module = self.module.as_ref().ok_or("no program is loaded")?;
-        let mut instance = self.linker.instantiate(module, Wasi::default())?;
+        let mut store = Store::try_new(&self.engine, Wasi::default())?;
+        let instance = self.linker.instantiate(&mut store, module)?;
+        let start = instance.get_typed_func::<(), ()>(&store, "_start")?;
         let begin = clock::now();
-        let ended = instance.invoke("_start", &[]);
+        let ended = start.call(&mut store, ());
         let time = clock::now() - begin;
         match ended {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(Error::Exit(code)) => ended_well(Some(code))?,
             Err(error) => return Err(error.into()),
         }
         Ok(Run {
             time,
-            output: std::mem::take(&mut instance.data_mut().output),
+            output: std::mem::take(&mut store.data_mut().output),
         })
     }
 

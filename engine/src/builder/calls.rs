@@ -314,6 +314,16 @@ impl FunctionBuilder<'_, '_> {
     /// Compiles a function that C calls through the entry shim: arguments come from its first slots, 8 bytes each,
     /// and results go there.
     pub fn entry_wrapper(&mut self, index: u32, target: u32, signature: &Signature) {
+        self.entry(index, Some(target), signature);
+    }
+
+    /// Like [`FunctionBuilder::entry_wrapper`], for every function of this type: the address of its code comes from the
+    /// slot behind those of arguments and results.
+    pub fn entry_pointer_wrapper(&mut self, index: u32, signature: &Signature) {
+        self.entry(index, None, signature);
+    }
+
+    fn entry(&mut self, index: u32, target: Option<u32>, signature: &Signature) {
         self.reset(index, &[], &Plan::default());
         let slots = signature.params.len().max(signature.results.len());
         for slot in 0..slots {
@@ -324,11 +334,20 @@ impl FunctionBuilder<'_, '_> {
                 .copied();
             self.add_var(ty.unwrap_or(ValueType::I64));
         }
+        if target.is_none() {
+            self.add_var(ValueType::I64);
+        }
         self.enter();
         for var in 0..signature.params.len() as u32 {
             self.get(var);
         }
-        self.call(target, signature);
+        match target {
+            Some(target) => self.call(target, signature),
+            None => {
+                self.get(slots as u32);
+                self.call_pointer(signature);
+            }
+        }
         for index in 0..signature.results.len().min(self.stack.len()) {
             let operand = self.stack[index];
             self.copy_to_slot(operand, index, index as u32);

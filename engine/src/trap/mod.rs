@@ -10,12 +10,14 @@
 //! |---|---|
 //! | `mod.rs` | [`call`], [`Trap`], [`helper_guard`] |
 //! | `handler.rs` | the signal handler |
+//! | `interrupt.rs` | stopping compiled code from another thread |
 //! | `registry.rs` | which program an address belongs to, readable from the handler |
 //! | `thread.rs` | what a thread needs before it runs compiled code |
 //! | `ucontext.rs` | the interrupted registers, per architecture |
 #![allow(unsafe_code)] // Calls generated code and handles signals.
 
 mod handler;
+mod interrupt;
 pub(crate) mod registry;
 mod thread;
 mod ucontext;
@@ -29,6 +31,7 @@ use crate::context::Context;
 use crate::program::Program;
 
 pub(crate) use handler::install;
+pub use interrupt::{HostGuard, Interrupt, Running};
 pub use thread::native_stack_left;
 pub(crate) use ucontext::supported;
 
@@ -40,7 +43,7 @@ pub mod kind {
     pub const OUT_OF_BOUNDS: u8 = 1;
     /// A helper failed, for reasons that its host knows.
     pub const HOST_ERROR: u8 = 2;
-    /// The context's `interrupt` was set.
+    /// Stopped from outside, see [`Interrupt`](super::Interrupt).
     pub const INTERRUPTED: u8 = 3;
     /// Control reached a place that the program says is not reached.
     pub const UNREACHABLE: u8 = 4;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use copatch::{FunctionBuilder, Plan, Planner, Signature, Unit, ValueType};
+use copatch::{FunctionBuilder, Plan, Planner, Unit, ValueType};
 use wasmparser::FunctionBody;
 
 use crate::cursor::Cursor;
@@ -10,9 +10,10 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::generate::{Context, Generator, SCRATCH};
-use crate::helpers;
+use crate::layout::Layout;
 use crate::module::{Body, Description};
 use crate::prescan;
+use crate::stubs;
 use crate::visit::Visit;
 
 /// What the code of a module is generated from.
@@ -20,8 +21,8 @@ pub(crate) struct Input<'a> {
     pub description: &'a Description,
     /// The signature number of each type.
     pub signatures: &'a [u32],
-    /// Functions that get an entry wrapper.
-    pub entries: &'a [u32],
+    /// Where the words of an instance lie.
+    pub layout: &'a Layout,
     /// Whether to remember each stencil.
     pub trace: bool,
 }
@@ -35,11 +36,12 @@ pub(crate) struct Output<'p> {
 
 /// Address space for the code of a module: stencils take far less than this for a byte of WebAssembly.
 fn capacity(input: &Input<'_>) -> usize {
-    let wrappers = input.description.imports.len() + input.entries.len();
-    (1 << 20) + input.description.code_bytes.saturating_mul(64) + wrappers * 8192
+    (1 << 20)
+        + input.description.code_bytes.saturating_mul(64)
+        + input.description.imported_functions as usize * 8192
 }
 
-/// Generates imported functions' wrappers, all bodies in order, and entry wrappers.
+/// Generates imported functions' wrappers, and all bodies in order.
 ///
 /// # Errors
 /// The first body that is invalid or too large.
@@ -54,9 +56,12 @@ pub(crate) fn generate<'p>(
     }
     let mut builder = FunctionBuilder::new(&mut unit);
     let description = input.description;
-    for (index, _) in (0..).zip(&description.imports) {
+    for index in 0..description.imported_functions {
         if let Some(signature) = description.signature(index) {
-            import_wrapper(&mut builder, index, signature)?;
+            builder.begin(index, signature, &[], &Plan::default());
+            stubs::forward(&mut builder, engine, input.layout.import(index), signature);
+            builder.end();
+            builder.finish()?;
         }
     }
     let mut state = State::default();
@@ -79,39 +84,12 @@ pub(crate) fn generate<'p>(
             )?;
         }
     }
-    for (index, target) in (description.functions.len() as u32..).zip(input.entries) {
-        if let Some(signature) = description.signature(*target) {
-            builder.entry_wrapper(index, *target, signature);
-            builder.finish()?;
-        }
-    }
     drop(builder);
     Ok(Output {
         unit,
         operations: state.operations,
         prescan_ns: state.prescan_ns,
     })
-}
-
-/// A function that hands its own index and its parameters to the host.
-fn import_wrapper(
-    builder: &mut FunctionBuilder<'_, '_>,
-    index: u32,
-    signature: &Signature,
-) -> Result<(), Error> {
-    builder.begin(index, signature, &[], &Plan::default());
-    builder.constant(ValueType::I32, u64::from(index));
-    for var in 0..signature.params.len() as u32 {
-        builder.get(var);
-    }
-    builder.helper(
-        helpers::HOST_CALL,
-        signature.params.len() as u32 + 1,
-        &signature.results,
-    );
-    builder.end();
-    builder.finish()?;
-    Ok(())
 }
 
 /// What is kept from function to function.

@@ -1,13 +1,64 @@
-//! What modules share: the stencil pack, its operations by number, and the numbers of function types.
+//! What modules share: the stencil pack, its operations by number, and function types with the code that calls them.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use copatch::{Pack, Signature, ValueType};
+use copatch::{Pack, Signature};
 
 use crate::error::{Error, TrapCode};
 use crate::generate::Operations;
+use crate::interrupt::Deadline;
+use crate::stubs::Stubs;
+use crate::types::FuncType;
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    packs: Option<PathBuf>,
+    max_wasm_stack: usize,
+    epochs: bool,
+}
+
+impl Config {
+    /// The built-in packs, 16 MiB of stack for a store, no epochs.
+    pub fn new() -> Self {
+        Self {
+            packs: None,
+            max_wasm_stack: 16 << 20,
+            epochs: false,
+        }
+    }
+
+    /// Bytes of stack for the variables of compiled functions, in each store. Where it ends, and where three quarters of
+    /// the thread's own stack end, calls trap with [`TrapCode::StackOverflow`].
+    pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
+        self.max_wasm_stack = bytes;
+        self
+    }
+
+    /// Whether stores have an epoch deadline from the start, see
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline). It is then the epoch at which they are made, so
+    /// that nothing runs before another one is set. Compiled code is the same either way.
+    pub fn epoch_interruption(&mut self, enabled: bool) -> &mut Self {
+        self.epochs = enabled;
+        self
+    }
+
+    /// Takes the stencil packs from this folder instead of the built-in ones. A pack is machine code: it must be
+    /// trusted as one trusts a program.
+    pub fn packs(&mut self, directory: &Path) -> &mut Self {
+        self.packs = Some(directory.to_owned());
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// Compiles modules for this machine. Cheap to clone, shareable between threads.
 #[derive(Clone, Debug)]
@@ -21,28 +72,80 @@ struct Inner {
     operations: Operations,
     /// The trap of each number of the pack; numbers without one are the host's.
     traps: Vec<Option<TrapCode>>,
-    signatures: Mutex<HashMap<Type, u32>>,
+    config: Config,
+    types: Mutex<Types>,
+    epoch: AtomicU64,
+    deadlines: Mutex<Vec<Weak<Deadline>>>,
 }
 
-/// A function type that can be looked up.
-type Type = (Vec<ValueType>, Vec<ValueType>);
+/// Function types in use.
+#[derive(Debug, Default)]
+struct Types {
+    entries: HashMap<FuncType, Weak<TypeEntry>>,
+    /// The number given last. Numbers are not given twice, so a stale one equals no other.
+    last: u32,
+}
+
+/// A function type in use, the same for equal types of one engine.
+#[derive(Debug)]
+pub(crate) struct TypeEntry {
+    /// At least 1.
+    pub number: u32,
+    pub ty: FuncType,
+    /// As compiled code has it.
+    pub signature: Signature,
+    stubs: OnceLock<Stubs>,
+    engine: Weak<Inner>,
+}
+
+impl TypeEntry {
+    /// Code that calls functions of this type from outside; made when it is first needed.
+    pub fn stubs(&self) -> Result<&Stubs, Error> {
+        if let Some(stubs) = self.stubs.get() {
+            return Ok(stubs);
+        }
+        let inner = self.engine.upgrade().ok_or_else(|| {
+            Error::Engine(copatch::Error::Internal {
+                what: "a type outlived its engine".to_owned(),
+            })
+        })?;
+        let stubs = Stubs::generate(&Engine { inner }, &self.signature)?;
+        // Where two threads made them, one copy is dropped.
+        Ok(self.stubs.get_or_init(|| stubs))
+    }
+}
+
+impl Drop for TypeEntry {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.upgrade() {
+            let mut types = lock(&engine.types);
+            // Meanwhile another thread may have entered the type anew.
+            if types
+                .entries
+                .get(&self.ty)
+                .is_some_and(|entry| entry.strong_count() == 0)
+            {
+                types.entries.remove(&self.ty);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Engine {
-    /// An engine with the stencil pack built into this crate that fits this machine best.
+    /// An engine for this machine.
     ///
     /// # Errors
-    /// [`Error::Engine`] where none fits.
-    pub fn new() -> Result<Self, Error> {
-        Self::with_pack(Pack::for_host(copatch_pack_wasm::packs())?)
-    }
-
-    /// An engine with the pack in `directory` that fits this machine best. A pack is machine code: it must be
-    /// trusted as one trusts a program.
-    ///
-    /// # Errors
-    /// [`Error::Engine`] where none fits, or one is damaged.
-    pub fn with_packs(directory: &Path) -> Result<Self, Error> {
-        Self::with_pack(Pack::for_host_in(directory, "wasm")?)
+    /// [`Error::Engine`] where no pack fits, or one is damaged.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let pack = match &config.packs {
+            Some(directory) => Pack::for_host_in(directory, "wasm")?,
+            None => Pack::for_host(copatch_pack_wasm::packs())?,
+        };
+        Self::build(pack, config)
     }
 
     /// An engine with this pack.
@@ -50,6 +153,10 @@ impl Engine {
     /// # Errors
     /// [`Error::Engine`] if the pack lacks an operation that WebAssembly needs.
     pub fn with_pack(pack: Arc<Pack>) -> Result<Self, Error> {
+        Self::build(pack, &Config::new())
+    }
+
+    fn build(pack: Arc<Pack>, config: &Config) -> Result<Self, Error> {
         let operations = Operations::resolve(&pack)?;
         let traps = pack
             .metadata()
@@ -57,13 +164,15 @@ impl Engine {
             .iter()
             .map(|name| TrapCode::from_name(name))
             .collect();
-        let signatures = Mutex::new(HashMap::new());
         Ok(Self {
             inner: Arc::new(Inner {
                 pack,
                 operations,
                 traps,
-                signatures,
+                config: config.clone(),
+                types: Mutex::default(),
+                epoch: AtomicU64::new(0),
+                deadlines: Mutex::default(),
             }),
         })
     }
@@ -73,8 +182,45 @@ impl Engine {
         &self.inner.pack
     }
 
+    /// Whether both are the same engine.
+    pub fn same(&self, other: &Engine) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Begins the next epoch: programs in stores whose deadline it is are stopped, on whatever thread they run. See
+    /// [`Store::set_epoch_deadline`](crate::Store::set_epoch_deadline).
+    ///
+    /// It waits for each of them to notice, which takes microseconds where a processor is free to run its thread.
+    pub fn increment_epoch(&self) {
+        let epoch = self.inner.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        let deadlines: Vec<Arc<Deadline>> = {
+            let mut deadlines = lock(&self.inner.deadlines);
+            deadlines.retain(|deadline| deadline.strong_count() > 0);
+            deadlines.iter().filter_map(Weak::upgrade).collect()
+        };
+        for deadline in deadlines {
+            deadline.reach(epoch);
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.inner.epoch.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn watch(&self, deadline: &Arc<Deadline>) {
+        lock(&self.inner.deadlines).push(Arc::downgrade(deadline));
+    }
+
     pub(crate) fn operations(&self) -> &Operations {
         &self.inner.operations
+    }
+
+    pub(crate) fn stack_bytes(&self) -> usize {
+        self.inner.config.max_wasm_stack
+    }
+
+    pub(crate) fn has_epochs(&self) -> bool {
+        self.inner.config.epochs
     }
 
     /// What a trap of the pack means to WebAssembly.
@@ -82,16 +228,34 @@ impl Engine {
         self.inner.traps.get(usize::from(kind)).copied().flatten()
     }
 
-    /// The number of a function type: equal for equal types, at least 1.
-    pub(crate) fn signature(&self, signature: &Signature) -> u32 {
-        let mut signatures = self
-            .inner
-            .signatures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let next = signatures.len() as u32 + 1;
-        *signatures
-            .entry((signature.params.clone(), signature.results.clone()))
-            .or_insert(next)
+    /// The entry of a function type.
+    pub(crate) fn intern(&self, ty: &FuncType) -> Arc<TypeEntry> {
+        let mut types = lock(&self.inner.types);
+        if let Some(entry) = types.entries.get(ty).and_then(Weak::upgrade) {
+            return entry;
+        }
+        types.last += 1;
+        let entry = Arc::new(TypeEntry {
+            number: types.last,
+            ty: ty.clone(),
+            signature: ty.code(),
+            stubs: OnceLock::new(),
+            engine: Arc::downgrade(&self.inner),
+        });
+        types.entries.insert(ty.clone(), Arc::downgrade(&entry));
+        entry
+    }
+}
+
+/// As [`Engine::new`] with a default configuration.
+///
+/// # Panics
+/// Where that fails.
+impl Default for Engine {
+    fn default() -> Self {
+        match Self::new(&Config::new()) {
+            Ok(engine) => engine,
+            Err(error) => panic!("no engine: {error}"),
+        }
     }
 }

@@ -2,17 +2,17 @@
 
 use std::io::Write;
 
-use copatch::ValueType;
 use copatch::plugin::{
     CompileOptions, Compiled, Explanation, FrontEnd, RunError, RunOptions, Timings,
 };
 
-use crate::engine::Engine;
+use crate::engine::{Config, Engine};
 use crate::error::{Error, Trap};
-use crate::instance::Instance;
 use crate::linker::Linker;
 use crate::module::Module;
-use crate::value::Value;
+use crate::store::Store;
+use crate::types::ValType;
+use crate::value::Val;
 use crate::wasi::{self, Wasi, WasiOptions};
 
 /// What a module's binary form begins with.
@@ -36,10 +36,11 @@ impl FrontEnd for Wasm {
 
     fn compile(&self, bytes: &[u8], options: &CompileOptions) -> Result<Box<dyn Compiled>, String> {
         let compile = || {
-            let engine = match &options.packs_dir {
-                Some(directory) => Engine::with_packs(directory)?,
-                None => Engine::new()?,
-            };
+            let mut config = Config::new();
+            if let Some(directory) = &options.packs_dir {
+                config.packs(directory);
+            }
+            let engine = Engine::new(&config)?;
             match options.trace {
                 true => Module::with_trace(&engine, bytes),
                 false => Module::new(&engine, bytes),
@@ -61,7 +62,7 @@ impl Compiled for Program {
         // Found before anything runs, so that a wrong call has no effect.
         let call = match &options.invoke {
             Some(name) => Some((name.as_str(), self.arguments(name, options)?)),
-            None if self.module.exported_function(START).is_some() => None,
+            None if self.exports(START) => None,
             None => {
                 let what = format!("the module exports no {START}; name a function to call");
                 return Err(RunError::Usage(what));
@@ -79,17 +80,9 @@ impl Compiled for Program {
     }
 
     fn explain(&self, func: Option<u32>) -> Result<Explanation, String> {
-        let functions = self.module.description().functions.len() as u32;
         let name = |index: u32| match self.module.function_name(index) {
             Some(name) => name.to_owned(),
-            None if index < functions => format!("function {index}"),
-            None => match self.module.wrapped(index) {
-                Some(target) => format!(
-                    "entry of {}",
-                    self.module.function_name(target).unwrap_or_default()
-                ),
-                None => format!("function {index}"),
-            },
+            None => format!("function {index}"),
         };
         Explanation::new(
             self.module.program(),
@@ -105,47 +98,70 @@ impl Compiled for Program {
 }
 
 impl Program {
+    /// Whether a function is exported under that name.
+    fn exports(&self, name: &str) -> bool {
+        let export = self.module.get_export(name);
+        export.is_some_and(|ty| ty.func().is_some())
+    }
+
     /// Makes an instance and calls the named function, or else the program's start.
-    fn start(&self, options: &RunOptions, call: Option<(&str, Vec<Value>)>) -> Result<(), Error> {
-        let mut linker = Linker::new();
-        wasi::add_to_linker(&mut linker, |wasi| wasi);
-        let mut instance: Instance<Wasi> =
-            linker.instantiate(&self.module, Wasi::new(&surroundings(options))?)?;
-        let Some((name, arguments)) = call else {
-            return instance.invoke(START, &[]).map(drop);
+    fn start(&self, options: &RunOptions, call: Option<(&str, Vec<Val>)>) -> Result<(), Error> {
+        let mut linker = Linker::new(self.module.engine());
+        wasi::add_to_linker(&mut linker, |wasi: &mut Wasi| wasi)?;
+        let mut store = Store::try_new(self.module.engine(), Wasi::new(&surroundings(options))?)?;
+        let instance = linker.instantiate(&mut store, &self.module)?;
+        let mut invoke = |name: &str, arguments: &[Val]| -> Result<Vec<Val>, Error> {
+            let func = instance
+                .get_func(&store, name)
+                .ok_or_else(|| Error::Export {
+                    kind: "function",
+                    name: name.to_owned(),
+                })?;
+            let mut results = vec![Val::I32(0); func.ty(&store).results().len()];
+            func.call(&mut store, arguments, &mut results)?;
+            Ok(results)
         };
-        if name != INITIALIZE && self.module.exported_function(INITIALIZE).is_some() {
-            instance.invoke(INITIALIZE, &[])?;
+        let Some((name, arguments)) = call else {
+            return invoke(START, &[]).map(drop);
+        };
+        if name != INITIALIZE && self.exports(INITIALIZE) {
+            invoke(INITIALIZE, &[])?;
         }
-        let mut out = std::io::stdout().lock();
-        for value in instance.invoke(name, &arguments)? {
-            writeln!(out, "{value}").map_err(|error| Error::Host(error.into()))?;
-        }
-        out.flush().map_err(|error| Error::Host(error.into()))
+        let results = invoke(name, &arguments)?;
+        print(&results).map_err(|error| Error::Host(format!("standard output: {error}").into()))
     }
 
     /// The arguments of the command line as values of the types that the function takes.
-    fn arguments(&self, name: &str, options: &RunOptions) -> Result<Vec<Value>, RunError> {
+    fn arguments(&self, name: &str, options: &RunOptions) -> Result<Vec<Val>, RunError> {
         let usage = |what: String| RunError::Usage(what);
-        let signature = self
-            .module
-            .exported_function(name)
+        let export = self.module.get_export(name);
+        let ty = export
+            .as_ref()
+            .and_then(|export| export.func())
             .ok_or_else(|| usage(format!("no function is exported as {name:?}")))?;
         let given = options.args.get(1..).unwrap_or_default();
-        if given.len() != signature.params.len() {
+        if given.len() != ty.params().len() {
             return Err(usage(format!(
                 "{name} takes {} arguments, not {}",
-                signature.params.len(),
+                ty.params().len(),
                 given.len()
             )));
         }
-        let value = |(text, ty): (&std::ffi::OsString, &ValueType)| {
+        let value = |(text, ty): (&std::ffi::OsString, ValType)| {
             let text = text.to_string_lossy();
-            Value::parse(*ty, &text)
-                .ok_or_else(|| usage(format!("{name}: {text:?} is no {}", ty.name())))
+            Val::parse(ty, &text).ok_or_else(|| usage(format!("{name}: {text:?} is no {ty}")))
         };
-        given.iter().zip(&signature.params).map(value).collect()
+        given.iter().zip(ty.params()).map(value).collect()
     }
+}
+
+/// Prints results, one a line.
+fn print(results: &[Val]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for value in results {
+        writeln!(out, "{value}")?;
+    }
+    out.flush()
 }
 
 /// WASI passes UTF-8; what is not is passed as well as it can be.

@@ -6,8 +6,8 @@ use crate::compile::Input;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::helpers;
-use crate::layout;
-use crate::module::{Description, GlobalSource, Init};
+use crate::layout::Layout;
+use crate::module::{Description, Init};
 use crate::opcodes::{Instruction, Kind, Table};
 use crate::prescan::FAR;
 use crate::validate::{Check, Fault, FrameKind};
@@ -33,8 +33,14 @@ pub(crate) struct Operations {
     pub table: Table,
     far_address: OpId,
     table_entry: OpId,
+    table_get: OpId,
+    table_size: OpId,
+    is_null: OpId,
     global_get: [OpId; 4],
     global_set: [OpId; 4],
+    /// The same for globals that live in another context.
+    far_get: [OpId; 4],
+    far_set: [OpId; 4],
     memory_size: OpId,
     unreachable: u8,
     /// Whether the pack has vectors at all.
@@ -52,12 +58,22 @@ impl Operations {
             table: Table::new(Some(pack)),
             far_address: pack.op("memory.far_addr")?,
             table_entry: pack.op("table.entry")?,
+            table_get: pack.op("table.get")?,
+            table_size: pack.op("table.size")?,
+            is_null: pack.op("i64.eqz")?,
             global_get: each("global.get")?,
             global_set: each("global.set")?,
+            far_get: each("global.far_get")?,
+            far_set: each("global.far_set")?,
             memory_size: pack.op("memory.size")?,
             unreachable: pack.trap("unreachable")?,
             vectors: pack.op("v128.const").is_ok(),
         })
+    }
+
+    /// Reads a word of 64 bits of the context, whose offset is the immediate.
+    pub fn word(&self) -> OpId {
+        self.global_get[index_of(ValueType::I64)]
     }
 }
 
@@ -66,7 +82,7 @@ pub(crate) struct Context<'a> {
     operations: &'a Operations,
     description: &'a Description,
     signatures: &'a [u32],
-    layout: layout::Layout,
+    layout: &'a Layout,
 }
 
 impl<'a> Context<'a> {
@@ -75,7 +91,7 @@ impl<'a> Context<'a> {
             operations: engine.operations(),
             description: input.description,
             signatures: input.signatures,
-            layout: layout::Layout::of(input.description),
+            layout: input.layout,
         }
     }
 
@@ -135,6 +151,13 @@ impl Generator<'_, '_, '_> {
         }
         self.builder.op_imm(op, &[0]);
         Ok(())
+    }
+
+    /// An operation on a table whose immediate is the offset of its descriptor.
+    fn table(&mut self, op: OpId, table: &[u32]) {
+        let table = table.first().copied().unwrap_or_default();
+        let descriptor = self.context.layout.table(table);
+        self.builder.op_imm(op, &[i64::from(descriptor)]);
     }
 
     /// A helper that takes `params` operands from the stack, then these indices.
@@ -278,15 +301,19 @@ impl Sink for Generator<'_, '_, '_> {
     fn global_get(&mut self, index: u32) -> Check {
         let global = self.context.description.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
-        match &global.source {
+        let ty = global.ty.content().code();
+        self.context.supported(&[ty])?;
+        match &global.init {
             // What can never change is a constant.
-            GlobalSource::Init(Init::Value(value)) if !global.mutable => {
-                self.builder.constant(global.ty, value.to_slot());
-            }
+            Some(Init::Value(bits)) if !global.ty.mutable() => self.builder.constant(ty, *bits),
             _ => {
-                let op = self.context.operations.global_get[index_of(global.ty)];
+                let operations = self.context.operations;
+                let ops = match global.far() {
+                    true => &operations.far_get,
+                    false => &operations.global_get,
+                };
                 let offset = self.context.layout.global(index);
-                self.builder.op_imm(op, &[i64::from(offset)]);
+                self.builder.op_imm(ops[index_of(ty)], &[i64::from(offset)]);
             }
         }
         Ok(())
@@ -295,9 +322,15 @@ impl Sink for Generator<'_, '_, '_> {
     fn global_set(&mut self, index: u32) -> Check {
         let global = self.context.description.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
-        let op = self.context.operations.global_set[index_of(global.ty)];
+        let ty = global.ty.content().code();
+        self.context.supported(&[ty])?;
+        let operations = self.context.operations;
+        let ops = match global.far() {
+            true => &operations.far_set,
+            false => &operations.global_set,
+        };
         let offset = self.context.layout.global(index);
-        self.builder.op_imm(op, &[i64::from(offset)]);
+        self.builder.op_imm(ops[index_of(ty)], &[i64::from(offset)]);
         Ok(())
     }
 
@@ -313,6 +346,14 @@ impl Sink for Generator<'_, '_, '_> {
             Kind::TableInit => self.helper(helpers::TABLE_INIT, 3, indices, &[]),
             Kind::TableCopy => self.helper(helpers::TABLE_COPY, 3, indices, &[]),
             Kind::ElemDrop => self.helper(helpers::ELEM_DROP, 0, indices, &[]),
+            Kind::TableGet => self.table(self.context.operations.table_get, indices),
+            Kind::TableSize => self.table(self.context.operations.table_size, indices),
+            Kind::TableSet => self.helper(helpers::TABLE_SET, 2, indices, &[]),
+            Kind::TableGrow => self.helper(helpers::TABLE_GROW, 2, indices, I32),
+            Kind::TableFill => self.helper(helpers::TABLE_FILL, 3, indices, &[]),
+            Kind::RefNull => self.builder.constant(ValueType::I64, 0),
+            Kind::RefIsNull => self.builder.op(self.context.operations.is_null),
+            Kind::RefFunc => self.helper(helpers::REF_FUNC, 0, indices, &[ValueType::I64]),
             _ => return Err(unsupported()),
         }
         Ok(())

@@ -1,10 +1,11 @@
 //! Helpers: what compiled code calls for everything that is not an operation of the pack.
 #![allow(unsafe_code)] // Called by compiled code with pointers.
 
-use copatch::{Context, Helper};
+use copatch::{Context, Helper, helper_guard, trap_kind};
 
-use crate::instance;
-use crate::state::{Failure, State};
+use crate::call::{call_away, place};
+use crate::error::TrapCode;
+use crate::store::{Failure, Root, grow_memory, grow_table};
 
 pub(crate) const MEMORY_GROW: u32 = 0;
 pub(crate) const MEMORY_FILL: u32 = 1;
@@ -14,25 +15,30 @@ pub(crate) const DATA_DROP: u32 = 4;
 pub(crate) const TABLE_INIT: u32 = 5;
 pub(crate) const TABLE_COPY: u32 = 6;
 pub(crate) const ELEM_DROP: u32 = 7;
-/// Calls an imported function: slot 0 holds its index, its arguments follow; results go to slot 0 and on.
-pub(crate) const HOST_CALL: u32 = 8;
+/// Calls a function that needs another context: slot 0 holds a reference to it, its arguments follow; results go to slot 0
+/// and on.
+pub(crate) const CALL: u32 = 8;
+pub(crate) const TABLE_SET: u32 = 9;
+pub(crate) const TABLE_GROW: u32 = 10;
+pub(crate) const TABLE_FILL: u32 = 11;
+pub(crate) const REF_FUNC: u32 = 12;
 
-/// Helpers by number, for instances whose embedder's data is a `T`.
-pub(crate) struct Table<T>(std::marker::PhantomData<T>);
-
-impl<T: 'static> Table<T> {
-    pub const HELPERS: &'static [Helper] = &[
-        memory_grow,
-        memory_fill,
-        memory_copy,
-        memory_init,
-        data_drop,
-        table_init,
-        table_copy,
-        elem_drop,
-        instance::host_call::<T>,
-    ];
-}
+/// Helpers by number.
+pub(crate) const HELPERS: &[Helper] = &[
+    memory_grow,
+    memory_fill,
+    memory_copy,
+    memory_init,
+    data_drop,
+    table_init,
+    table_copy,
+    elem_drop,
+    call_away,
+    table_set,
+    table_grow,
+    table_fill,
+    ref_func,
+];
 
 /// What a helper leaves in slot 0.
 trait Outcome {
@@ -45,26 +51,27 @@ impl Outcome for () {
     }
 }
 
-impl Outcome for u32 {
+impl Outcome for u64 {
     fn slot(self) -> Option<u64> {
-        Some(u64::from(self))
+        Some(self)
     }
 }
 
-/// Runs a helper on `N` i32 arguments.
+/// Runs a helper on `N` arguments.
 ///
 /// # Safety
-/// As for [`State::of`]; `slots` must point at `N` slots.
+/// `context` is that of a running instance that waits for this helper; `slots` points at `N` slots.
 unsafe fn run<const N: usize, R: Outcome>(
     context: *mut Context,
     slots: *mut u64,
-    body: fn(&mut State, [u32; N]) -> Result<R, Failure>,
+    body: unsafe fn(Root, u32, [u64; N]) -> Result<R, Failure>,
 ) -> u32 {
     // SAFETY: the caller vouches for the slots.
-    let arguments = std::array::from_fn(|index| unsafe { slots.add(index).read() } as u32);
+    let arguments = std::array::from_fn(|index| unsafe { slots.add(index).read() });
     // SAFETY: the caller vouches for the context.
-    let state = unsafe { State::of(context) };
-    match body(state, arguments) {
+    let (root, instance) = unsafe { place(context) };
+    // SAFETY: compiled code stands still, so nothing else uses the store.
+    match unsafe { body(root, instance, arguments) } {
         Ok(result) => {
             if let Some(bits) = result.slot() {
                 // SAFETY: compiled code reads a result only from a slot that it has.
@@ -73,23 +80,81 @@ unsafe fn run<const N: usize, R: Outcome>(
             0
         }
         Err(failure) => {
-            state.failure = Some(failure);
+            // SAFETY: as above.
+            unsafe { (*root.as_ptr()).failure = Some(failure) };
             1
         }
     }
 }
 
+/// A helper that works on the store: a method of `Opaque` that takes the instance and the slots, of which i32 arguments
+/// have no more than their 32 bits.
 macro_rules! helpers {
     ($($name:ident)*) => {
         $(
-            /// The helper of that name: see the method of [`State`].
+            /// The helper of that name: see the method of `Opaque`.
             unsafe extern "C" fn $name(context: *mut Context, slots: *mut u64) -> u32 {
                 // SAFETY: compiled code calls this with its context, on which no Rust code works meanwhile, and with as
-                // many slots as the generating visit passed arguments.
-                unsafe { run(context, slots, State::$name) }
+                // many slots as the generating visit passed arguments; that is what `run` calls the body with.
+                unsafe { run(context, slots, |root, instance, arguments| (*root.as_ptr()).$name(instance, arguments)) }
             }
         )*
     };
 }
 
-helpers!(memory_grow memory_fill memory_copy memory_init data_drop table_init table_copy elem_drop);
+helpers!(memory_fill memory_copy memory_init data_drop table_init table_copy elem_drop table_set table_fill ref_func);
+
+/// `memory.grow`, which may ask the embedder: the size before in pages, or -1.
+///
+/// # Safety
+/// As every helper: called by compiled code.
+unsafe extern "C" fn memory_grow(context: *mut Context, slots: *mut u64) -> u32 {
+    let body = || {
+        // SAFETY: `run` does the same for all others; a limiter's panic is why this one is guarded.
+        let status = unsafe {
+            run(context, slots, |root, instance, [delta]: [u64; 1]| {
+                let memory = root.as_ref().instances[instance as usize].memory;
+                let memory = memory.ok_or(TrapCode::MemoryOutOfBounds)? as usize;
+                let before = grow_memory(root, memory, u64::from(delta as u32))?;
+                Ok(before.unwrap_or(u64::from(u32::MAX)))
+            })
+        };
+        if status == 0 {
+            Ok(())
+        } else {
+            Err(trap_kind::HOST_ERROR)
+        }
+    };
+    // SAFETY: the context is the one this helper was called with.
+    unsafe { helper_guard(context, body) }
+}
+
+/// `table.grow` of `[reference, delta, table]`: the size before, or -1.
+///
+/// # Safety
+/// As every helper: called by compiled code.
+unsafe extern "C" fn table_grow(context: *mut Context, slots: *mut u64) -> u32 {
+    let body = || {
+        // SAFETY: as in `memory_grow`.
+        let status = unsafe {
+            run(
+                context,
+                slots,
+                |root, instance, [word, delta, table]: [u64; 3]| {
+                    let tables = &root.as_ref().instances[instance as usize].tables;
+                    let id = tables.get(table as u32 as usize).copied();
+                    let id = id.ok_or(TrapCode::TableOutOfBounds)? as usize;
+                    let before = grow_table(root, id, u64::from(delta as u32), word)?;
+                    Ok(before.unwrap_or(u64::from(u32::MAX)))
+                },
+            )
+        };
+        if status == 0 {
+            Ok(())
+        } else {
+            Err(trap_kind::HOST_ERROR)
+        }
+    };
+    // SAFETY: the context is the one this helper was called with.
+    unsafe { helper_guard(context, body) }
+}

@@ -1,180 +1,272 @@
-//! Imports: host functions and values by name.
+//! Imports by name.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use copatch::Signature;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::externals::Extern;
+use crate::func::{Caller, Func, host_function};
+use crate::instance::Instance;
+use crate::module::Module;
+use crate::record::HostFunction;
+use crate::store::{AsContext, AsContextMut};
+use crate::typed::{IntoFunc, shared};
+use crate::types::FuncType;
+use crate::value::Val;
 
-use crate::error::{Error, HostError};
-use crate::instance::{Caller, Instance};
-use crate::module::{GlobalSource, Module};
-use crate::value::Value;
-
-/// The body of a host function: caller, arguments, results to be filled in (zero before).
-type Body<T> = dyn Fn(Caller<'_, T>, &[Value], &mut [Value]) -> Result<(), HostError> + Send + Sync;
-
-/// A host function with its type.
-pub(crate) struct HostFunction<T: 'static> {
-    pub signature: Signature,
-    pub body: Box<Body<T>>,
+/// What is provided under a name.
+#[derive(Clone)]
+enum Definition {
+    /// Something of a store.
+    Item(Extern),
+    /// A host function for any store.
+    Host(Arc<HostFunction>),
 }
 
-/// What modules may import, by module and name. Instances' embedder's data is a `T`.
+/// What modules may import, by module and name. The embedder's data in the stores is a `T`.
 ///
 /// ```
-/// use copatch_wasm::{Engine, Linker, Module, Signature, Value, ValueType};
+/// use copatch_wasm::{Caller, Engine, Linker, Module, Store};
 ///
 /// // (module (import "host" "twice" (func (param i32) (result i32)))
 /// //         (func (export "run") (param i32) (result i32) local.get 0 call 0))
 /// let bytes = b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7f\x01\x7f\x02\x0e\x01\x04host\x05twice\0\0\
 ///     \x03\x02\x01\0\x07\x07\x01\x03run\0\x01\x0a\x08\x01\x06\0\x20\0\x10\0\x0b";
-/// let engine = Engine::new()?;
+/// let engine = Engine::default();
 /// let module = Module::new(&engine, bytes)?;
-/// let mut linker = Linker::new();
-/// let signature = Signature { params: vec![ValueType::I32], results: vec![ValueType::I32] };
-/// linker.func("host", "twice", signature, |mut caller, arguments, results| {
+/// let mut linker = Linker::new(&engine);
+/// linker.func_wrap("host", "twice", |mut caller: Caller<'_, u32>, value: i32| {
 ///     *caller.data_mut() += 1;
-///     if let [Value::I32(value)] = arguments {
-///         results[0] = Value::I32(value * 2);
-///     }
-///     Ok(())
-/// });
-/// let mut instance = linker.instantiate(&module, 0u32)?;
-/// assert_eq!(instance.invoke("run", &[Value::I32(21)])?, [Value::I32(42)]);
-/// assert_eq!(*instance.data(), 1);
+///     value * 2
+/// })?;
+/// let mut store = Store::new(&engine, 0);
+/// let instance = linker.instantiate(&mut store, &module)?;
+/// let run = instance.get_typed_func::<i32, i32>(&mut store, "run")?;
+/// assert_eq!(run.call(&mut store, 21)?, 42);
+/// assert_eq!(*store.data(), 1);
 /// # Ok::<(), copatch_wasm::Error>(())
 /// ```
-pub struct Linker<T: 'static = ()> {
-    functions: HashMap<(String, String), Arc<HostFunction<T>>>,
-    globals: HashMap<(String, String), Value>,
+pub struct Linker<T: 'static> {
+    engine: Engine,
+    definitions: HashMap<String, HashMap<String, Definition>>,
+    shadowing: bool,
+    data: std::marker::PhantomData<fn(T)>,
 }
 
 impl<T: 'static> Linker<T> {
     /// A linker that provides nothing.
-    pub fn new() -> Self {
+    pub fn new(engine: &Engine) -> Self {
         Self {
-            functions: HashMap::new(),
-            globals: HashMap::new(),
+            engine: engine.clone(),
+            definitions: HashMap::new(),
+            shadowing: false,
+            data: std::marker::PhantomData,
         }
     }
 
-    /// Provides a function; one of the same name is replaced.
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether a name may be defined again. At first it may not.
+    pub fn allow_shadowing(&mut self, allow: bool) -> &mut Self {
+        self.shadowing = allow;
+        self
+    }
+
+    fn insert(&mut self, module: &str, name: &str, definition: Definition) -> Result<&mut Self> {
+        let names = self.definitions.entry(module.to_owned()).or_default();
+        if !self.shadowing && names.contains_key(name) {
+            return Err(Error::Import {
+                module: module.to_owned(),
+                name: name.to_owned(),
+                what: "it is provided twice".to_owned(),
+            });
+        }
+        names.insert(name.to_owned(), definition);
+        Ok(self)
+    }
+
+    /// Provides a closure, see [`Func::wrap`].
     ///
-    /// `body` gets the caller, the arguments, and the results to fill in, which are zero before. An error that it
-    /// returns ends the program: [`Error`] as it is, any other as [`Error::Host`].
-    pub fn func(
+    /// # Errors
+    /// [`Error::Import`] if the name is provided already, as all methods that define.
+    pub fn func_wrap<Params, Results>(
         &mut self,
         module: &str,
         name: &str,
-        signature: Signature,
-        body: impl Fn(Caller<'_, T>, &[Value], &mut [Value]) -> Result<(), HostError>
-        + Send
-        + Sync
-        + 'static,
-    ) -> &mut Self {
-        let function = HostFunction {
-            signature,
-            body: Box::new(body),
-        };
-        self.functions
-            .insert((module.to_owned(), name.to_owned()), Arc::new(function));
-        self
+        body: impl IntoFunc<T, Params, Results>,
+    ) -> Result<&mut Self> {
+        let host = shared(body, &self.engine);
+        self.insert(module, name, Definition::Host(host))
     }
 
-    /// Provides the value of an immutable global; one of the same name is replaced.
-    pub fn global(&mut self, module: &str, name: &str, value: Value) -> &mut Self {
-        self.globals
-            .insert((module.to_owned(), name.to_owned()), value);
-        self
-    }
-
-    /// Makes an instance: links its imports, puts its segments in place, runs its start function.
+    /// Provides a function of that type, see [`Func::new`].
     ///
     /// # Errors
-    /// [`Error::Import`] for an import that is not provided with that type; otherwise as [`Instance::invoke`], and
-    /// [`Error::Memory`] or [`Error::Engine`] where memory cannot be had.
-    ///
-    /// # Panics
-    /// Resumes the panic of a host function that the start function calls.
-    pub fn instantiate(&self, module: &Module, data: T) -> Result<Instance<T>, Error> {
-        let mut hosts = Vec::new();
-        for (from, name, signature) in module.imports() {
-            hosts.push(self.function(from, name, signature)?);
-        }
-        let mut globals = Vec::new();
-        for global in &module.description().globals {
-            if let GlobalSource::Import { module, name } = &global.source {
-                let fault = |what: String| Error::Import {
-                    module: module.clone(),
-                    name: name.clone(),
-                    what,
-                };
-                let value = self.globals.get(&(module.clone(), name.clone()));
-                let value = *value.ok_or_else(|| fault("no such global is provided".to_owned()))?;
-                if value.ty() != global.ty {
-                    return Err(fault(format!(
-                        "a global of type {}, not {}",
-                        global.ty.name(),
-                        value.ty().name()
-                    )));
-                }
-                globals.push(value);
-            }
-        }
-        Instance::new(module, hosts, &globals, data)
-    }
-
-    fn function(
-        &self,
+    /// As [`Linker::func_wrap`].
+    pub fn func_new(
+        &mut self,
         module: &str,
         name: &str,
-        signature: &Signature,
-    ) -> Result<Arc<HostFunction<T>>, Error> {
-        let fault = |what: String| Error::Import {
-            module: module.to_owned(),
-            name: name.to_owned(),
-            what,
-        };
-        let found = self.functions.get(&(module.to_owned(), name.to_owned()));
-        let found = found.ok_or_else(|| fault("no such function is provided".to_owned()))?;
-        if found.signature != *signature {
-            return Err(fault(format!(
-                "imported as {}, provided as {}",
-                Type(signature),
-                Type(&found.signature)
-            )));
+        ty: FuncType,
+        body: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<&mut Self> {
+        let host = host_function(&self.engine, &ty, body);
+        self.insert(module, name, Definition::Host(host))
+    }
+
+    /// Provides something of a store, which is the only one to be linked with then.
+    ///
+    /// # Errors
+    /// As [`Linker::func_wrap`].
+    pub fn define(
+        &mut self,
+        _store: impl AsContext<Data = T>,
+        module: &str,
+        name: &str,
+        item: impl Into<Extern>,
+    ) -> Result<&mut Self> {
+        self.insert(module, name, Definition::Item(item.into()))
+    }
+
+    /// Provides everything that an instance exports, under its names.
+    ///
+    /// # Errors
+    /// As [`Linker::func_wrap`].
+    pub fn instance(
+        &mut self,
+        store: impl AsContext<Data = T>,
+        module: &str,
+        instance: Instance,
+    ) -> Result<&mut Self> {
+        let store = store.as_context();
+        for (name, item) in instance.exports(&store) {
+            self.insert(module, name, Definition::Item(item))?;
         }
-        Ok(Arc::clone(found))
+        Ok(self)
+    }
+
+    /// Makes an instance and provides everything that it exports.
+    ///
+    /// # Errors
+    /// As [`Linker::instantiate`] and [`Linker::func_wrap`].
+    ///
+    /// # Panics
+    /// As [`Linker::instantiate`].
+    pub fn module(
+        &mut self,
+        mut store: impl AsContextMut<Data = T>,
+        name: &str,
+        module: &Module,
+    ) -> Result<&mut Self> {
+        let instance = self.instantiate(&mut store, module)?;
+        self.instance(&store, name, instance)
+    }
+
+    /// Provides under another name what is provided.
+    ///
+    /// # Errors
+    /// [`Error::Import`] if nothing is, and as [`Linker::func_wrap`].
+    pub fn alias(
+        &mut self,
+        module: &str,
+        name: &str,
+        as_module: &str,
+        as_name: &str,
+    ) -> Result<&mut Self> {
+        let definition = self.find(module, name).cloned();
+        let definition = definition.ok_or_else(|| missing(module, name))?;
+        self.insert(as_module, as_name, definition)
+    }
+
+    fn find(&self, module: &str, name: &str) -> Option<&Definition> {
+        self.definitions.get(module)?.get(name)
+    }
+
+    /// What is provided under that name, in this store.
+    pub fn get(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &str,
+        name: &str,
+    ) -> Option<Extern> {
+        let mut store = store.as_context_mut();
+        Some(match self.find(module, name)? {
+            Definition::Item(item) => *item,
+            Definition::Host(host) => {
+                Extern::Func(Func::host(store.opaque_mut(), Arc::clone(host)))
+            }
+        })
+    }
+
+    /// Makes an instance: links its imports by name, puts its segments in place, runs its start function.
+    ///
+    /// # Errors
+    /// [`Error::Import`] for an import that is not provided; otherwise as [`Instance::new`].
+    ///
+    /// # Panics
+    /// As [`Instance::new`].
+    pub fn instantiate(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance> {
+        let mut store = store.as_context_mut();
+        let mut imports = Vec::with_capacity(module.description().imports.len());
+        for import in &module.description().imports {
+            let item = self.get(&mut store, &import.module, &import.name);
+            imports.push(item.ok_or_else(|| missing(&import.module, &import.name))?);
+        }
+        Instance::new(store, module, &imports)
+    }
+
+    /// The same as [`Linker::instantiate`], under the name that it has in wasmi.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn instantiate_and_start(
+        &self,
+        store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance> {
+        self.instantiate(store, module)
     }
 }
 
-impl<T: 'static> Default for Linker<T> {
-    fn default() -> Self {
-        Self::new()
+fn missing(module: &str, name: &str) -> Error {
+    Error::Import {
+        module: module.to_owned(),
+        name: name.to_owned(),
+        what: "unknown import: nobody provides it".to_owned(),
+    }
+}
+
+impl<T: 'static> Clone for Linker<T> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            definitions: self.definitions.clone(),
+            shadowing: self.shadowing,
+            data: std::marker::PhantomData,
+        }
     }
 }
 
 impl<T: 'static> fmt::Debug for Linker<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names: Vec<_> = self.functions.keys().chain(self.globals.keys()).collect();
+        let mut names: Vec<String> = self
+            .definitions
+            .iter()
+            .flat_map(|(module, names)| names.keys().map(move |name| format!("{module}.{name}")))
+            .collect();
         names.sort();
         f.debug_tuple("Linker").field(&names).finish()
-    }
-}
-
-/// A function type as text.
-struct Type<'a>(&'a Signature);
-
-impl fmt::Display for Type<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, types) in [&self.0.params, &self.0.results].into_iter().enumerate() {
-            f.write_str(if index == 0 { "(" } else { " -> (" })?;
-            for (at, ty) in types.iter().enumerate() {
-                write!(f, "{}{}", if at == 0 { "" } else { ", " }, ty.name())?;
-            }
-            f.write_str(")")?;
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 
 use copatch::{MemoryError, Reservation};
 
-use crate::module::Limits;
+use crate::types::MemoryType;
 
 /// Bytes of a page of WebAssembly.
 pub(crate) const PAGE: u64 = 65536;
@@ -21,17 +21,20 @@ pub(crate) struct LinearMemory {
     bytes: usize,
     /// Pages it may grow to.
     maximum: u64,
+    /// The same, if its type says so.
+    declared: Option<u64>,
 }
 
 impl LinearMemory {
-    pub fn new(limits: &Limits) -> Result<Self, MemoryError> {
+    pub fn new(ty: MemoryType) -> Result<Self, MemoryError> {
         let mut reservation = Reservation::reserve(RESERVED)?;
-        let bytes = (limits.initial.min(MAX_PAGES) * PAGE) as usize;
+        let bytes = (ty.minimum().min(MAX_PAGES) * PAGE) as usize;
         reservation.commit(bytes)?;
         Ok(Self {
             reservation,
             bytes,
-            maximum: limits.maximum.unwrap_or(MAX_PAGES).min(MAX_PAGES),
+            maximum: ty.maximum().unwrap_or(MAX_PAGES).min(MAX_PAGES),
+            declared: ty.maximum(),
         })
     }
 
@@ -47,6 +50,21 @@ impl LinearMemory {
         u32::try_from(pages).ok()
     }
 
+    /// Pages now.
+    pub fn pages(&self) -> u64 {
+        self.bytes as u64 / PAGE
+    }
+
+    /// Pages it may grow to.
+    pub fn maximum(&self) -> u64 {
+        self.maximum
+    }
+
+    /// Pages it may grow to, if its type says so.
+    pub fn declared_maximum(&self) -> Option<u64> {
+        self.declared
+    }
+
     /// The address of the first byte.
     pub fn base(&self) -> *mut u8 {
         self.reservation.base()
@@ -60,7 +78,7 @@ impl LinearMemory {
     /// What is in it.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the first `self.bytes` bytes were committed, readable and zero-initialised. Compiled code writes them
-        // only while `Instance` is mutably borrowed, so not while this slice lives.
+        // only while its store is mutably borrowed, so not while this slice lives.
         unsafe { std::slice::from_raw_parts(self.base(), self.bytes) }
     }
 
@@ -71,8 +89,8 @@ impl LinearMemory {
     }
 
     /// The range of `len` bytes at `at`, if it lies inside.
-    pub fn range(&self, at: u32, len: u32) -> Option<std::ops::Range<usize>> {
-        let (at, len) = (at as usize, len as usize);
+    pub fn range(&self, at: u64, len: u64) -> Option<std::ops::Range<usize>> {
+        let (at, len) = (usize::try_from(at).ok()?, usize::try_from(len).ok()?);
         let end = at.checked_add(len)?;
         (end <= self.bytes).then_some(at..end)
     }
@@ -84,11 +102,7 @@ mod tests {
 
     #[test]
     fn grows_to_its_maximum_and_keeps_its_bytes() {
-        let mut memory = LinearMemory::new(&Limits {
-            initial: 1,
-            maximum: Some(3),
-        })
-        .unwrap();
+        let mut memory = LinearMemory::new(MemoryType::new(1, Some(3))).unwrap();
         let base = memory.base();
         memory.bytes_mut()[65535] = 7;
         assert_eq!(memory.grow(2), Some(1));
@@ -100,14 +114,10 @@ mod tests {
 
     #[test]
     fn ranges_end_with_the_memory() {
-        let memory = LinearMemory::new(&Limits {
-            initial: 1,
-            maximum: None,
-        })
-        .unwrap();
+        let memory = LinearMemory::new(MemoryType::new(1, None)).unwrap();
         assert_eq!(memory.range(65535, 1), Some(65535..65536));
         assert_eq!(memory.range(65536, 0), Some(65536..65536));
         assert_eq!(memory.range(65536, 1), None);
-        assert_eq!(memory.range(u32::MAX, u32::MAX), None);
+        assert_eq!(memory.range(u64::MAX, u64::MAX), None);
     }
 }

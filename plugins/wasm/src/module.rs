@@ -11,24 +11,31 @@ use copatch::plugin::Timings;
 use copatch::{Program, Signature, ValueType};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody,
-    Operator, Parser, Payload, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    Operator, Parser, Payload, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources,
+    WasmFeatures,
 };
 
 use crate::compile;
-use crate::engine::Engine;
+use crate::engine::{Engine, TypeEntry};
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::names;
-use crate::value::Value;
+use crate::types::{
+    ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, Mutability, RefType,
+    TableType, ValType,
+};
 
-/// What is supported: WebAssembly 1.0, sign extension, saturating conversions, multi-value, bulk memory. Index 0 of a
-/// table may be encoded in several bytes, as clang does.
+/// What is supported: WebAssembly 2.0 without SIMD, and extended constants. Index 0 of a table may be encoded in several
+/// bytes, as clang does.
 const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::FLOATS)
     .union(WasmFeatures::SIGN_EXTENSION)
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
     .union(WasmFeatures::MULTI_VALUE)
     .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::REFERENCE_TYPES)
     .union(WasmFeatures::CALL_INDIRECT_OVERLONG)
+    .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::GC_TYPES);
 
 /// Bytes of a module: source offsets in generated code are 32 bits wide.
@@ -37,41 +44,78 @@ const MAX_MODULE: usize = 1 << 30;
 pub(crate) const MAX_TABLE: u64 = 10_000_000;
 
 /// A constant expression.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Init {
-    Value(Value),
-    /// The value of an imported global.
+    /// The bits of a number of up to 64 bits.
+    Value(u64),
+    /// The value of a global that stands before.
     Global(u32),
     /// A reference to a function.
     Function(u32),
     /// A null reference.
     Null,
+    /// Anything longer, in the order of evaluation on a stack.
+    Steps(Box<[Step]>),
 }
 
+/// A part of a constant expression.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Push(Init),
+    /// An operation on the two values on top, which have that type.
+    Compute(ValueType, Arithmetic),
+}
+
+/// What extended constants can compute, on integers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arithmetic {
+    Add,
+    Sub,
+    Mul,
+}
+
+/// An import.
 #[derive(Debug)]
-pub(crate) struct ImportedFunction {
+pub(crate) struct Import {
     pub module: String,
     pub name: String,
+    pub item: Item,
+}
+
+/// Something that is imported or exported, by its index among those of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Function(u32),
+    Table(u32),
+    Memory(u32),
+    Global(u32),
 }
 
 #[derive(Debug)]
 pub(crate) struct Global {
-    pub ty: ValueType,
-    pub mutable: bool,
-    /// For an imported global its name, else its value.
-    pub source: GlobalSource,
+    pub ty: GlobalType,
+    /// Its value; `None` if it is imported.
+    pub init: Option<Init>,
+}
+
+impl Global {
+    /// Whether it lives in another place than the instance's context. (An imported one that cannot change is copied.)
+    pub fn far(&self) -> bool {
+        self.init.is_none() && self.ty.mutable()
+    }
 }
 
 #[derive(Debug)]
-pub(crate) enum GlobalSource {
-    Import { module: String, name: String },
-    Init(Init),
+pub(crate) struct Table {
+    pub ty: TableType,
+    /// What its elements are at first; `None` if the table is imported.
+    pub init: Option<Init>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Limits {
-    pub initial: u64,
-    pub maximum: Option<u64>,
+pub(crate) struct Memory {
+    pub ty: MemoryType,
+    pub imported: bool,
 }
 
 /// Where a segment goes when the module is instantiated.
@@ -97,26 +141,20 @@ pub(crate) struct Data {
     pub bytes: Box<[u8]>,
 }
 
-/// An export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Export {
-    Function(u32),
-    Table,
-    Memory,
-    Global(u32),
-}
-
 /// A module without its code.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
     pub types: Vec<Signature>,
+    /// The same types as an embedder sees them.
+    pub func_types: Vec<FuncType>,
     /// The type of each function, imported ones first.
     pub functions: Vec<u32>,
-    pub imports: Vec<ImportedFunction>,
+    pub imported_functions: u32,
+    pub imports: Vec<Import>,
     pub globals: Vec<Global>,
-    pub tables: Vec<Limits>,
-    pub memory: Option<Limits>,
-    pub exports: BTreeMap<String, Export>,
+    pub tables: Vec<Table>,
+    pub memory: Option<Memory>,
+    pub exports: BTreeMap<String, Item>,
     pub start: Option<u32>,
     pub elements: Vec<Elements>,
     pub data: Vec<Data>,
@@ -133,16 +171,20 @@ impl Description {
             .get(*self.functions.get(function as usize)? as usize)
     }
 
-    /// Functions that may be called from outside, each once, in ascending order.
-    pub fn entries(&self) -> Vec<u32> {
-        let exported = self.exports.values().filter_map(|export| match export {
-            Export::Function(index) => Some(*index),
-            _ => None,
-        });
-        let mut entries: Vec<u32> = exported.chain(self.start).collect();
-        entries.sort_unstable();
-        entries.dedup();
-        entries
+    /// The type of a function as an embedder sees it.
+    pub fn func_type(&self, function: u32) -> Option<&FuncType> {
+        self.func_types
+            .get(*self.functions.get(function as usize)? as usize)
+    }
+
+    /// The type of something imported or exported.
+    pub fn extern_type(&self, item: Item) -> Option<ExternType> {
+        Some(match item {
+            Item::Function(index) => ExternType::Func(self.func_type(index)?.clone()),
+            Item::Table(index) => ExternType::Table(self.tables.get(index as usize)?.ty),
+            Item::Memory(_) => ExternType::Memory(self.memory.as_ref()?.ty),
+            Item::Global(index) => ExternType::Global(self.globals.get(index as usize)?.ty),
+        })
     }
 
     fn section(&mut self, payload: Payload<'_>) -> Result<(), Error> {
@@ -150,10 +192,9 @@ impl Description {
             Payload::TypeSection(reader) => {
                 for ty in reader.into_iter_err_on_gc_types() {
                     let ty = ty?;
-                    self.types.push(Signature {
-                        params: value_types(ty.params())?,
-                        results: value_types(ty.results())?,
-                    });
+                    let ty = FuncType::of(val_types(ty.params())?, val_types(ty.results())?);
+                    self.types.push(ty.code());
+                    self.func_types.push(ty);
                 }
             }
             Payload::ImportSection(reader) => {
@@ -177,18 +218,22 @@ impl Description {
                         );
                         return Err(Error::Limit { what, offset });
                     }
-                    self.tables.push(Limits {
-                        initial: table.ty.initial,
-                        maximum: table.ty.maximum,
+                    let init = match table.init {
+                        TableInit::RefNull => Init::Null,
+                        TableInit::Expr(expression) => constant(&expression, offset)?,
+                    };
+                    self.tables.push(Table {
+                        ty: table_type(table.ty, offset)?,
+                        init: Some(init),
                     });
                 }
             }
             Payload::MemorySection(reader) => {
                 for memory in reader {
                     let memory = memory?;
-                    self.memory = Some(Limits {
-                        initial: memory.initial,
-                        maximum: memory.maximum,
+                    self.memory = Some(Memory {
+                        ty: MemoryType::wide(memory.initial, memory.maximum),
+                        imported: false,
                     });
                 }
             }
@@ -196,9 +241,8 @@ impl Description {
                 for global in reader.into_iter_with_offsets() {
                     let (offset, global) = global?;
                     self.globals.push(Global {
-                        ty: value_type(global.ty.content_type, offset)?,
-                        mutable: global.ty.mutable,
-                        source: GlobalSource::Init(constant(&global.init_expr, offset)?),
+                        ty: global_type(global.ty, offset)?,
+                        init: Some(constant(&global.init_expr, offset)?),
                     });
                 }
             }
@@ -206,10 +250,10 @@ impl Description {
                 for export in reader.into_iter_with_offsets() {
                     let (offset, export) = export?;
                     let item = match export.kind {
-                        ExternalKind::Func => Export::Function(export.index),
-                        ExternalKind::Table => Export::Table,
-                        ExternalKind::Memory => Export::Memory,
-                        ExternalKind::Global => Export::Global(export.index),
+                        ExternalKind::Func => Item::Function(export.index),
+                        ExternalKind::Table => Item::Table(export.index),
+                        ExternalKind::Memory => Item::Memory(export.index),
+                        ExternalKind::Global => Item::Global(export.index),
                         kind => return Err(unsupported(format!("export of a {kind:?}"), offset)),
                     };
                     self.exports.insert(export.name.to_owned(), item);
@@ -251,30 +295,38 @@ impl Description {
     }
 
     fn import(&mut self, offset: u64, import: wasmparser::Import<'_>) -> Result<(), Error> {
-        let (module, name) = (import.module.to_owned(), import.name.to_owned());
-        let kind = match import.ty {
+        let item = match import.ty {
             TypeRef::Func(ty) => {
                 self.functions.push(ty);
-                self.imports.push(ImportedFunction { module, name });
-                return Ok(());
+                self.imported_functions += 1;
+                Item::Function(self.functions.len() as u32 - 1)
             }
-            TypeRef::Global(ty) if !ty.mutable => {
-                self.globals.push(Global {
-                    ty: value_type(ty.content_type, offset)?,
-                    mutable: false,
-                    source: GlobalSource::Import { module, name },
-                });
-                return Ok(());
+            TypeRef::Global(ty) => {
+                let ty = global_type(ty, offset)?;
+                self.globals.push(Global { ty, init: None });
+                Item::Global(self.globals.len() as u32 - 1)
             }
-            TypeRef::Global(_) => "a mutable global",
-            TypeRef::Memory(_) => "a memory",
-            TypeRef::Table(_) => "a table",
-            _ => "this kind of item",
+            TypeRef::Memory(ty) => {
+                let ty = MemoryType::wide(ty.initial, ty.maximum);
+                self.memory = Some(Memory { ty, imported: true });
+                Item::Memory(0)
+            }
+            TypeRef::Table(ty) => {
+                let ty = table_type(ty, offset)?;
+                self.tables.push(Table { ty, init: None });
+                Item::Table(self.tables.len() as u32 - 1)
+            }
+            _ => {
+                let what = format!("import of this kind as {}.{}", import.module, import.name);
+                return Err(unsupported(what, offset));
+            }
         };
-        Err(unsupported(
-            format!("import of {kind} as {module}.{name}"),
-            offset,
-        ))
+        self.imports.push(Import {
+            module: import.module.to_owned(),
+            name: import.name.to_owned(),
+            item,
+        });
+        Ok(())
     }
 }
 
@@ -303,50 +355,78 @@ fn elements(element: wasmparser::Element<'_>, offset: u64) -> Result<Elements, E
     Ok(Elements { placement, items })
 }
 
-/// A constant expression is one instruction: validation has seen to its type.
+/// Validation has seen to types.
 fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
     let mut operators = expression.get_operators_reader();
-    let init = match operators.read()? {
-        Operator::I32Const { value } => Init::Value(Value::I32(value)),
-        Operator::I64Const { value } => Init::Value(Value::I64(value)),
-        Operator::F32Const { value } => Init::Value(Value::F32(value.bits())),
-        Operator::F64Const { value } => Init::Value(Value::F64(value.bits())),
-        Operator::GlobalGet { global_index } => Init::Global(global_index),
-        Operator::RefFunc { function_index } => Init::Function(function_index),
-        Operator::RefNull { .. } => Init::Null,
-        other => {
-            return Err(unsupported(
-                format!("{other:?} in a constant expression"),
-                offset,
-            ));
-        }
-    };
-    match operators.read()? {
-        Operator::End => Ok(init),
-        other => Err(unsupported(
-            format!("{other:?} in a constant expression"),
-            offset,
-        )),
+    let mut steps = Vec::new();
+    loop {
+        let step = match operators.read()? {
+            Operator::End => break,
+            Operator::I32Const { value } => Step::Push(Init::Value(u64::from(value as u32))),
+            Operator::I64Const { value } => Step::Push(Init::Value(value as u64)),
+            Operator::F32Const { value } => Step::Push(Init::Value(u64::from(value.bits()))),
+            Operator::F64Const { value } => Step::Push(Init::Value(value.bits())),
+            Operator::GlobalGet { global_index } => Step::Push(Init::Global(global_index)),
+            Operator::RefFunc { function_index } => Step::Push(Init::Function(function_index)),
+            Operator::RefNull { .. } => Step::Push(Init::Null),
+            Operator::I32Add => Step::Compute(ValueType::I32, Arithmetic::Add),
+            Operator::I32Sub => Step::Compute(ValueType::I32, Arithmetic::Sub),
+            Operator::I32Mul => Step::Compute(ValueType::I32, Arithmetic::Mul),
+            Operator::I64Add => Step::Compute(ValueType::I64, Arithmetic::Add),
+            Operator::I64Sub => Step::Compute(ValueType::I64, Arithmetic::Sub),
+            Operator::I64Mul => Step::Compute(ValueType::I64, Arithmetic::Mul),
+            other => {
+                let what = format!("{other:?} in a constant expression");
+                return Err(unsupported(what, offset));
+            }
+        };
+        steps.push(step);
     }
+    Ok(match steps.as_slice() {
+        [Step::Push(init)] => init.clone(),
+        _ => Init::Steps(steps.into()),
+    })
 }
 
 fn unsupported(what: String, offset: u64) -> Error {
     Error::Unsupported { what, offset }
 }
 
-/// The engine's type for a type of WebAssembly.
-pub(crate) fn value_type(ty: wasmparser::ValType, offset: u64) -> Result<ValueType, Error> {
+fn val_type(ty: wasmparser::ValType, offset: u64) -> Result<ValType, Error> {
     match ty {
-        wasmparser::ValType::I32 => Ok(ValueType::I32),
-        wasmparser::ValType::I64 => Ok(ValueType::I64),
-        wasmparser::ValType::F32 => Ok(ValueType::F32),
-        wasmparser::ValType::F64 => Ok(ValueType::F64),
+        wasmparser::ValType::I32 => Ok(ValType::I32),
+        wasmparser::ValType::I64 => Ok(ValType::I64),
+        wasmparser::ValType::F32 => Ok(ValType::F32),
+        wasmparser::ValType::F64 => Ok(ValType::F64),
+        wasmparser::ValType::V128 => Ok(ValType::V128),
+        wasmparser::ValType::Ref(ty) => ref_type(ty, offset).map(ValType::Ref),
+    }
+}
+
+fn ref_type(ty: wasmparser::RefType, offset: u64) -> Result<RefType, Error> {
+    match ty {
+        wasmparser::RefType::FUNCREF => Ok(RefType::Func),
+        wasmparser::RefType::EXTERNREF => Ok(RefType::Extern),
         other => Err(unsupported(format!("values of type {other}"), offset)),
     }
 }
 
-fn value_types(types: &[wasmparser::ValType]) -> Result<Vec<ValueType>, Error> {
-    types.iter().map(|ty| value_type(*ty, 0)).collect()
+fn val_types(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, Error> {
+    types.iter().map(|ty| val_type(*ty, 0)).collect()
+}
+
+fn global_type(ty: wasmparser::GlobalType, offset: u64) -> Result<GlobalType, Error> {
+    let mutability = match ty.mutable {
+        true => Mutability::Var,
+        false => Mutability::Const,
+    };
+    let content = val_type(ty.content_type, offset)?;
+    Ok(GlobalType::new(content, mutability))
+}
+
+fn table_type(ty: wasmparser::TableType, offset: u64) -> Result<TableType, Error> {
+    let element = ref_type(ty.element_type, offset)?;
+    Ok(TableType::wide(element, ty.initial, ty.maximum))
 }
 
 /// A compiled module. Cheap to clone, shareable between threads; any number of instances can be made of it.
@@ -360,10 +440,9 @@ struct Inner {
     engine: Engine,
     description: Description,
     program: Program,
-    /// The signature number of each type.
-    signatures: Vec<u32>,
-    /// Functions with an entry wrapper, in ascending order: wrapper `i` is function `functions.len() + i` of the program.
-    entries: Vec<u32>,
+    layout: Layout,
+    /// Each type, as all modules of the engine know it.
+    types: Vec<Arc<TypeEntry>>,
     timings: Timings,
     names: OnceLock<HashMap<u32, String>>,
 }
@@ -374,8 +453,28 @@ impl Module {
     /// # Errors
     /// [`Error::Invalid`] for what is not valid WebAssembly or uses a feature that is not supported, by name and offset;
     /// [`Error::Unsupported`], [`Error::Limit`], [`Error::Function`] and [`Error::Engine`] for what cannot be compiled.
-    pub fn new(engine: &Engine, bytes: &[u8]) -> Result<Self, Error> {
-        Self::compile(engine, bytes, false)
+    pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::compile(engine, bytes.as_ref(), false)
+    }
+
+    /// Compiles a module from a file in binary form.
+    ///
+    /// # Errors
+    /// As [`Module::new`], and where the file cannot be read.
+    pub fn from_file(engine: &Engine, path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::msg(format!("{}: {error}", path.display())))?;
+        Self::compile(engine, &bytes, false)
+    }
+
+    /// Says whether a module is valid and supported, without generating code.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the reason, if it is not.
+    pub fn validate(_engine: &Engine, bytes: &[u8]) -> Result<(), Error> {
+        Validator::new_with_features(FEATURES).validate_all(bytes)?;
+        Ok(())
     }
 
     /// Like [`Module::new`], and remembers each stencil for the explanation of its code.
@@ -393,17 +492,18 @@ impl Module {
             return Err(Error::Limit { what, offset: 0 });
         }
         let (description, bodies) = read(bytes)?;
-        let signatures: Vec<u32> = description
-            .types
+        let types: Vec<Arc<TypeEntry>> = description
+            .func_types
             .iter()
-            .map(|ty| engine.signature(ty))
+            .map(|ty| engine.intern(ty))
             .collect();
-        let entries = description.entries();
+        let signatures: Vec<u32> = types.iter().map(|ty| ty.number).collect();
+        let layout = Layout::of(&description);
         let functions = bodies.len() as u64;
         let input = compile::Input {
             description: &description,
             signatures: &signatures,
-            entries: &entries,
+            layout: &layout,
             trace,
         };
         let output = compile::generate(engine, &input, &bodies)?;
@@ -426,8 +526,8 @@ impl Module {
             engine,
             description,
             program,
-            signatures,
-            entries,
+            layout,
+            types,
             timings,
             names,
         };
@@ -446,28 +546,31 @@ impl Module {
         &self.inner.engine
     }
 
-    /// The functions that the module imports: module, name and type.
-    pub fn imports(&self) -> impl Iterator<Item = (&str, &str, &Signature)> {
+    /// What the module imports, in its order.
+    pub fn imports(&self) -> impl Iterator<Item = ImportType<'_>> {
         let description = self.description();
-        description
-            .imports
-            .iter()
-            .zip(0..)
-            .filter_map(|(import, index)| {
-                Some((
-                    import.module.as_str(),
-                    import.name.as_str(),
-                    description.signature(index)?,
-                ))
+        description.imports.iter().filter_map(|import| {
+            Some(ImportType {
+                module: &import.module,
+                name: &import.name,
+                ty: description.extern_type(import.item)?,
             })
+        })
     }
 
-    /// The type of the function exported as `name`.
-    pub fn exported_function(&self, name: &str) -> Option<&Signature> {
-        match self.description().exports.get(name)? {
-            Export::Function(index) => self.description().signature(*index),
-            _ => None,
-        }
+    /// What the module exports, ordered by name.
+    pub fn exports(&self) -> impl Iterator<Item = ExportType<'_>> {
+        let description = self.description();
+        description.exports.iter().filter_map(|(name, item)| {
+            let ty = description.extern_type(*item)?;
+            Some(ExportType { name, ty })
+        })
+    }
+
+    /// The type of the export of that name.
+    pub fn get_export(&self, name: &str) -> Option<ExternType> {
+        let description = self.description();
+        description.extern_type(*description.exports.get(name)?)
     }
 
     /// The function's name, from the name section or else from an export.
@@ -489,24 +592,15 @@ impl Module {
         &self.inner.program
     }
 
-    /// The signature number of a function's type.
-    pub(crate) fn signature_number(&self, function: u32) -> Option<u32> {
+    /// The type of a function, as all modules of the engine know it.
+    pub(crate) fn type_entry(&self, function: u32) -> Option<&Arc<TypeEntry>> {
         let ty = *self.description().functions.get(function as usize)?;
-        self.inner.signatures.get(ty as usize).copied()
+        self.inner.types.get(ty as usize)
     }
 
-    /// The function behind an entry wrapper, by the wrapper's number in the program.
-    pub(crate) fn wrapped(&self, wrapper: u32) -> Option<u32> {
-        let index = (wrapper as usize).checked_sub(self.description().functions.len())?;
-        self.inner.entries.get(index).copied()
-    }
-
-    /// The address at which a function is called from outside.
-    pub(crate) fn entry(&self, function: u32) -> Option<usize> {
-        let wrapper = self.inner.entries.binary_search(&function).ok()?;
-        self.inner
-            .program
-            .entry((self.description().functions.len() + wrapper) as u32)
+    /// Where the words of its instances lie.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
     }
 }
 

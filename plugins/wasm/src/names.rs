@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use wasmparser::{BinaryReader, Name, NameSectionReader};
 
-use crate::module::{Description, Export};
+use crate::module::{Description, Item};
 
 /// Function names from the name section; where it has none, or is damaged, from exports.
 pub(crate) fn functions(description: &Description) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for (name, export) in &description.exports {
-        if let Export::Function(index) = export {
+        if let Item::Function(index) = export {
             names.entry(*index).or_insert_with(|| name.clone());
         }
     }

@@ -6,15 +6,14 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use copatch::{Signature, ValueType};
 use wasi_common::WasiCtx;
 use wasi_common::snapshots::preview_1::wasi_snapshot_preview1 as preview_1;
 use wasi_common::sync::{Dir, WasiCtxBuilder, ambient_authority};
 use wiggle::GuestMemory;
 
-use crate::error::{Error, HostError};
+use crate::error::{Error, Result};
+use crate::func::Caller;
 use crate::linker::Linker;
-use crate::value::Value;
 
 /// The name that programs import WASI under.
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -38,7 +37,7 @@ impl Wasi {
     ///
     /// # Errors
     /// [`Error::Host`] for a directory that cannot be opened, or an argument or a variable with a zero byte.
-    pub fn new(options: &WasiOptions) -> Result<Self, Error> {
+    pub fn new(options: &WasiOptions) -> Result<Self> {
         let fault = |what: String| Error::Host(what.into());
         let mut builder = WasiCtxBuilder::new();
         builder.inherit_stdio();
@@ -70,100 +69,83 @@ impl std::fmt::Debug for Wasi {
 }
 
 /// Provides WASI preview 1 in `linker`; `state` finds the program's state in the embedder's data.
+///
+/// # Errors
+/// [`Error::Import`] if something of it is provided already.
 pub fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     state: impl Fn(&mut T) -> &mut Wasi + Copy + Send + Sync + 'static,
-) {
+) -> Result<()> {
     /// One line a call: name and parameter types. Each gives an error number as i32.
     macro_rules! calls {
         ($($name:ident($($arg:ident: $ty:ident),*))*) => {
             $(
-                let signature = Signature { params: vec![$(ValueType::$ty),*], results: vec![ValueType::I32] };
-                linker.func(MODULE, stringify!($name), signature, move |mut caller, arguments, results| {
-                    let [$(Value::$ty($arg)),*] = *arguments else { return Err(mistyped(stringify!($name))) };
-                    let (memory, data) = caller.memory_and_data();
+                linker.func_wrap(MODULE, stringify!($name), move |mut caller: Caller<'_, T>, $($arg: $ty),*| -> Result<i32> {
+                    let (memory, data) = caller.memory_and_data()?;
                     let memory = &mut GuestMemory::Unshared(memory);
-                    let number = ready(preview_1::$name(&mut state(data).0, memory, $($arg),*))??;
-                    if let [result] = results {
-                        *result = Value::I32(number);
-                    }
-                    Ok(())
-                });
+                    ready(preview_1::$name(&mut state(data).0, memory, $($arg),*))?.map_err(Error::new)
+                })?;
             )*
         };
     }
     calls! {
-        args_get(argv: I32, buffer: I32)
-        args_sizes_get(count: I32, size: I32)
-        environ_get(environ: I32, buffer: I32)
-        environ_sizes_get(count: I32, size: I32)
-        clock_res_get(clock: I32, resolution: I32)
-        clock_time_get(clock: I32, precision: I64, time: I32)
-        fd_advise(fd: I32, offset: I64, len: I64, advice: I32)
-        fd_allocate(fd: I32, offset: I64, len: I64)
-        fd_close(fd: I32)
-        fd_datasync(fd: I32)
-        fd_fdstat_get(fd: I32, stat: I32)
-        fd_fdstat_set_flags(fd: I32, flags: I32)
-        fd_fdstat_set_rights(fd: I32, base: I64, inheriting: I64)
-        fd_filestat_get(fd: I32, stat: I32)
-        fd_filestat_set_size(fd: I32, size: I64)
-        fd_filestat_set_times(fd: I32, accessed: I64, modified: I64, flags: I32)
-        fd_pread(fd: I32, vectors: I32, count: I32, offset: I64, read: I32)
-        fd_prestat_get(fd: I32, stat: I32)
-        fd_prestat_dir_name(fd: I32, path: I32, len: I32)
-        fd_pwrite(fd: I32, vectors: I32, count: I32, offset: I64, written: I32)
-        fd_read(fd: I32, vectors: I32, count: I32, read: I32)
-        fd_readdir(fd: I32, buffer: I32, len: I32, cookie: I64, used: I32)
-        fd_renumber(from: I32, to: I32)
-        fd_seek(fd: I32, offset: I64, whence: I32, position: I32)
-        fd_sync(fd: I32)
-        fd_tell(fd: I32, position: I32)
-        fd_write(fd: I32, vectors: I32, count: I32, written: I32)
-        path_create_directory(fd: I32, path: I32, len: I32)
-        path_filestat_get(fd: I32, flags: I32, path: I32, len: I32, stat: I32)
-        path_filestat_set_times(fd: I32, flags: I32, path: I32, len: I32, accessed: I64, modified: I64, set: I32)
-        path_link(fd: I32, flags: I32, path: I32, len: I32, new_fd: I32, new_path: I32, new_len: I32)
-        path_open(fd: I32, flags: I32, path: I32, len: I32, open: I32, base: I64, inheriting: I64, fd_flags: I32, opened: I32)
-        path_readlink(fd: I32, path: I32, len: I32, buffer: I32, buffer_len: I32, used: I32)
-        path_remove_directory(fd: I32, path: I32, len: I32)
-        path_rename(fd: I32, path: I32, len: I32, new_fd: I32, new_path: I32, new_len: I32)
-        path_symlink(path: I32, len: I32, fd: I32, new_path: I32, new_len: I32)
-        path_unlink_file(fd: I32, path: I32, len: I32)
-        poll_oneoff(subscriptions: I32, events: I32, count: I32, stored: I32)
-        proc_raise(signal: I32)
+        args_get(argv: i32, buffer: i32)
+        args_sizes_get(count: i32, size: i32)
+        environ_get(environ: i32, buffer: i32)
+        environ_sizes_get(count: i32, size: i32)
+        clock_res_get(clock: i32, resolution: i32)
+        clock_time_get(clock: i32, precision: i64, time: i32)
+        fd_advise(fd: i32, offset: i64, len: i64, advice: i32)
+        fd_allocate(fd: i32, offset: i64, len: i64)
+        fd_close(fd: i32)
+        fd_datasync(fd: i32)
+        fd_fdstat_get(fd: i32, stat: i32)
+        fd_fdstat_set_flags(fd: i32, flags: i32)
+        fd_fdstat_set_rights(fd: i32, base: i64, inheriting: i64)
+        fd_filestat_get(fd: i32, stat: i32)
+        fd_filestat_set_size(fd: i32, size: i64)
+        fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32)
+        fd_pread(fd: i32, vectors: i32, count: i32, offset: i64, read: i32)
+        fd_prestat_get(fd: i32, stat: i32)
+        fd_prestat_dir_name(fd: i32, path: i32, len: i32)
+        fd_pwrite(fd: i32, vectors: i32, count: i32, offset: i64, written: i32)
+        fd_read(fd: i32, vectors: i32, count: i32, read: i32)
+        fd_readdir(fd: i32, buffer: i32, len: i32, cookie: i64, used: i32)
+        fd_renumber(from: i32, to: i32)
+        fd_seek(fd: i32, offset: i64, whence: i32, position: i32)
+        fd_sync(fd: i32)
+        fd_tell(fd: i32, position: i32)
+        fd_write(fd: i32, vectors: i32, count: i32, written: i32)
+        path_create_directory(fd: i32, path: i32, len: i32)
+        path_filestat_get(fd: i32, flags: i32, path: i32, len: i32, stat: i32)
+        path_filestat_set_times(fd: i32, flags: i32, path: i32, len: i32, accessed: i64, modified: i64, set: i32)
+        path_link(fd: i32, flags: i32, path: i32, len: i32, new_fd: i32, new_path: i32, new_len: i32)
+        path_open(fd: i32, flags: i32, path: i32, len: i32, open: i32, base: i64, inheriting: i64, fd_flags: i32, opened: i32)
+        path_readlink(fd: i32, path: i32, len: i32, buffer: i32, buffer_len: i32, used: i32)
+        path_remove_directory(fd: i32, path: i32, len: i32)
+        path_rename(fd: i32, path: i32, len: i32, new_fd: i32, new_path: i32, new_len: i32)
+        path_symlink(path: i32, len: i32, fd: i32, new_path: i32, new_len: i32)
+        path_unlink_file(fd: i32, path: i32, len: i32)
+        poll_oneoff(subscriptions: i32, events: i32, count: i32, stored: i32)
+        proc_raise(signal: i32)
         sched_yield()
-        random_get(buffer: I32, len: I32)
-        sock_accept(fd: I32, flags: I32, opened: I32)
-        sock_recv(fd: I32, vectors: I32, count: I32, flags: I32, read: I32, out: I32)
-        sock_send(fd: I32, vectors: I32, count: I32, flags: I32, written: I32)
-        sock_shutdown(fd: I32, how: I32)
+        random_get(buffer: i32, len: i32)
+        sock_accept(fd: i32, flags: i32, opened: i32)
+        sock_recv(fd: i32, vectors: i32, count: i32, flags: i32, read: i32, out: i32)
+        sock_send(fd: i32, vectors: i32, count: i32, flags: i32, written: i32)
+        sock_shutdown(fd: i32, how: i32)
     }
-    let signature = Signature {
-        params: vec![ValueType::I32],
-        results: vec![],
-    };
     // Any code that an i32 holds: the system cuts it down to what it can report.
-    linker.func(
-        MODULE,
-        "proc_exit",
-        signature,
-        |_, arguments, _| match *arguments {
-            [Value::I32(code)] => Err(Error::Exit(code).into()),
-            _ => Err(mistyped("proc_exit")),
-        },
-    );
-}
-
-/// The linker checks types, so this does not happen.
-fn mistyped(name: &str) -> HostError {
-    format!("{MODULE}.{name} was called with arguments of other types").into()
+    linker.func_wrap(MODULE, "proc_exit", |code: i32| -> Result<()> {
+        Err(Error::Exit(code))
+    })?;
+    Ok(())
 }
 
 /// The result of a call that does not wait: the implementation is synchronous behind an asynchronous interface.
-fn ready<R>(future: impl Future<Output = R>) -> Result<R, HostError> {
+fn ready<R>(future: impl Future<Output = R>) -> Result<R> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Ok(result),
-        Poll::Pending => Err("a WASI call did not finish".into()),
+        Poll::Pending => Err(Error::msg("a WASI call did not finish")),
     }
 }

@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{i32s, instance, run, trap};
-use copatch_wasm::{Error, TrapCode, Value};
+use common::{Alone, i32s, instance, run, trap};
+use copatch_wasm::{Error, TrapCode, Val};
 
 /// Results of `f` for each argument.
 fn table(text: &str, arguments: impl IntoIterator<Item = i32>) -> Vec<i32> {
     let mut instance = instance(text);
-    let call = |argument| match instance.invoke("f", &[Value::I32(argument)]).as_deref() {
-        Ok([Value::I32(result)]) => *result,
+    let call = |argument| match instance.invoke("f", &[Val::I32(argument)]).as_deref() {
+        Ok([Val::I32(result)]) => *result,
         other => panic!("{argument} gave {other:?}"),
     };
     arguments.into_iter().map(call).collect()
@@ -121,10 +121,10 @@ fn functions_return_several_values() {
             (call $swap (local.get 0) (local.get 1))
             (f32.const 1.5) (f64.const -2.5)
             (i32.const 1) (i32.const 2) (i32.const 3) (i32.const 4) (i32.const 5) (i32.const 6)))"#;
-    let results = run(text, "f", &[Value::I32(-3), Value::I64(1 << 40)]);
+    let results = run(text, "f", &[Val::I32(-3), Val::I64(1 << 40)]);
     let mut expected = vec![
-        Value::I64(1 << 40),
-        Value::I32(-3),
+        Val::I64(1 << 40),
+        Val::I32(-3),
         1.5f32.into(),
         (-2.5f64).into(),
     ];
@@ -150,8 +150,8 @@ fn many_parameters_of_every_type_arrive() {
     );
     let mut arguments = Vec::new();
     for at in 0..6 {
-        arguments.push(Value::I32(at - 3));
-        arguments.push(Value::I64(i64::from(at) << 33));
+        arguments.push(Val::I32(at - 3));
+        arguments.push(Val::I64(i64::from(at) << 33));
         arguments.push((at as f32 + 0.5).into());
         arguments.push((-f64::from(at)).into());
     }
@@ -193,8 +193,8 @@ fn select_of_every_type() {
         (select (f32.const 5) (f32.const 6) (i32.eqz (local.get 0)))
         (select (f64.const 7) (f64.const 8) (i32.lt_s (local.get 0) (i32.const 1)))))"#;
     let expect = |a: i32, b: i64, c: f32, d: f64| vec![a.into(), b.into(), c.into(), d.into()];
-    assert_eq!(run(text, "f", &[Value::I32(1)]), expect(1, 3, 6.0, 8.0));
-    assert_eq!(run(text, "f", &[Value::I32(0)]), expect(2, 4, 5.0, 7.0));
+    assert_eq!(run(text, "f", &[Val::I32(1)]), expect(1, 3, 6.0, 8.0));
+    assert_eq!(run(text, "f", &[Val::I32(0)]), expect(2, 4, 5.0, 7.0));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn globals_of_every_type_keep_their_values() {
             (global.set $d (f64.mul (global.get $d) (global.get $d)))
             (global.get $a) (global.get $b) (global.get $c) (global.get $d) (global.get $k)))"#;
     let mut instance = instance(text);
-    let expected: Vec<Value> = vec![
+    let expected: Vec<Val> = vec![
         78.into(),
         (2i64 << 40).into(),
         (-3f32).into(),
@@ -218,19 +218,17 @@ fn globals_of_every_type_keep_their_values() {
         77.into(),
     ];
     assert_eq!(instance.invoke("f", &[]).unwrap(), expected);
-    assert_eq!(instance.global("d").unwrap(), 16f64.into());
-    assert_eq!(instance.global("e").unwrap(), Value::I64(-5));
-    instance.set_global("d", 0.5f64.into()).unwrap();
-    assert!(matches!(
-        instance.set_global("d", Value::I32(0)),
-        Err(Error::Arguments { .. })
-    ));
-    assert!(matches!(
-        instance.set_global("e", Value::I64(0)),
-        Err(Error::Arguments { .. })
-    ));
+    assert_eq!(instance.global("d"), 16f64.into());
+    assert_eq!(instance.global("e"), Val::I64(-5));
+    let [d, e] =
+        ["d", "e"].map(|name| instance.instance.get_global(&instance.store, name).unwrap());
+    d.set(&mut instance.store, 0.5f64.into()).unwrap();
+    for (global, value) in [(d, Val::I32(0)), (e, Val::I64(0))] {
+        let refused = global.set(&mut instance.store, value);
+        assert!(matches!(refused, Err(Error::Arguments { .. })));
+    }
     instance.invoke("f", &[]).unwrap();
-    assert_eq!(instance.global("d").unwrap(), 0.25f64.into());
+    assert_eq!(instance.global("d"), 0.25f64.into());
 }
 
 #[test]
@@ -252,7 +250,7 @@ fn a_start_function_runs_once() {
     let text = r#"(module (global $n (export "n") (mut i32) (i32.const 0))
         (func $start (global.set $n (i32.add (global.get $n) (i32.const 1))))
         (start $start))"#;
-    assert_eq!(instance(text).global("n").unwrap(), Value::I32(1));
+    assert_eq!(instance(text).global("n"), Val::I32(1));
 }
 
 #[test]
@@ -276,15 +274,15 @@ fn deep_recursion_is_a_trap_and_leaves_the_instance_usable() {
 #[test]
 fn instances_do_not_share_state() {
     let module = common::module(
-        r#"(module (memory 1) (global $n (mut i32) (i32.const 0))
+        r#"(module (memory (export "memory") 1) (global $n (mut i32) (i32.const 0))
         (func (export "f") (result i32)
             (global.set $n (i32.add (global.get $n) (i32.const 1)))
             (i32.store8 (i32.const 0) (i32.add (i32.load8_u (i32.const 0)) (i32.const 10)))
             (i32.add (global.get $n) (i32.load8_u (i32.const 0)))))"#,
     );
-    let linker = copatch_wasm::Linker::new();
-    let mut one = linker.instantiate(&module, ()).unwrap();
-    let mut two = linker.instantiate(&module, ()).unwrap();
+    let linker = copatch_wasm::Linker::new(common::engine());
+    let mut one = Alone::new(&linker, &module, ()).unwrap();
+    let mut two = Alone::new(&linker, &module, ()).unwrap();
     assert_eq!(one.invoke("f", &[]).unwrap(), i32s([11]));
     assert_eq!(one.invoke("f", &[]).unwrap(), i32s([22]));
     assert_eq!(two.invoke("f", &[]).unwrap(), i32s([11]));
@@ -304,9 +302,8 @@ fn a_module_runs_on_several_threads() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut instance = copatch_wasm::Linker::new()
-                    .instantiate(&module, ())
-                    .unwrap();
+                let linker = copatch_wasm::Linker::new(common::engine());
+                let mut instance = Alone::new(&linker, &module, ()).unwrap();
                 assert_eq!(instance.invoke("f", &i32s([18])).unwrap(), i32s([2584]));
             });
         }
@@ -317,7 +314,7 @@ fn a_module_runs_on_several_threads() {
 fn a_last_read_survives_what_is_emitted_just_before_it() {
     // The remainder, the load and the parameters leave the select no register but that of the variable it reads, and it is
     // emitted when the variable's last read has begun.
-    let text = r#"(module (memory 1)
+    let text = r#"(module (memory (export "memory") 1)
         (global $g i64 (i64.const 1)) (global $h (mut i64) (i64.const 7)) (global $k (mut i32) (i32.const 3))
         (func (export "f") (param i64 i64 f32 i64 i64 f32 i32 i64 i64 i64) (result i64 i64 i64 i32 i32)
             (i64.rem_s (global.get $h) (global.get $h))
@@ -328,12 +325,12 @@ fn a_last_read_survives_what_is_emitted_just_before_it() {
             (br_if 0 (i32.const 1))
             (drop) (drop) (drop) (drop) (drop)
             (i64.const 0) (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 0)))"#;
-    let one = Value::I64(1);
-    let half = Value::from(0.5f32);
-    let arguments = [one, one, half, one, one, half, Value::I32(9), one, one, one];
-    let zero = Value::I64(0);
+    let one = Val::I64(1);
+    let half = Val::from(0.5f32);
+    let arguments = [one, one, half, one, one, half, Val::I32(9), one, one, one];
+    let zero = Val::I64(0);
     assert_eq!(
         run(text, "f", &arguments),
-        [zero, zero, zero, Value::I32(9), Value::I32(9)]
+        [zero, zero, zero, Val::I32(9), Val::I32(9)]
     );
 }

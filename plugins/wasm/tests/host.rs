@@ -2,26 +2,26 @@
 
 mod common;
 
-use common::{i32s, module};
-use copatch_wasm::ValueType::{F32, F64, I32, I64};
-use copatch_wasm::{Error, Linker, Signature, TrapCode, Value};
+use common::{Alone, engine, i32s, module};
+use copatch_wasm::{
+    Caller, Error, Func, FuncType, Global, GlobalType, Instance, Linker, Memory, MemoryType,
+    Mutability, Result, Store, TrapCode, Val, ValType,
+};
 
-fn signature(params: &[copatch_wasm::ValueType], results: &[copatch_wasm::ValueType]) -> Signature {
-    Signature {
-        params: params.to_vec(),
-        results: results.to_vec(),
-    }
+fn linker<T>() -> Linker<T> {
+    Linker::new(engine())
 }
 
 #[test]
 fn values_of_every_type_go_out_and_come_back() {
+    use ValType::{F32, F64, I32, I64};
     let all = [
         I32, I64, F32, F64, I32, I64, F32, F64, I32, I64, I32, I64, I32, I64,
     ];
-    let names: Vec<&str> = all.iter().map(|ty| ty.name()).collect();
+    let names: Vec<String> = all.iter().map(|ty| ty.to_string()).collect();
     let (params, results) = (
         names.join(" "),
-        names.iter().rev().copied().collect::<Vec<_>>().join(" "),
+        names.iter().rev().cloned().collect::<Vec<_>>().join(" "),
     );
     let get: String = (0..all.len())
         .map(|index| format!("(local.get {index})"))
@@ -31,33 +31,80 @@ fn values_of_every_type_go_out_and_come_back() {
         (func (export "f") (param {params}) (result {results} i32)
             {get} (call $reverse) (i32.const 99)))"#
     );
-    let mut linker = Linker::new();
-    let reversed: Vec<_> = all.iter().rev().copied().collect();
-    linker.func(
-        "host",
-        "reverse",
-        signature(&all, &reversed),
-        |_, arguments, results| {
+    let mut linker = linker();
+    let ty = FuncType::new(engine(), all, all.into_iter().rev());
+    linker
+        .func_new("host", "reverse", ty, |_, arguments, results| {
             for (result, argument) in results.iter_mut().zip(arguments.iter().rev()) {
                 *result = *argument;
             }
             Ok(())
-        },
-    );
-    let arguments: Vec<Value> = all
+        })
+        .unwrap();
+    let arguments: Vec<Val> = all
         .iter()
         .zip(1..)
         .map(|(ty, at)| match ty {
-            I32 => Value::I32(-at),
-            I64 => Value::I64(i64::from(at) << 40),
+            I32 => Val::I32(-at),
+            I64 => Val::I64(i64::from(at) << 40),
             F32 => (at as f32 / 2.0).into(),
             _ => (-f64::from(at)).into(),
         })
         .collect();
-    let mut instance = linker.instantiate(&module(&text), ()).unwrap();
-    let mut expected: Vec<Value> = arguments.iter().rev().copied().collect();
-    expected.push(Value::I32(99));
+    let mut instance = Alone::new(&linker, &module(&text), ()).unwrap();
+    let mut expected: Vec<Val> = arguments.iter().rev().copied().collect();
+    expected.push(Val::I32(99));
     assert_eq!(instance.invoke("f", &arguments).unwrap(), expected);
+}
+
+#[test]
+fn closures_of_typed_parameters_are_host_functions() {
+    let text = r#"(module
+        (import "host" "a" (func $a (param i32 i64 f32 f64) (result f64)))
+        (import "host" "b" (func $b (result i32 i64)))
+        (import "host" "c" (func $c (param i32)))
+        (func (export "a") (param i32 i64 f32 f64) (result f64)
+            (call $a (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+        (func (export "b") (result i32 i64) (call $b))
+        (func (export "c") (param i32) (call $c (local.get 0))))"#;
+    let mut linker = linker::<Vec<u32>>();
+    linker
+        .func_wrap("host", "a", |a: i32, b: u64, c: f32, d: f64| {
+            f64::from(a) + b as f64 + f64::from(c) + d
+        })
+        .unwrap()
+        .func_wrap("host", "b", |caller: Caller<'_, Vec<u32>>| {
+            (caller.data().len() as i32, -1i64)
+        })
+        .unwrap()
+        .func_wrap("host", "c", |mut caller: Caller<'_, Vec<u32>>, n: u32| {
+            caller.data_mut().push(n);
+        })
+        .unwrap();
+    let mut alone = Alone::new(&linker, &module(text), vec![]).unwrap();
+    let (instance, store) = (alone.instance, &mut alone.store);
+    let a = instance
+        .get_typed_func::<(i32, i64, f32, f64), f64>(&mut *store, "a")
+        .unwrap();
+    assert_eq!(
+        a.call(&mut *store, (-1, 1 << 33, 0.5, 2.25)).unwrap(),
+        8589934593.75
+    );
+    let c = instance
+        .get_typed_func::<i32, ()>(&mut *store, "c")
+        .unwrap();
+    c.call(&mut *store, -1).unwrap();
+    c.call(&mut *store, 7).unwrap();
+    let b = instance
+        .get_typed_func::<(), (u32, i64)>(&mut *store, "b")
+        .unwrap();
+    assert_eq!(b.call(&mut *store, ()).unwrap(), (2, -1));
+    assert_eq!(*store.data(), [u32::MAX, 7]);
+    let wrong = instance.get_typed_func::<i32, i32>(&mut *store, "c");
+    assert_eq!(
+        wrong.unwrap_err().to_string(),
+        "c: the function is (i32) -> (), not (i32) -> (i32)"
+    );
 }
 
 #[test]
@@ -65,64 +112,63 @@ fn the_host_works_on_memory_and_data() {
     let text = r#"(module (import "host" "log" (func $log (param i32 i32)))
         (memory (export "memory") 1) (data (i32.const 5) "hello")
         (func (export "f") (result i32) (call $log (i32.const 5) (i32.const 5)) (i32.load8_u (i32.const 5))))"#;
-    let mut linker = Linker::new();
-    linker.func(
-        "host",
-        "log",
-        signature(&[I32, I32], &[]),
-        |mut caller, arguments, _| {
-            let [Value::I32(at), Value::I32(len)] = *arguments else {
-                return Err("types".into());
-            };
-            let (memory, log): (_, &mut String) = caller.memory_and_data();
-            let text = memory
-                .get_mut(at as usize..(at + len) as usize)
-                .ok_or("outside memory")?;
-            log.push_str(std::str::from_utf8(text)?);
-            text[0] = b'j';
-            Ok(())
-        },
-    );
-    let mut instance = linker.instantiate(&module(text), String::new()).unwrap();
+    let mut linker = linker();
+    linker
+        .func_wrap(
+            "host",
+            "log",
+            |mut caller: Caller<'_, String>, at: u32, len: u32| -> Result<()> {
+                let memory = caller
+                    .get_export("memory")
+                    .and_then(|item| item.into_memory());
+                let memory = memory.ok_or_else(|| Error::msg("no memory"))?;
+                let (bytes, log) = memory.data_and_store_mut(&mut caller);
+                let text = bytes
+                    .get_mut(at as usize..(at + len) as usize)
+                    .ok_or_else(|| Error::msg("outside memory"))?;
+                log.push_str(std::str::from_utf8(text)?);
+                text[0] = b'j';
+                Ok(())
+            },
+        )
+        .unwrap();
+    let mut instance = Alone::new(&linker, &module(text), String::new()).unwrap();
     assert_eq!(instance.invoke("f", &[]).unwrap(), i32s([i32::from(b'j')]));
     instance.invoke("f", &[]).unwrap();
-    assert_eq!(instance.data(), "hellojello");
+    assert_eq!(instance.store.data(), "hellojello");
 }
 
 #[test]
 fn errors_of_the_host_reach_the_caller() {
     let text = r#"(module (import "host" "fail" (func $fail (param i32)))
         (func (export "f") (param i32) (call $fail (local.get 0))))"#;
-    let mut linker = Linker::new();
-    linker.func(
-        "host",
-        "fail",
-        signature(&[I32], &[]),
-        |_, arguments, _| match arguments {
-            [Value::I32(0)] => Ok(()),
-            [Value::I32(1)] => Err("no such thing".into()),
-            [Value::I32(2)] => Err(Error::Exit(7).into()),
-            _ => panic!("a host's panic"),
-        },
-    );
-    let mut instance = linker.instantiate(&module(text), ()).unwrap();
-    instance.invoke("f", &i32s([0])).unwrap();
+    let mut linker = linker();
+    linker
+        .func_wrap("host", "fail", |case: i32| -> Result<()> {
+            match case {
+                0 => Ok(()),
+                1 => Err(Error::msg("no such thing")),
+                2 => Err(Error::Exit(7)),
+                3 => Err(std::fmt::Error.into()),
+                _ => panic!("a host's panic"),
+            }
+        })
+        .unwrap();
+    let mut instance = Alone::new(&linker, &module(text), ()).unwrap();
+    let mut fail = |case: i32| instance.invoke("f", &i32s([case]));
+    fail(0).unwrap();
     assert_eq!(
-        instance.invoke("f", &i32s([1])).unwrap_err().to_string(),
+        fail(1).unwrap_err().to_string(),
         "host function: no such thing"
     );
-    assert!(matches!(
-        instance.invoke("f", &i32s([2])),
-        Err(Error::Exit(7))
-    ));
-    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        instance.invoke("f", &i32s([3]))
-    }));
+    assert_eq!(fail(2).unwrap_err().i32_exit_status(), Some(7));
+    assert!(fail(3).unwrap_err().is::<std::fmt::Error>());
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fail(4)));
     assert_eq!(
         *panic.unwrap_err().downcast::<&str>().unwrap(),
         "a host's panic"
     );
-    instance.invoke("f", &i32s([0])).unwrap();
+    fail(0).unwrap();
 }
 
 #[test]
@@ -134,92 +180,132 @@ fn the_host_calls_back() {
                 (then (i32.add (local.get 1) (call $down (i32.sub (local.get 0) (i32.const 1)))))
                 (else (i32.const 5))))
         (func (export "stop") (unreachable)))"#;
-    let mut linker = Linker::new();
-    linker.func(
-        "host",
-        "down",
-        signature(&[I32], &[I32]),
-        |mut caller, arguments, results| {
-            *caller.data_mut() += 1;
-            let trapped = caller.invoke("stop", &[]);
-            assert!(
-                matches!(&trapped, Err(Error::Trap(trap)) if trap.code == TrapCode::Unreachable)
-            );
-            results.copy_from_slice(&caller.invoke("f", arguments)?);
-            Ok(())
-        },
-    );
-    let mut instance = linker.instantiate(&module(text), 0).unwrap();
+    let mut linker = linker();
+    linker
+        .func_wrap(
+            "host",
+            "down",
+            |mut caller: Caller<'_, i32>, n: i32| -> Result<i32> {
+                *caller.data_mut() += 1;
+                let mut export = |name| caller.get_export(name).unwrap().into_func().unwrap();
+                let (stop, f) = (export("stop"), export("f"));
+                let trapped = stop.call(&mut caller, &[], &mut []).unwrap_err();
+                assert_eq!(trapped.as_trap_code(), Some(TrapCode::Unreachable));
+                f.typed::<i32, i32>(&caller)?.call(&mut caller, n)
+            },
+        )
+        .unwrap();
+    let mut instance = Alone::new(&linker, &module(text), 0).unwrap();
     assert_eq!(instance.invoke("f", &i32s([4])).unwrap(), i32s([105]));
-    assert_eq!(*instance.data(), 4);
+    assert_eq!(*instance.store.data(), 4);
 }
 
 #[test]
 fn endless_recursion_through_the_host_is_a_trap() {
     let text =
         r#"(module (import "host" "again" (func $again)) (func (export "f") (call $again)))"#;
-    let mut linker = Linker::new();
-    linker.func("host", "again", signature(&[], &[]), |mut caller, _, _| {
-        caller.invoke("f", &[])?;
-        Ok(())
-    });
-    let mut instance = linker.instantiate(&module(text), ()).unwrap();
-    match instance.invoke("f", &[]) {
-        Err(Error::Trap(trap)) => assert_eq!(trap.code, TrapCode::StackOverflow),
-        other => panic!("{other:?}"),
-    }
+    let mut linker = linker();
+    linker
+        .func_wrap(
+            "host",
+            "again",
+            |mut caller: Caller<'_, ()>| -> Result<()> {
+                let f = caller.get_export("f").unwrap().into_func().unwrap();
+                f.call(&mut caller, &[], &mut [])
+            },
+        )
+        .unwrap();
+    let mut instance = Alone::new(&linker, &module(text), ()).unwrap();
+    assert_eq!(
+        common::trap(&mut instance, "f", &[]),
+        TrapCode::StackOverflow
+    );
 }
 
 #[test]
 fn imports_are_checked() {
     let text = r#"(module (import "host" "f" (func (param i32))) (import "host" "g" (global i64))
-        (export "g" (global 0)))"#;
+        (import "host" "m" (memory 2 3)) (export "g" (global 0)))"#;
     let module = module(text);
-    let mut linker = Linker::new();
-    let fails = |linker: &Linker, what: &str| {
-        let message = linker.instantiate(&module, ()).unwrap_err().to_string();
+    let mut linker = linker();
+    let mut store = Store::new(engine(), ());
+    let fails = |linker: &Linker<()>, store: &mut Store<()>, what: &str| {
+        let message = linker.instantiate(store, &module).unwrap_err().to_string();
         assert!(message.contains(what), "{message}");
     };
-    fails(&linker, "import host.f: no such function");
-    linker.func("host", "f", signature(&[I64], &[I32]), |_, _, _| Ok(()));
+    fails(&linker, &mut store, "import host.f: unknown import");
+    linker.allow_shadowing(true);
+    linker.func_wrap("host", "f", |_: i64| 0).unwrap();
+    fails(&linker, &mut store, "import host.g: unknown import");
+    let immutable = |ty| GlobalType::new(ty, Mutability::Const);
+    let global = Global::new(&mut store, immutable(ValType::I32), Val::I32(1)).unwrap();
+    linker.define(&store, "host", "g", global).unwrap();
+    let memory = Memory::new(&mut store, MemoryType::new(1, Some(3))).unwrap();
+    linker.define(&store, "host", "m", memory).unwrap();
     fails(
         &linker,
-        "import host.f: imported as (i32) -> (), provided as (i64) -> (i32)",
+        &mut store,
+        "import host.f: incompatible import type: imported as (i32) -> (), provided as (i64) -> (i32)",
     );
-    linker.func("host", "f", signature(&[I32], &[]), |_, _, _| Ok(()));
-    fails(&linker, "import host.g: no such global");
-    linker.global("host", "g", Value::I32(1));
-    fails(&linker, "import host.g: a global of type i64, not i32");
-    linker.global("host", "g", Value::I64(-9));
-    assert_eq!(
-        linker
-            .instantiate(&module, ())
-            .unwrap()
-            .global("g")
-            .unwrap(),
-        Value::I64(-9)
+    linker.func_wrap("host", "f", |_: i32| {}).unwrap();
+    fails(
+        &linker,
+        &mut store,
+        "import host.g: incompatible import type: a global of type immutable i64, not immutable i32",
     );
+    let global = Global::new(&mut store, immutable(ValType::I64), Val::I64(-9)).unwrap();
+    linker.define(&store, "host", "g", global).unwrap();
+    fails(
+        &linker,
+        &mut store,
+        "import host.m: incompatible import type: a memory of 1, less than 2",
+    );
+    memory.grow(&mut store, 1).unwrap();
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let global = instance.get_global(&store, "g").unwrap();
+    assert_eq!(global.get(&store), Val::I64(-9));
+    linker.allow_shadowing(false);
+    let twice = linker.func_wrap("host", "f", || {}).unwrap_err();
+    assert_eq!(twice.to_string(), "import host.f: it is provided twice");
+    assert!(Instance::new(&mut store, &module, &[]).is_err());
 }
 
 #[test]
 fn calls_that_cannot_be_made_are_refused() {
     let mut instance =
         common::instance(r#"(module (func (export "f") (param i32 f64)) (memory (export "m") 1))"#);
-    let message = |result: Result<_, Error>| result.map(drop).unwrap_err().to_string();
     assert_eq!(
-        message(instance.invoke("f", &i32s([1]))),
-        "f: called with (i32), takes (i32, f64)"
+        instance.invoke("f", &i32s([1])).unwrap_err().to_string(),
+        "call: called with (i32), takes (i32, f64)"
     );
+    let store = &mut instance.store;
+    assert!(instance.instance.get_func(&*store, "g").is_none());
+    assert!(instance.instance.get_func(&*store, "m").is_none());
+    assert!(instance.instance.get_global(&*store, "m").is_none());
+    let missing = instance.instance.get_typed_func::<(), ()>(&*store, "m");
     assert_eq!(
-        message(instance.invoke("g", &[])),
-        "no function is exported as \"g\""
-    );
-    assert_eq!(
-        message(instance.invoke("m", &[])),
+        missing.unwrap_err().to_string(),
         "no function is exported as \"m\""
     );
-    assert_eq!(
-        message(instance.global("m").map(|_| Vec::new())),
-        "no global is exported as \"m\""
-    );
+    let f = instance.instance.get_func(&*store, "f").unwrap();
+    let room = f.call(&mut *store, &[Val::I32(0), Val::F64(0)], &mut [Val::I32(0)]);
+    assert!(room.unwrap_err().to_string().contains("room for 1 results"));
+}
+
+#[test]
+#[should_panic(expected = "object used with the wrong store")]
+fn what_belongs_to_another_store_is_refused() {
+    let instance = common::instance(r#"(module (func (export "f")))"#);
+    let f = instance.instance.get_func(&instance.store, "f").unwrap();
+    let mut other = Store::new(engine(), ());
+    let _ = f.call(&mut other, &[], &mut []);
+}
+
+#[test]
+#[should_panic(expected = "object used with the wrong store")]
+fn a_reference_of_another_store_is_refused() {
+    let mut one = Store::new(engine(), ());
+    let func = Func::wrap(&mut one, || {});
+    let mut instance = common::instance(r#"(module (func (export "f") (param funcref)))"#);
+    let _ = instance.invoke("f", &[func.into()]);
 }

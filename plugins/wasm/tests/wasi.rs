@@ -222,7 +222,7 @@ fn timings_and_code_are_told() {
             .iter()
             .map(|function| function.name.as_str())
             .collect::<Vec<_>>(),
-        ["sum", "entry of sum"]
+        ["sum"]
     );
     let ops: Vec<&str> = traced.explain(Some(0)).unwrap().functions[0]
         .stencils

@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
-use copatch_wasm::ValueType;
-use copatch_wasm::ValueType::{F32, F64, I32, I64};
+use copatch::ValueType;
+use copatch::ValueType::{F32, F64, I32, I64};
 
 const TYPES: [ValueType; 4] = [I32, I64, F32, F64];
 /// Locals of each type in every function, beside its parameters.

@@ -7,7 +7,8 @@ mod generate;
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use copatch_wasm::{Engine, Error, Linker, Module, TrapCode, Value, ValueType};
+use copatch::ValueType;
+use copatch_wasm::{Engine, Error, Instance, Module, Store, TrapCode, Val};
 use generate::{Generator, Operation};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -15,59 +16,68 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 /// What running a module shows.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
-    result: Result<Vec<Value>, TrapCode>,
-    globals: Vec<Value>,
+    result: Result<Vec<Val>, TrapCode>,
+    globals: Vec<Val>,
     memory: Vec<u8>,
 }
 
 const GLOBALS: [&str; 4] = ["g_i32", "g_i64", "g_f32", "g_f64"];
 
-fn canonical(value: Value) -> Value {
+fn canonical(value: Val) -> Val {
     match value {
-        Value::F32(bits) if f32::from_bits(bits).is_nan() => Value::F32(0x7fc0_0000),
-        Value::F64(bits) if f64::from_bits(bits).is_nan() => Value::F64(0x7ff8_0000_0000_0000),
+        Val::F32(bits) if f32::from_bits(bits).is_nan() => Val::F32(0x7fc0_0000),
+        Val::F64(bits) if f64::from_bits(bits).is_nan() => Val::F64(0x7ff8_0000_0000_0000),
         other => other,
     }
 }
 
-fn copatch(bytes: &[u8], arguments: &[Value]) -> Outcome {
+fn copatch(bytes: &[u8], arguments: &[Val]) -> Outcome {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let engine = ENGINE.get_or_init(|| Engine::new().expect("a pack for this machine"));
+    let engine = ENGINE.get_or_init(Engine::default);
     let module = Module::new(engine, bytes).expect("the module compiles");
-    let mut instance = Linker::new()
-        .instantiate(&module, ())
-        .expect("the module has no imports");
-    let result = match instance.invoke("run", arguments) {
-        Ok(values) => Ok(values.into_iter().map(canonical).collect()),
+    let mut store = Store::new(engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).expect("the module has no imports");
+    let run = instance
+        .get_func(&store, "run")
+        .expect("the module exports it");
+    let mut results = vec![Val::I32(0); run.ty(&store).results().len()];
+    let result = match run.call(&mut store, arguments, &mut results) {
+        Ok(()) => Ok(results.into_iter().map(canonical).collect()),
         Err(Error::Trap(trap)) => Err(trap.code),
         Err(error) => panic!("{error}"),
     };
-    let globals = GLOBALS
-        .map(|name| canonical(instance.global(name).expect("the module exports it")))
-        .to_vec();
+    let global = |name| {
+        let global = instance.get_global(&store, name);
+        canonical(global.expect("the module exports it").get(&store))
+    };
+    let globals = GLOBALS.map(global).to_vec();
+    let memory = instance
+        .get_memory(&store, "memory")
+        .expect("the module exports it");
     Outcome {
         result,
         globals,
-        memory: instance.memory().to_vec(),
+        memory: memory.data(&store).to_vec(),
     }
 }
 
-fn wasmi(bytes: &[u8], arguments: &[Value]) -> Outcome {
-    use wasmi::{F32, F64, Val};
+fn wasmi(bytes: &[u8], arguments: &[Val]) -> Outcome {
+    use wasmi::{F32, F64, Val as Theirs};
     static ENGINE: OnceLock<wasmi::Engine> = OnceLock::new();
     let engine = ENGINE.get_or_init(wasmi::Engine::default);
-    let to = |value: &Value| match *value {
-        Value::I32(value) => Val::I32(value),
-        Value::I64(value) => Val::I64(value),
-        Value::F32(bits) => Val::F32(F32::from_bits(bits)),
-        Value::F64(bits) => Val::F64(F64::from_bits(bits)),
+    let to = |value: &Val| match *value {
+        Val::I32(value) => Theirs::I32(value),
+        Val::I64(value) => Theirs::I64(value),
+        Val::F32(bits) => Theirs::F32(F32::from_bits(bits)),
+        Val::F64(bits) => Theirs::F64(F64::from_bits(bits)),
+        other => panic!("{other:?}"),
     };
-    let from = |value: &Val| {
+    let from = |value: &Theirs| {
         canonical(match value {
-            Val::I32(value) => Value::I32(*value),
-            Val::I64(value) => Value::I64(*value),
-            Val::F32(value) => Value::F32(value.to_bits()),
-            Val::F64(value) => Value::F64(value.to_bits()),
+            Theirs::I32(value) => Val::I32(*value),
+            Theirs::I64(value) => Val::I64(*value),
+            Theirs::F32(value) => Val::F32(value.to_bits()),
+            Theirs::F64(value) => Val::F64(value.to_bits()),
             other => panic!("{other:?}"),
         })
     };
@@ -79,8 +89,8 @@ fn wasmi(bytes: &[u8], arguments: &[Value]) -> Outcome {
     let run = instance
         .get_func(&store, "run")
         .expect("the module exports it");
-    let mut results = vec![Val::I32(0); run.ty(&store).results().len()];
-    let arguments: Vec<Val> = arguments.iter().map(to).collect();
+    let mut results = vec![Theirs::I32(0); run.ty(&store).results().len()];
+    let arguments: Vec<Theirs> = arguments.iter().map(to).collect();
     let result = match run.call(&mut store, &arguments, &mut results) {
         Ok(()) => Ok(results.iter().map(from).collect()),
         Err(error) => Err(code(
@@ -124,17 +134,17 @@ fn code(code: wasmi::TrapCode) -> TrapCode {
     }
 }
 
-fn argument(ty: ValueType, bits: u64) -> Value {
+fn argument(ty: ValueType, bits: u64) -> Val {
     match ty {
-        ValueType::I32 => Value::I32(bits as i32),
-        ValueType::I64 => Value::I64(bits as i64),
+        ValueType::I32 => Val::I32(bits as i32),
+        ValueType::I64 => Val::I64(bits as i64),
         ValueType::F32 => (bits as i32 as f32 / 16.0).into(),
         _ => (bits as i64 as f64 / 16.0).into(),
     }
 }
 
 /// The module of these choices, its text, and arguments for its function.
-fn case(operations: &[Operation], choices: &[u8], seeds: &[u64]) -> (Vec<u8>, String, Vec<Value>) {
+fn case(operations: &[Operation], choices: &[u8], seeds: &[u64]) -> (Vec<u8>, String, Vec<Val>) {
     let (text, params) = Generator::new(choices, operations).module();
     let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let seed = |index: usize| seeds.get(index % seeds.len().max(1)).copied().unwrap_or(0);

@@ -1,0 +1,3 @@
+//! What of the `copatch` command is of use to tests, too.
+
+pub mod wast;
