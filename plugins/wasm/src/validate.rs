@@ -7,6 +7,10 @@ use crate::error::Error;
 use crate::facts::{Arrow, Facts, Span, Type};
 use crate::opcodes::Instruction;
 
+/// Operands on the stack when several are pushed at once: two bytes of code can push a thousand. The engine's frames hold
+/// far fewer.
+const MAX_OPERANDS: usize = 1 << 22;
+
 /// Why validating or generating one instruction failed.
 pub(crate) enum Fault {
     /// The code is malformed or invalid: why.
@@ -245,11 +249,18 @@ impl<'a> Validator<'a> {
         Ok(())
     }
 
+    /// Pushes operands of these types.
     #[inline(always)]
-    pub fn push_all(&mut self, types: Span) {
-        if !types.is_empty() {
-            self.operands.extend_from_slice(self.facts.types(types));
+    pub fn push_all(&mut self, types: Span) -> Check {
+        if types.is_empty() {
+            return Ok(());
         }
+        if self.operands.len() > MAX_OPERANDS {
+            let what = format!("more than {MAX_OPERANDS} operands on the stack");
+            return Err(Box::new(Fault::Refused(what)));
+        }
+        self.operands.extend_from_slice(self.facts.types(types));
+        Ok(())
     }
 
     /// Checks that operands of these types are on top, without popping them.
@@ -300,8 +311,7 @@ impl<'a> Validator<'a> {
         let params = self.facts.params(arrow);
         self.pop_all(params)?;
         self.open(kind, arrow);
-        self.push_all(params);
-        Ok(())
+        self.push_all(params)
     }
 
     /// Pops the results of the innermost frame, and checks that nothing else is left.
@@ -327,10 +337,10 @@ impl<'a> Validator<'a> {
         self.close()?;
         self.frame.kind = FrameKind::Else;
         self.frame.unreachable = false;
-        if !self.frame.arrow.is_empty() {
-            self.push_all(self.facts.params(self.frame.arrow));
+        if self.frame.arrow.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.push_all(self.facts.params(self.frame.arrow))
     }
 
     /// Ends the innermost frame, and gives whether it was the function's own.
@@ -353,7 +363,7 @@ impl<'a> Validator<'a> {
                     "type mismatch: `if` without `else` whose results are not its parameters",
                 ));
             }
-            self.push_all(results);
+            self.push_all(results)?;
         }
         Ok(false)
     }
@@ -399,7 +409,7 @@ impl<'a> Validator<'a> {
         let label = self.label(depth)?;
         if !label.is_empty() {
             self.pop_all(label)?;
-            self.push_all(label);
+            self.push_all(label)?;
         }
         Ok(())
     }
@@ -443,8 +453,7 @@ impl<'a> Validator<'a> {
     #[inline(always)]
     pub fn call(&mut self, arrow: Arrow) -> Check {
         self.pop_all(self.facts.params(arrow))?;
-        self.push_all(self.facts.results(arrow));
-        Ok(())
+        self.push_all(self.facts.results(arrow))
     }
 
     pub fn return_call(&mut self, arrow: Arrow) -> Check {

@@ -507,6 +507,21 @@ fn instructions_have_the_names_of_the_text_format() {
 }
 
 #[test]
+fn operands_are_limited() {
+    let results = "i32 ".repeat(1000);
+    let subject = Subject::of_text(&format!(
+        "(module (func (result {results}) unreachable) (func))"
+    ));
+    let table = Table::new(None);
+    let (index, _, _) = subject.bodies[1];
+    let calls = |count| [&[0][..], &[0x10, 0].repeat(count), &[0x00, 0x0b]].concat();
+    assert!(subject.ours(&table, index, &calls(4000)).is_ok());
+    let error = subject.ours(&table, index, &calls(5000));
+    let error = error.expect_err("these are too many").to_string();
+    assert!(error.contains("operands on the stack"), "{error}");
+}
+
+#[test]
 fn faults_say_what_and_where() {
     let table = Table::new(None);
     let subject = laboratory();
