@@ -61,8 +61,8 @@ impl Opaque {
         let id = self.memory_id(instance)?;
         let data = &self.instances[instance as usize];
         let segment = segment as u32 as usize;
-        let bytes: &[u8] = match data.module.description().data.get(segment) {
-            Some(data_segment) if !data.dropped_data[segment] => &data_segment.bytes,
+        let bytes = match data.module.description().segment(segment) {
+            Some(bytes) if !data.dropped_data[segment] => bytes,
             _ => &[],
         };
         let (from, len) = (low(from) as usize, low(len));

@@ -190,6 +190,12 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
+    fn not(&mut self, instruction: &Instruction) -> Check {
+        self.builder.not(instruction.op.ok_or_else(unsupported)?);
+        Ok(())
+    }
+
+    #[inline(always)]
     fn access(&mut self, instruction: &Instruction, offset: u32) -> Check {
         let Some(op) = instruction.op else {
             return Err(unsupported());

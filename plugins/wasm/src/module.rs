@@ -4,6 +4,7 @@
 //! their code ([`crate::compile`]).
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -138,7 +139,8 @@ pub(crate) struct Elements {
 #[derive(Debug)]
 pub(crate) struct Data {
     pub placement: Placement,
-    pub bytes: Box<[u8]>,
+    /// Where its bytes stand in [`Description::data_bytes`].
+    pub bytes: Range<usize>,
 }
 
 /// A module without its code.
@@ -158,6 +160,8 @@ pub(crate) struct Description {
     pub start: Option<u32>,
     pub elements: Vec<Elements>,
     pub data: Vec<Data>,
+    /// The bytes of all data segments.
+    pub data_bytes: Vec<u8>,
     /// The name section, undecoded: it is needed only when something went wrong.
     pub names: Vec<u8>,
     /// Bytes of the code section.
@@ -169,6 +173,11 @@ impl Description {
     pub fn signature(&self, function: u32) -> Option<&Signature> {
         self.types
             .get(*self.functions.get(function as usize)? as usize)
+    }
+
+    /// The bytes of a data segment.
+    pub fn segment(&self, index: usize) -> Option<&[u8]> {
+        self.data_bytes.get(self.data.get(index)?.bytes.clone())
     }
 
     /// The type of a function as an embedder sees it.
@@ -267,6 +276,9 @@ impl Description {
                 }
             }
             Payload::DataSection(reader) => {
+                let range = reader.range();
+                self.data.reserve(reader.count() as usize);
+                self.data_bytes.reserve((range.end - range.start) as usize);
                 for data in reader.into_iter_with_offsets() {
                     let (offset, data) = data?;
                     let placement = match data.kind {
@@ -279,9 +291,11 @@ impl Description {
                             offset: constant(&offset_expr, offset)?,
                         },
                     };
+                    let begin = self.data_bytes.len();
+                    self.data_bytes.extend_from_slice(data.data);
                     self.data.push(Data {
                         placement,
-                        bytes: data.data.into(),
+                        bytes: begin..self.data_bytes.len(),
                     });
                 }
             }
@@ -357,6 +371,14 @@ fn elements(element: wasmparser::Element<'_>, offset: u64) -> Result<Elements, E
 
 /// Validation has seen to types.
 fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
+    // Most are `i32.const`, and some modules have a hundred thousand.
+    let mut reader = expression.get_binary_reader();
+    if reader.read_u8()? == 0x41 {
+        let value = reader.read_var_i32()?;
+        if reader.read_u8()? == 0x0b && reader.eof() {
+            return Ok(Init::Value(u64::from(value as u32)));
+        }
+    }
     let mut operators = expression.get_operators_reader();
     let mut steps = Vec::new();
     loop {

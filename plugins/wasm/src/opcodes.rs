@@ -23,6 +23,10 @@ pub(crate) enum Kind {
     Unary,
     /// By the table alone: two operands, one result.
     Binary,
+    /// As unary: whether an i32 is zero, which turns a condition round.
+    Not,
+    /// As unary: an i32 as an i64 without sign, with which additions of addresses begin.
+    Widen,
     /// By the table and an alignment and an offset: one operand, one result.
     Load,
     /// By the table and an alignment and an offset: two operands.
@@ -282,7 +286,7 @@ const RUNS: &[Run] = &[
     own(0x43, Kind::F32Const, "f32.const"),
     own(0x44, Kind::F64Const, "f64.const"),
 
-    data(0x45, Unary, 0, "i>i", "i32", "eqz"),
+    data(0x45, Kind::Not, 0, "i>i", "i32", "eqz"),
     data(0x46, Binary, 0, "ii>i", "i32", "eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u"),
     data(0x50, Unary, 0, "l>i", "i64", "eqz"),
     data(0x51, Binary, 0, "ll>i", "i64", "eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u"),
@@ -299,7 +303,8 @@ const RUNS: &[Run] = &[
     data(0xa7, Unary, 0, "l>i", "i32", "wrap_i64"),
     data(0xa8, Unary, 0, "f>i", "i32", "trunc_f32_s trunc_f32_u"),
     data(0xaa, Unary, 0, "d>i", "i32", "trunc_f64_s trunc_f64_u"),
-    data(0xac, Unary, 0, "i>l", "i64", "extend_i32_s extend_i32_u"),
+    data(0xac, Unary, 0, "i>l", "i64", "extend_i32_s"),
+    data(0xad, Kind::Widen, 0, "i>l", "i64", "extend_i32_u"),
     data(0xae, Unary, 0, "f>l", "i64", "trunc_f32_s trunc_f32_u"),
     data(0xb0, Unary, 0, "d>l", "i64", "trunc_f64_s trunc_f64_u"),
     data(0xb2, Unary, 0, "i>f", "f32", "convert_i32_s convert_i32_u"),

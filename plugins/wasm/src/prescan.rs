@@ -102,7 +102,7 @@ impl Scanner<'_> {
                 cursor.skip();
                 planner.tee(pos, cursor.u32()?);
             }
-            Kind::Unary | Kind::Binary => cursor.skip(),
+            Kind::Unary | Kind::Binary | Kind::Not | Kind::Widen => cursor.skip(),
             Kind::I32Const | Kind::I64Const | Kind::GlobalGet | Kind::GlobalSet => {
                 cursor.skip();
                 cursor.skip_integer()?;

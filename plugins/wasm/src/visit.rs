@@ -23,6 +23,8 @@ pub(crate) trait Sink {
     fn at(&mut self, offset: u32);
     /// An instruction of the table, with its immediates.
     fn operation(&mut self, instruction: &Instruction, immediates: &[i64]) -> Check;
+    /// [`Kind::Not`].
+    fn not(&mut self, instruction: &Instruction) -> Check;
     /// A load or store, with its offset.
     fn access(&mut self, instruction: &Instruction, offset: u32) -> Check;
     fn constant(&mut self, ty: ValueType, bits: u64);
@@ -193,6 +195,26 @@ impl<'a> Visit<'a> {
                 cursor.skip();
                 validator.unary(instruction)?;
                 sink.operation(instruction, &[])?;
+            }
+            Kind::Not => {
+                cursor.skip();
+                validator.unary(instruction)?;
+                sink.not(instruction)?;
+            }
+            Kind::Widen => {
+                cursor.skip();
+                match narrow_sum(cursor) {
+                    Some(constant) => {
+                        validator.pop(Type::I32)?;
+                        validator.push(Type::I32);
+                        sink.constant(ValueType::I32, u64::from(constant));
+                        sink.operation(&table.plain[I32_ADD], &[])?;
+                    }
+                    None => {
+                        validator.unary(instruction)?;
+                        sink.operation(instruction, &[])?;
+                    }
+                }
             }
             Kind::I32Const => {
                 cursor.skip();
@@ -407,3 +429,25 @@ fn block_type<'b>(facts: &Facts, mut cursor: Cursor<'b>) -> Check<(Arrow, Cursor
 
 #[cfg(test)]
 mod tests;
+
+/// The opcodes of `i32.add`, `i32.wrap_i64`, `i64.const` and `i64.add`.
+const I32_ADD: usize = 0x6a;
+const I32_WRAP_I64: u8 = 0xa7;
+const I64_CONST: u8 = 0x42;
+const I64_ADD: u8 = 0x7c;
+
+/// Behind an i32 that was widened without sign: a constant that is added to it before it is cut back to an i32, which
+/// comes to the same as adding 32 bits. Go's compiler adds to addresses so; a fifth of its instructions are this.
+#[inline(always)]
+fn narrow_sum(cursor: &mut Cursor<'_>) -> Option<u32> {
+    let mut ahead = *cursor;
+    if ahead.next() != Some(I64_CONST) {
+        return None;
+    }
+    let constant = ahead.i64().ok()?;
+    if ahead.next() != Some(I64_ADD) || ahead.next() != Some(I32_WRAP_I64) {
+        return None;
+    }
+    *cursor = ahead;
+    Some(constant as u32)
+}

@@ -24,6 +24,9 @@ struct Nothing;
 
 impl Sink for Nothing {
     fn at(&mut self, _: u32) {}
+    fn not(&mut self, _: &Instruction) -> Check {
+        Ok(())
+    }
     fn operation(&mut self, _: &Instruction, _: &[i64]) -> Check {
         Ok(())
     }
