@@ -99,7 +99,9 @@ pub(crate) struct Hole {
     shift: u8,
     start: u8,
     negate: bool,
-    /// Whether the value itself, not its distance, is written into the low bits of the window.
+    /// Whether what is filled in is written as it is into the low bits of the window.
+    whole: bool,
+    /// Whether that is the value itself, not its distance.
     plain: bool,
     /// Whether it has several fields, which are interpreted.
     general: bool,
@@ -124,6 +126,7 @@ impl Hole {
     }
 
     /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
+    #[inline]
     pub fn fill(&self, forms: &Forms, window: u64, value: i64, at: u32) -> Option<u64> {
         let value = value
             .wrapping_add(i64::from(self.addend))
@@ -131,6 +134,14 @@ impl Hole {
         if value.wrapping_sub(self.lo) as u64 > self.span || value as u64 & self.odd != 0 {
             return None;
         }
+        if self.whole {
+            return Some(window & !self.mask | value as u64 & self.mask);
+        }
+        self.fill_field(forms, window, value)
+    }
+
+    #[inline(never)]
+    fn fill_field(&self, forms: &Forms, window: u64, value: i64) -> Option<u64> {
         if self.general {
             let kind = forms.kinds.get(usize::from(self.kind))?;
             return Some(copatch_spec::patch::fill(kind, window, value));
@@ -372,9 +383,9 @@ fn hole(row: &HoleRow, kind: &PatchKind) -> Hole {
         u64::MAX.checked_shr(64 - width.min(64)).unwrap_or(0) << (field.start & 63)
     });
     let general = kind.fields.len() != 1;
-    let plain = field.is_some_and(|field| {
+    let whole = field.is_some_and(|field| {
         field.start == 0 && field.shift == 0 && !field.negate && field.addend == 0
-    }) && !kind.pc_relative;
+    }) && !general;
     Hole {
         lo: kind.lo,
         span: kind.hi.wrapping_sub(kind.lo) as u64,
@@ -389,7 +400,8 @@ fn hole(row: &HoleRow, kind: &PatchKind) -> Hole {
         shift: field.map_or(0, |field| field.shift),
         start: field.map_or(0, |field| field.start),
         negate: field.is_some_and(|field| field.negate),
-        plain: plain && !general,
+        whole,
+        plain: whole && !kind.pc_relative,
         general,
     }
 }

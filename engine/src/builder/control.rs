@@ -204,15 +204,17 @@ impl FunctionBuilder<'_, '_> {
     /// Ends the innermost construct.
     pub fn end(&mut self) {
         self.flush();
-        let Some(frame) = self.frames.last().copied() else {
+        let Some(index) = self.frames.len().checked_sub(1) else {
             return self.misuse("an end without a beginning");
         };
-        let index = self.frames.len() - 1;
+        let frame = &self.frames[index];
+        let (kind, height, params) = (frame.kind, frame.height, frame.params);
         if !frame.dead {
-            if !self.dead() {
-                self.check_height(&frame);
+            let results = (frame.results.1 - frame.results.0) as usize;
+            if !self.dead() && self.stack.len() != height + results {
+                self.misuse("a block ends with too many or too few operands");
             }
-            match frame.kind {
+            match kind {
                 FrameKind::Function => {
                     if !self.dead() {
                         self.emit_return();
@@ -224,21 +226,22 @@ impl FunctionBuilder<'_, '_> {
                 FrameKind::If => self.end_if(index),
             }
         }
+        if kind == FrameKind::Loop {
+            self.restore_pins(self.frames[index].saved_pins);
+        }
         self.frames.pop();
         self.floor = self.frames.last().map_or(0, |frame| frame.height);
-        if frame.kind == FrameKind::Loop {
-            self.restore_pins(frame.saved_pins);
-        }
         if self.dead() {
-            self.truncate(frame.height);
+            self.truncate(height);
         }
-        self.types.truncate(frame.params.0 as usize);
+        self.types.truncate(params.0 as usize);
     }
 
     /// Ends a construct with only its label to come.
     fn end_label(&mut self, index: usize) {
-        let frame = self.frames[index];
-        let Some(layout) = frame.layout else { return };
+        let Some(layout) = self.frames[index].layout else {
+            return;
+        };
         if !self.dead() {
             self.settle(layout);
             self.edge(index);
@@ -330,21 +333,23 @@ impl FunctionBuilder<'_, '_> {
 
     /// Binds a label and takes on what it expects.
     fn arrive(&mut self, index: usize) {
-        let frame = self.frames[index];
-        self.truncate(frame.height);
+        let frame = &self.frames[index];
+        let (height, label, layout) = (frame.height, frame.label, frame.layout);
+        let (results, result_reg) = (frame.results, frame.result_reg);
+        self.truncate(height);
         self.clear_registers();
-        self.unit.buffer.bind(frame.label);
-        if let Some(layout) = frame.layout {
+        self.unit.buffer.bind(label);
+        if let Some(layout) = layout {
             self.adopt(layout);
         }
         self.mode = Mode::Ready;
-        match frame.result_reg {
+        match result_reg {
             Some(reg) => {
-                let ty = self.types[frame.results.0 as usize];
+                let ty = self.types[results.0 as usize];
                 self.registers.give_temp(reg, self.stack.len());
                 self.push(ty, At::Reg(reg));
             }
-            None => self.push_slots(frame.results),
+            None => self.push_slots(results),
         }
     }
 
@@ -545,8 +550,14 @@ impl FunctionBuilder<'_, '_> {
 
     /// Decides what a label expects, if this is the first branch to it. What the branch carries must be on the stack.
     fn expect(&mut self, index: usize) -> u32 {
-        let frame = self.frames[index];
-        let (first, end) = self.label_types(&frame);
+        let frame = &self.frames[index];
+        let (first, end) = self.label_types(frame);
+        if let Some(layout) = frame.layout
+            && first == end
+        {
+            return layout;
+        }
+        let frame = *frame;
         if self.stack.len() < self.floor + (end - first) as usize {
             self.misuse("the operand stack is too short for a branch");
         }
@@ -728,10 +739,12 @@ impl FunctionBuilder<'_, '_> {
 
     /// The moves on the way to a frame's label; the builder's state stays as it is.
     fn edge(&mut self, index: usize) {
-        let frame = self.frames[index];
+        let frame = &self.frames[index];
+        let (types, height) = (self.label_types(frame), frame.height);
+        let (layout, result_reg) = (frame.layout, frame.result_reg);
         let mut moves = std::mem::take(&mut self.moves);
         moves.clear();
-        if let Some(layout) = frame.layout {
+        if let Some(layout) = layout {
             let layout = self.layouts[layout as usize];
             for (var, to) in self.bound(&layout) {
                 let state = &self.vars[var as usize];
@@ -744,29 +757,27 @@ impl FunctionBuilder<'_, '_> {
                 }
             }
         }
-        let (first, end) = self.label_types(&frame);
-        let count = (end - first) as usize;
-        let bottom = self.stack.len().saturating_sub(count);
-        match frame.result_reg {
-            Some(reg) => {
-                if let Some(operand) = self.stack.last().copied() {
-                    moves.push(Move {
-                        ty: operand.ty,
-                        to: reg,
-                        from: self.source_of(operand, self.stack.len() - 1),
-                    });
-                }
-            }
-            None => {
-                // In ascending order no operand's slot is overwritten before it is read.
-                for (offset, at) in (bottom..self.stack.len()).enumerate() {
-                    let operand = self.stack[at];
-                    self.copy_to_slot(operand, at, self.operand_slot(frame.height + offset));
-                }
+        if let (Some(reg), Some(operand)) = (result_reg, self.stack.last().copied()) {
+            moves.push(Move {
+                ty: operand.ty,
+                to: reg,
+                from: self.source_of(operand, self.stack.len() - 1),
+            });
+        } else if types.0 != types.1 {
+            // In ascending order no operand's slot is overwritten before it is read.
+            let bottom = self
+                .stack
+                .len()
+                .saturating_sub((types.1 - types.0) as usize);
+            for (offset, at) in (bottom..self.stack.len()).enumerate() {
+                let operand = self.stack[at];
+                self.copy_to_slot(operand, at, self.operand_slot(height + offset));
             }
         }
-        if !moves.is_empty() {
-            self.parallel_move(&mut moves);
+        match moves.as_slice() {
+            [] => {}
+            [mv] => self.move_to_reg(mv.ty, mv.to, mv.from),
+            _ => self.parallel_move(&mut moves),
         }
         self.moves = moves;
     }
