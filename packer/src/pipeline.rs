@@ -12,6 +12,7 @@ use copatch_spec::pack::{
 use copatch_spec::patch::{PatchKind, Source};
 use copatch_spec::target::{FeatureSet, Target};
 use copatch_spec::types::Place;
+use copatch_spec::variants::Value;
 use rayon::prelude::*;
 
 use crate::cfg::{self, Trimmed};
@@ -307,7 +308,7 @@ fn job_of(name: &str, plan: &Plan) -> Option<usize> {
 }
 
 /// The alternatives of a form that go into the pack. It is a failure if none is left of a form with all operands in
-/// registers: then the operation could not be had at all.
+/// registers, or none for one of its lanes: then the operation could not be had at all.
 fn select(
     isa: &InstructionSet,
     form: &FormPlan,
@@ -333,7 +334,19 @@ fn select(
         .operands
         .iter()
         .all(|place| *place == Place::Register);
-    if kept.is_empty()
+    // Without a lane's code the operation could not be had for that lane.
+    let lost = |(index, value): (usize, &Value)| {
+        let Value::Immediate(number) = value else {
+            return false;
+        };
+        let has = |lane: i64| kept.iter().any(|learnt| learnt.domains[index].lo == lane);
+        op.immediates.get(*number).is_some_and(|ty| {
+            let (lo, hi) = ty.range();
+            ty.is_lane() && !(lo..=hi).all(has)
+        })
+    };
+    let incomplete = kept.is_empty() || form.values.iter().enumerate().any(lost);
+    if incomplete
         && needed
         && let Some((_, why)) = refused.last()
     {

@@ -3,9 +3,10 @@
    What follows the engine's struct context (64 bytes, core/ops.h) belongs to the front end, which mirrors this:
         64  uint64_t   bytes of linear memory now
         72             reserved
+        80  48 bytes   scratch of single operations
        128             table descriptors (struct table) and globals (8 bytes each; v128: 16), at offsets from the
                        context that reach the operations as immediates */
-struct wasm_context { struct context core; uint64_t memory_bytes; uint64_t reserved[7]; };
+struct wasm_context { struct context core; uint64_t memory_bytes; uint64_t reserved; uint8_t scratch[48]; };
 
 /* What a table's element refers to. A null reference has signature 0; others are nonzero, below 2^32, and equal for
    equal function types. `object` is the front end's own. */
