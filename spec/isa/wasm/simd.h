@@ -273,9 +273,11 @@ static inline v128 i16x8_narrow_i32x4_s(v128 a, v128 b) { return even_words(with
 #if defined(__SSE4_1__)
 static inline v128 i16x8_narrow_i32x4_u(v128 a, v128 b) { return (v128)__builtin_ia32_packusdw128((i32x4)a, (i32x4)b); }
 #elif defined(__SSE2__)
-/* 0 where a lane is negative, all ones where it is too large; then the low half at full width, so that nothing saturates. */
-static inline i32x4 unsigned_word(v128 a) { return (i32x4)(((u32x4)a & ~(u32x4)((i32x4)a < 0)) | (u32x4)((i32x4)a > 65535)) << 16 >> 16; }
-static inline v128 i16x8_narrow_i32x4_u(v128 a, v128 b) { return (v128)__builtin_ia32_packssdw128(unsigned_word(a), unsigned_word(b)); }
+/* Nothing is below 0 and 0 lies where signed saturation begins, so that it does what unsigned saturation does. */
+static inline i32x4 biased(v128 a) { return (i32x4)((u32x4)a & ~(u32x4)((i32x4)a >> 31)) - 0x8000; }
+static inline v128 i16x8_narrow_i32x4_u(v128 a, v128 b) {
+    return (v128)(__builtin_ia32_packssdw128(biased(a), biased(b)) ^ INT16_MIN);
+}
 #else
 static inline v128 i16x8_narrow_i32x4_u(v128 a, v128 b) { return even_words(within_i32(a, 0, 65535), within_i32(b, 0, 65535)); }
 #endif
@@ -284,7 +286,6 @@ static inline v128 i16x8_narrow_i32x4_u(v128 a, v128 b) { return even_words(with
 static inline v128 i8x16_abs(v128 a) { return (v128)__builtin_elementwise_abs((i8x16)a); }
 static inline v128 i8x16_neg(v128 a) { return (v128)-(u8x16)a; }
 static inline v128 i8x16_shl(v128 a, uint32_t b) { return (v128)((u8x16)a << (uint8_t)(b & 7)); }
-static inline v128 i8x16_shr_s(v128 a, uint32_t b) { return (v128)((i8x16)a >> (int8_t)(b & 7)); }
 static inline v128 i8x16_shr_u(v128 a, uint32_t b) { return (v128)((u8x16)a >> (uint8_t)(b & 7)); }
 static inline v128 i8x16_add(v128 a, v128 b) { return (v128)((u8x16)a + (u8x16)b); }
 static inline v128 i8x16_sub(v128 a, v128 b) { return (v128)((u8x16)a - (u8x16)b); }
@@ -334,10 +335,18 @@ static inline v128 i64x2_shr_u(v128 a, uint32_t b) { return (v128)((u64x2)a >> (
 static inline v128 i64x2_add(v128 a, v128 b) { return (v128)((u64x2)a + (u64x2)b); }
 static inline v128 i64x2_sub(v128 a, v128 b) { return (v128)((u64x2)a - (u64x2)b); }
 static inline v128 i64x2_mul(v128 a, v128 b) { return (v128)((u64x2)a * (u64x2)b); }
+/* x86 shifts no bytes; in the upper halves of words they may be shifted as words are. */
+static inline v128 i8x16_shr_s(v128 a, uint32_t b) {
+    const int16_t n = (int16_t)(8 + (b & 7));
+    i8x16 low = __builtin_shufflevector((i8x16)a, (i8x16)a, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    i8x16 high = __builtin_shufflevector((i8x16)a, (i8x16)a, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+    return i8x16_narrow_i16x8_s((v128)((i16x8)low >> n), (v128)((i16x8)high >> n));
+}
 #ifdef __SSSE3__
+/* pshufb looks at the low four bits and the highest, and clang would make one mask for both a constant of one byte. */
 static inline v128 i8x16_popcnt(v128 a) {
     const u8x16 counts = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
-    return (v128)((u8x16)bytes_of((v128)counts, (u8x16)a & 15) + (u8x16)bytes_of((v128)counts, (u8x16)a >> 4));
+    return (v128)((u8x16)bytes_of((v128)counts, (u8x16)a & 0x7f) + (u8x16)bytes_of((v128)counts, (u8x16)a >> 4));
 }
 /* Only -1 squared is not below 1, and comes out as -1. */
 static inline v128 i16x8_q15mulr_sat_s(v128 a, v128 b) {
