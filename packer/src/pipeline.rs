@@ -475,3 +475,50 @@ impl Layout {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copatch_spec::pack::Domain;
+
+    #[test]
+    fn an_operation_that_lacks_a_lane_is_a_failure() {
+        const TABLE: &str = r#"
+            name = "lanes"
+            version = 1
+            [op]
+            "lane" = { in = "v128", imm = "lane4", out = "i32" }
+        "#;
+        let isa = InstructionSet::parse(TABLE, "").unwrap();
+        let target = Target::builtin("x86_64").unwrap();
+        let plan = plan::plan(&isa, &target, probe::probe_values);
+        let form = plan.forms.last().unwrap();
+        let learnt = |lane: i64| Learnt {
+            domains: vec![Domain {
+                lo: lane,
+                hi: lane,
+                align: 0,
+                exceptions: Vec::new(),
+            }],
+            // Every lane has other code.
+            stencils: vec![learn::Stencil {
+                code: vec![lane as u8],
+                holes: Vec::new(),
+            }],
+        };
+        let failures = |refused: Option<i64>| {
+            let results = (0..4).map(|lane| match refused {
+                Some(which) if which == lane => Err(Dropped::NotUniform("it spills".to_owned())),
+                _ => Ok(learnt(lane)),
+            });
+            let (mut dropped, mut failures) = (Vec::new(), Vec::new());
+            let kept = select(&isa, form, results.collect(), &mut dropped, &mut failures);
+            assert_eq!(kept.len(), 4 - dropped.len());
+            failures
+        };
+        assert!(failures(None).is_empty());
+        for lane in 0..4 {
+            assert_eq!(failures(Some(lane)), ["operation lane, form r: it spills"]);
+        }
+    }
+}

@@ -527,4 +527,38 @@ mod tests {
         assert_eq!(ranges[0], near);
         assert!(ranges[1].covers(near));
     }
+
+    #[test]
+    fn every_lane_has_code_of_its_own_and_a_vectors_halves_keep_all_bits() {
+        let (isa, plan) = plan_of("wasm");
+        let alternatives = |name: &str| {
+            let op = isa.op(name).unwrap();
+            let form = plan.forms.iter().find(|form| form.op == op).unwrap();
+            &form.alternatives
+        };
+        let lanes: Vec<_> = alternatives("i32x4.extract_lane")
+            .iter()
+            .map(|alternative| alternative.ranges.clone())
+            .collect();
+        assert_eq!(lanes, [0, 1, 2, 3].map(|lane| vec![Range::only(lane)]));
+        for alternative in alternatives("i32x4.extract_lane") {
+            assert!(alternative.is_fixed());
+            for record in &alternative.records {
+                let Record::Compiled { generic, .. } = record else {
+                    panic!("a lane's record that is another's")
+                };
+                assert_eq!(plan.jobs[*generic].values, [alternative.ranges[0].lo]);
+            }
+        }
+        // An offset in reach of a byte, and one in reach of four.
+        assert_eq!(alternatives("v128.load64_lane").len(), 2 * 2);
+        let all = Range {
+            lo: i64::MIN,
+            hi: i64::MAX,
+            align: 0,
+        };
+        let constants = alternatives("v128.const");
+        assert_eq!(constants.len(), 1);
+        assert_eq!(constants[0].ranges, [all; 2]);
+    }
 }
