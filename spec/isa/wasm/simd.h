@@ -108,6 +108,22 @@ static inline v128 i8x16_shuffle(struct context *ctx, v128 a, v128 b, int64_t lo
     u8x16 m = (u8x16)from_words((uint64_t)lo, (uint64_t)hi);
     return (v128)((u8x16)bytes_of(a, m + 0x70) | (u8x16)bytes_of(b, m - 0x10));
 }
+#elif defined(__aarch64__)
+/* tbl gives 0 for an index from 16 on. */
+static inline v128 bytes_of(v128 a, u8x16 indices) {
+    v128 r;
+    __asm__("tbl %0.16b, {%1.16b}, %2.16b" : "=w"(r) : "w"(a), "w"(indices));
+    return r;
+}
+static inline v128 i8x16_swizzle(struct context *ctx, v128 a, v128 b) {
+    (void)ctx;
+    return bytes_of(a, (u8x16)b);
+}
+static inline v128 i8x16_shuffle(struct context *ctx, v128 a, v128 b, int64_t lo, int64_t hi) {
+    (void)ctx;
+    u8x16 m = (u8x16)from_words((uint64_t)lo, (uint64_t)hi);
+    return (v128)((u8x16)bytes_of(a, m) | (u8x16)bytes_of(b, m - 0x10));
+}
 #else
 /* Elsewhere byte by byte through the context's scratch memory: 32 bytes to choose from, then the indices, each of which the
    byte that it names replaces. The empty assembly keeps clang from holding all of it in registers. */
@@ -480,13 +496,20 @@ static inline v128 i32x4_trunc_sat_f64x2_s_zero(v128 a) {
     f64x2 number = (f64x2)((i64x2)a & ((f64x2)a == (f64x2)a));
     return (v128)__builtin_ia32_cvttpd2dq((f64x2)choose((v128)(number < 2147483647.0), (v128)number, (v128)(2147483647.0 - (f64x2){0})));
 }
-/* 2^52 has its integer in the low bits. */
+/* Of a number from 2^52 on the low bits are the integer. */
 static inline v128 i32x4_trunc_sat_f64x2_u_zero(v128 a) {
     v128 most = (v128)(4294967295.0 - (f64x2){0});
     v128 positive = choose((v128)((f64x2)a > 0), a, (v128)(f64x2){0});
     v128 whole = f64x2_trunc(choose((v128)((f64x2)positive < (f64x2)most), positive, most));
     return (v128)__builtin_shufflevector((i32x4)((f64x2)whole + 0x1p52), (i32x4){0}, 0, 2, 4, 5);
 }
+#elif defined(__aarch64__)
+/* The instructions saturate, and make NaN 0; the narrower vector has zeros above. */
+#define WITH_ASSEMBLY(text) v128 r; __asm__(text : "=w"(r) : "w"(a)); return r;
+static inline v128 i32x4_trunc_sat_f32x4_s(v128 a) { WITH_ASSEMBLY("fcvtzs %0.4s, %1.4s") }
+static inline v128 i32x4_trunc_sat_f32x4_u(v128 a) { WITH_ASSEMBLY("fcvtzu %0.4s, %1.4s") }
+static inline v128 i32x4_trunc_sat_f64x2_s_zero(v128 a) { WITH_ASSEMBLY("fcvtzs %0.2d, %1.2d\n sqxtn %0.2s, %0.2d") }
+static inline v128 i32x4_trunc_sat_f64x2_u_zero(v128 a) { WITH_ASSEMBLY("fcvtzu %0.2d, %1.2d\n uqxtn %0.2s, %0.2d") }
 #else
 static inline v128 i32x4_trunc_sat_f32x4_s(v128 a) { u32x4 r; for (int i = 0; i < 4; i++) r[i] = i32_trunc_sat_f32_s(((f32x4)a)[i]); return (v128)r; }
 static inline v128 i32x4_trunc_sat_f32x4_u(v128 a) { u32x4 r; for (int i = 0; i < 4; i++) r[i] = i32_trunc_sat_f32_u(((f32x4)a)[i]); return (v128)r; }
