@@ -10,6 +10,7 @@
 //! "i32.lt_s"  = { in = "i32 i32", out = "i32", forms = "rr ri", branch = true, swap = "i32.gt_s" }
 //! "i32.load"  = { in = "i32", imm = "u32", out = "i32", uses = "mem" }
 //! "i32.div_s" = { in = "i32 i32", out = "i32", traps = "integer_divide_by_zero integer_overflow" }
+//! "i32x4.extract_lane" = { in = "v128", imm = "lane4", out = "i32" }
 //! ```
 //!
 //! The body of `i32.add` is the C function `i32_add` in `ops.h`. Its parameters, in this order: the fixed pointers
