@@ -1,8 +1,9 @@
-//! The vector operations of WebAssembly, one at a time through the pack's evaluators, against lane loops in Rust that
-//! share nothing with their C bodies.
+//! The vector operations of WebAssembly, one at a time through the pack's evaluators and as compiled code, against lane
+//! loops in Rust that share nothing with their C bodies.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compiled;
 mod oracle;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,8 @@ use oracle::{Answer, Nan, World};
 const TRIES: u64 = 4000;
 /// Words of the context: the engine's, WebAssembly's, and globals behind them.
 const CONTEXT: usize = 64;
+/// Words of it that are scratch of single operations.
+const SCRATCH: std::ops::Range<usize> = 10..16;
 
 /// A small generator, the same on every run.
 struct Random(u64);
@@ -218,8 +221,7 @@ fn evaluators_agree_with_lane_loops() {
                         shown()
                     );
                 }
-                // Scratch of single operations.
-                world.context[10..16].copy_from_slice(&expected.context[10..16]);
+                world.context[SCRATCH].copy_from_slice(&expected.context[SCRATCH]);
                 assert!(world == expected, "{}: memory differs", shown());
             }
         }

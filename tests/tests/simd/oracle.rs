@@ -72,14 +72,16 @@ fn bytes(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-fn read(words: &[u64], at: u128, width: usize) -> u128 {
+/// The little-endian number of that many bits at a byte offset.
+pub fn read(words: &[u64], at: u128, width: usize) -> u128 {
     let bytes = bytes(&words[at as usize / 8..(at as usize / 8 + 4).min(words.len())]);
     (0..width / 8).fold(0, |value, index| {
         value | u128::from(bytes[at as usize % 8 + index]) << (8 * index)
     })
 }
 
-fn write(words: &mut [u64], at: u128, width: usize, value: u128) {
+/// Puts one there.
+pub fn write(words: &mut [u64], at: u128, width: usize, value: u128) {
     for index in 0..width / 8 {
         let at = at as usize + index;
         let shift = at % 8 * 8;
