@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use copatch::spec::Operation;
 use copatch::spec::isa::ImmediateType;
-use copatch::{Context, FunctionBuilder, OpId, Pack, Plan, Signature, Stack, Unit, ValueType};
+use copatch::{
+    Context, FunctionBuilder, OpId, Pack, Plan, Program, Signature, Stack, Unit, ValueType,
+};
 use copatch_conformance::MEMORY;
 
 use super::oracle::{self, World};
@@ -25,6 +27,8 @@ const KEPT: usize = MEMORY - 160;
 const KEPT_OUT: usize = MEMORY - 96;
 /// What operations may access themselves ends here.
 const FREE: usize = MEMORY - 512;
+/// Words of the engine's context.
+const ENGINE: usize = size_of::<Context>() / 8;
 
 struct Builder<'b, 'u, 'p> {
     pack: &'b Pack,
@@ -66,7 +70,6 @@ impl Builder<'_, '_, '_> {
         for index in (0..bystanders as usize).rev() {
             self.access(ValueType::V128, "store", KEPT_OUT + 16 * index);
         }
-        self.builder.end();
     }
 }
 
@@ -93,36 +96,54 @@ fn all_immediates(op: &Operation, random: &mut Random) -> Vec<Vec<u64>> {
     (0..count).map(one).collect()
 }
 
-/// Compiles all programs of an operation, runs them, and compares.
-fn check(name: &str, pack: &Arc<Pack>, op: &Operation, random: &mut Random) {
+/// Compiles that many functions, each with an entry from outside: entry *n* calls what `body` made for *n*.
+fn compile(pack: &Arc<Pack>, count: u32, mut body: impl FnMut(&mut Builder, u32)) -> Program {
     let signature = Signature {
         params: vec![ValueType::I32],
         results: Vec::new(),
     };
+    let mut unit = Unit::new(pack, 16 << 20).unwrap();
+    let plan = Plan::default();
+    let mut builder = FunctionBuilder::new(&mut unit);
+    for index in 0..count {
+        builder.begin(count + index, &signature, &[], &plan);
+        let builder = &mut builder;
+        body(&mut Builder { pack, builder }, index);
+        builder.end();
+        builder.finish().unwrap();
+        builder.entry_wrapper(index, count + index, &signature);
+        builder.finish().unwrap();
+    }
+    unit.finish().unwrap()
+}
+
+/// Runs a function with 0 for its variable.
+fn run(code: &Program, index: u32, stack: &Stack, world: &mut World) {
+    #[allow(unsafe_code)]
+    // SAFETY: the context is as large as the bodies rely on, the entry is that of an entry wrapper with one parameter, for
+    // which the stack has room, and accesses stay within memory.
+    unsafe {
+        let context: *mut Context = world.context.as_mut_ptr().cast();
+        context.write(Context::new(stack.limit(), std::ptr::null()));
+        stack.base().write(0);
+        let memory = world.memory.as_mut_ptr().cast();
+        let entry = code.entry(index).unwrap();
+        copatch::call(code, entry, context, stack.base(), memory).unwrap();
+    }
+}
+
+/// Compiles all programs of an operation, runs them, and compares.
+fn check(name: &str, pack: &Arc<Pack>, op: &Operation, random: &mut Random) {
     let all = all_immediates(op, random);
     let programs: Vec<(&[u64], u32)> = all
         .iter()
         .flat_map(|values| BYSTANDERS.map(|bystanders| (values.as_slice(), bystanders)))
         .collect();
-    let count = programs.len() as u32;
-    let mut unit = Unit::new(pack, 16 << 20).unwrap();
-    let plan = Plan::default();
-    let mut builder = FunctionBuilder::new(&mut unit);
-    for (index, (values, bystanders)) in (0..).zip(&programs) {
-        builder.begin(index, &signature, &[], &plan);
+    let code = compile(pack, programs.len() as u32, |builder, index| {
+        let (values, bystanders) = programs[index as usize];
         let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
-        Builder {
-            pack,
-            builder: &mut builder,
-        }
-        .function(op, &values, *bystanders);
-        builder
-            .finish()
-            .unwrap_or_else(|error| panic!("{}: {error}", op.name));
-        builder.entry_wrapper(count + index, index, &signature);
-        builder.finish().unwrap();
-    }
-    let code = unit.finish().unwrap();
+        builder.function(op, &values, bystanders);
+    });
     let stack = Stack::new(1 << 20).unwrap();
     for (index, (values, bystanders)) in (0..).zip(&programs) {
         for _ in 0..TRIES {
@@ -153,30 +174,21 @@ fn check(name: &str, pack: &Arc<Pack>, op: &Operation, random: &mut Random) {
                     vector,
                 );
             }
-            #[allow(unsafe_code)]
-            // SAFETY: the context is as large as the bodies rely on, the entry is that of an entry wrapper with one
-            // parameter, for which the stack has room, and accesses stay within memory.
-            unsafe {
-                let context: *mut Context = world.context.as_mut_ptr().cast();
-                let words = world.context[8..].to_vec();
-                context.write(Context::new(stack.limit(), std::ptr::null()));
-                stack.base().write(0);
-                let memory = world.memory.as_mut_ptr().cast();
-                let entry = code.entry(count + index).unwrap();
-                copatch::call(&code, entry, context, stack.base(), memory).unwrap();
-                assert!(
-                    world.context[16..] == expected.context[16..]
-                        && (world.context[8..SCRATCH.start] == words[..SCRATCH.start - 8]),
-                    "{name}: {} context",
-                    op.name
-                );
-            }
+            let words = world.context[ENGINE..SCRATCH.start].to_vec();
+            run(&code, index, &stack, &mut world);
             let shown = || {
                 format!(
                     "{name}: {} {operands:x?} {values:x?} beside {bystanders}",
                     op.name
                 )
             };
+            let context = &world.context;
+            assert!(
+                context[SCRATCH.end..] == expected.context[SCRATCH.end..]
+                    && context[ENGINE..SCRATCH.start] == words,
+                "{}: context differs",
+                shown()
+            );
             if let Some(ty) = op.result {
                 let width = match ty {
                     ValueType::V128 => 128,
@@ -211,6 +223,73 @@ fn compiled_code_agrees_with_lane_loops() {
             .filter(|op| is_vectorial(op) && !op.name.starts_with("core."))
         {
             check(name, &pack, op, &mut random);
+        }
+    }
+}
+
+#[test]
+fn a_constant_is_both_halves() {
+    const CONSTANTS: [u64; 7] = [
+        0,
+        1,
+        u64::MAX,
+        0x8000_0000,
+        0xffff_ffff,
+        1 << 63,
+        0x0123_4567_89ab_cdef,
+    ];
+    for (name, pack) in super::common::runnable(copatch_pack_wasm::packs()) {
+        let code = compile(&pack, CONSTANTS.len() as u32, |builder, index| {
+            builder.builder.get(0);
+            let bits = CONSTANTS[index as usize];
+            builder.builder.constant(ValueType::V128, bits);
+            builder.access(ValueType::V128, "store", RESULT);
+        });
+        let stack = Stack::new(1 << 20).unwrap();
+        for (index, bits) in (0..).zip(CONSTANTS) {
+            let mut world = World {
+                memory: vec![!bits; MEMORY / 8],
+                context: vec![0; CONTEXT],
+            };
+            run(&code, index, &stack, &mut world);
+            let got = oracle::read(&world.memory, RESULT as u128, 128);
+            assert_eq!(got, u128::from(bits) << 64 | u128::from(bits), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_selected_vector_is_whole() {
+    for (name, pack) in super::common::runnable(copatch_pack_wasm::packs()) {
+        let code = compile(&pack, 1, |builder, _| {
+            builder.builder.get(0);
+            for index in 0..2 {
+                builder.load(ValueType::V128, OPERANDS + 16 * index);
+            }
+            builder.load(ValueType::I32, OPERANDS + 32);
+            builder.builder.select(ValueType::V128);
+            builder.access(ValueType::V128, "store", RESULT);
+        });
+        let stack = Stack::new(1 << 20).unwrap();
+        let mut random = Random(2);
+        for condition in [0, 1, 0x8000_0000] {
+            let mut world = World {
+                memory: (0..MEMORY / 8).map(|_| random.next()).collect(),
+                context: vec![0; CONTEXT],
+            };
+            oracle::write(&mut world.memory, (OPERANDS + 32) as u128, 32, condition);
+            run(&code, 0, &stack, &mut world);
+            let chosen = if condition == 0 {
+                OPERANDS + 16
+            } else {
+                OPERANDS
+            };
+            let wanted = oracle::read(&world.memory, chosen as u128, 128);
+            assert_eq!(
+                oracle::read(&world.memory, RESULT as u128, 128),
+                wanted,
+                "{name}"
+            );
         }
     }
 }
