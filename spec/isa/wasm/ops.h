@@ -2,14 +2,20 @@
 
    What follows the engine's struct context (64 bytes, core/ops.h) belongs to the front end, which mirrors this:
         64  uint64_t   bytes of linear memory now
-        72             reserved
-        80  48 bytes   scratch of single operations
+        72  struct function *   the function that `table.entry` found last in another context than its own
+        80             reserved, the front end's own
+        88  40 bytes   scratch of single operations
        128             table descriptors (struct table) and globals (8 bytes each; v128: 16), at offsets from the
                        context that reach the operations as immediates */
-struct wasm_context { struct context core; uint64_t memory_bytes; uint64_t reserved; uint8_t scratch[48]; };
+struct function;
+struct wasm_context { struct context core; uint64_t memory_bytes; struct function *callee; uint64_t reserved; uint8_t scratch[40]; };
 
-/* What a table's element refers to. A null reference has signature 0; others are nonzero, below 2^32, and equal for
-   equal function types. `object` is the front end's own. */
+/* What a reference to a function points at. `code` runs in `context` only; `away` may be called in any context that has
+   the function as its `callee`. */
+struct function { void *code; void *away; struct context *context; };
+/* An element of a table. The reference `object` is 0 if it is null, and so is `signature`. Numbers of signatures are
+   nonzero, below 2^32, and equal for equal function types. The lower half of `signature` is the number if `code` runs in the
+   context of everybody who uses this table; else it is 0, and the number is in the upper half. */
 struct entry { void *code; uint64_t signature; uint64_t object; uint64_t reserved; };
 struct table { struct entry *entries; uint64_t length; };
 
@@ -434,10 +440,30 @@ static inline uint64_t table_entry(struct context *ctx, uint32_t index, uint32_t
     const struct table *table = (const struct table *)((uint8_t *)ctx + offset);
     if (index >= table->length) { *trap = 1; return 0; }
     const struct entry *entry = &table->entries[index];
-    if ((uint32_t)entry->signature != signature) {
-        if (entry->signature == 0) { *trap = 2; return 0; }
-        *trap = 3;
-        return 0;
-    }
-    return (uint64_t)entry->code;
+    if (__builtin_expect((uint32_t)entry->signature == signature, 1)) return (uint64_t)entry->code;
+    if (entry->signature == 0) { *trap = 2; return 0; }
+    if ((uint32_t)(entry->signature >> 32) != signature) { *trap = 3; return 0; }
+    struct function *function = (struct function *)entry->object;
+    if (function->context == ctx) return (uint64_t)function->code;
+    ((struct wasm_context *)ctx)->callee = function;
+    return (uint64_t)function->away;
 }
+static inline uint64_t table_get(struct context *ctx, uint32_t index, uint32_t offset, int *trap) {
+    const struct table *table = (const struct table *)((uint8_t *)ctx + offset);
+    if (index >= table->length) { *trap = 1; return 0; }
+    return table->entries[index].object;
+}
+static inline uint32_t table_size(struct context *ctx, uint32_t offset) {
+    return (uint32_t)((const struct table *)((uint8_t *)ctx + offset))->length;
+}
+
+/* Globals that live elsewhere */
+static inline uint8_t *far_global(struct context *ctx, uint32_t offset) { return *(uint8_t **)((uint8_t *)ctx + offset); }
+static inline uint32_t global_far_get_i32(struct context *ctx, uint32_t offset) { return read_32(far_global(ctx, offset)); }
+static inline uint64_t global_far_get_i64(struct context *ctx, uint32_t offset) { return read_64(far_global(ctx, offset)); }
+static inline float global_far_get_f32(struct context *ctx, uint32_t offset) { return from_bits_f32(read_32(far_global(ctx, offset))); }
+static inline double global_far_get_f64(struct context *ctx, uint32_t offset) { return from_bits_f64(read_64(far_global(ctx, offset))); }
+static inline void global_far_set_i32(struct context *ctx, uint32_t v, uint32_t offset) { write_32(far_global(ctx, offset), v); }
+static inline void global_far_set_i64(struct context *ctx, uint64_t v, uint32_t offset) { write_64(far_global(ctx, offset), v); }
+static inline void global_far_set_f32(struct context *ctx, float v, uint32_t offset) { write_32(far_global(ctx, offset), bits_f32(v)); }
+static inline void global_far_set_f64(struct context *ctx, double v, uint32_t offset) { write_64(far_global(ctx, offset), bits_f64(v)); }

@@ -72,6 +72,8 @@ static inline void v128_store32_lane(uint8_t *mem, uint32_t addr, v128 v, uint32
 static inline void v128_store64_lane(uint8_t *mem, uint32_t addr, v128 v, uint32_t offset, uint32_t lane) { write_64(mem + (uint64_t)addr + offset, ((u64x2)v)[lane & 1]); }
 static inline v128 global_get_v128(struct context *ctx, uint32_t offset) { return read_128((uint8_t *)ctx + offset); }
 static inline void global_set_v128(struct context *ctx, v128 v, uint32_t offset) { write_128((uint8_t *)ctx + offset, v); }
+static inline v128 global_far_get_v128(struct context *ctx, uint32_t offset) { return read_128(far_global(ctx, offset)); }
+static inline void global_far_set_v128(struct context *ctx, v128 v, uint32_t offset) { write_128(far_global(ctx, offset), v); }
 
 /* Constants, lanes */
 static inline v128 v128_const(int64_t lo, int64_t hi) { return from_words((uint64_t)lo, (uint64_t)hi); }
@@ -125,25 +127,32 @@ static inline v128 i8x16_shuffle(struct context *ctx, v128 a, v128 b, int64_t lo
     return (v128)((u8x16)bytes_of(a, m) | (u8x16)bytes_of(b, m - 0x10));
 }
 #else
-/* Elsewhere byte by byte through the context's scratch memory: 32 bytes to choose from, then the indices, each of which the
+/* Elsewhere byte by byte through the context's scratch memory: 32 bytes to choose from, then eight indices, each of which the
    byte that it names replaces. The empty assembly keeps clang from holding all of it in registers. */
-static inline v128 chosen(struct context *ctx, v128 a, v128 b, u8x16 indices) {
-    uint8_t *scratch = ((struct wasm_context *)ctx)->scratch;
-    write_128(scratch, a);
-    write_128(scratch + 16, b);
-    write_128(scratch + 32, (v128)indices);
-    for (int i = 32; i < 48; i++) {
+static inline uint64_t eight_of(uint8_t *scratch, uint64_t indices) {
+    write_64(scratch + 32, indices);
+    for (int i = 32; i < 40; i++) {
         __asm__("" : : : "memory");
         scratch[i] = scratch[scratch[i]];
     }
     __asm__("" : : : "memory");
-    return read_128(scratch + 32);
+    return read_64(scratch + 32);
+}
+static inline v128 bytes_of_two(struct context *ctx, v128 a, v128 b, uint64_t lo, uint64_t hi) {
+    uint8_t *scratch = ((struct wasm_context *)ctx)->scratch;
+    write_128(scratch, a);
+    write_128(scratch + 16, b);
+    lo = eight_of(scratch, lo);
+    hi = eight_of(scratch, hi);
+    return (v128)(u64x2){lo, hi};
 }
 static inline v128 i8x16_swizzle(struct context *ctx, v128 a, v128 b) {
-    return chosen(ctx, a, (v128)(u8x16){0}, __builtin_elementwise_min((u8x16)b, 16 - (u8x16){0}));
+    u64x2 indices = (u64x2)__builtin_elementwise_min((u8x16)b, 16 - (u8x16){0});
+    return bytes_of_two(ctx, a, (v128)(u8x16){0}, indices[0], indices[1]);
 }
 static inline v128 i8x16_shuffle(struct context *ctx, v128 a, v128 b, int64_t lo, int64_t hi) {
-    return chosen(ctx, a, b, (u8x16)from_words((uint64_t)lo, (uint64_t)hi) & 31);
+    u64x2 indices = (u64x2)((u8x16)from_words((uint64_t)lo, (uint64_t)hi) & 31);
+    return bytes_of_two(ctx, a, b, indices[0], indices[1]);
 }
 #endif
 

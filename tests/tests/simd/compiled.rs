@@ -11,7 +11,7 @@ use copatch::{
 use copatch_conformance::MEMORY;
 
 use super::oracle::{self, World};
-use super::{CONTEXT, Random, SCRATCH, immediates, is_vectorial, operands};
+use super::{Random, SCRATCH, immediates, is_vectorial, operands};
 
 /// Runs of each program.
 const TRIES: u64 = 40;
@@ -151,10 +151,7 @@ fn check(name: &str, pack: &Arc<Pack>, op: &Operation, random: &mut Random) {
             if op.uses_mem {
                 operands[0] %= FREE as u128;
             }
-            let mut world = World {
-                memory: (0..MEMORY / 8).map(|_| random.next()).collect(),
-                context: (0..CONTEXT).map(|_| random.next()).collect(),
-            };
+            let mut world = World::new(|| random.next());
             for (index, operand) in operands.iter().enumerate() {
                 oracle::write(
                     &mut world.memory,
@@ -247,10 +244,7 @@ fn a_constant_is_both_halves() {
         });
         let stack = Stack::new(1 << 20).unwrap();
         for (index, bits) in (0..).zip(CONSTANTS) {
-            let mut world = World {
-                memory: vec![!bits; MEMORY / 8],
-                context: vec![0; CONTEXT],
-            };
+            let mut world = World::new(|| !bits);
             run(&code, index, &stack, &mut world);
             let got = oracle::read(&world.memory, RESULT as u128, 128);
             assert_eq!(got, u128::from(bits) << 64 | u128::from(bits), "{name}");
@@ -273,10 +267,7 @@ fn a_selected_vector_is_whole() {
         let stack = Stack::new(1 << 20).unwrap();
         let mut random = Random(2);
         for condition in [0, 1, 0x8000_0000] {
-            let mut world = World {
-                memory: (0..MEMORY / 8).map(|_| random.next()).collect(),
-                context: vec![0; CONTEXT],
-            };
+            let mut world = World::new(|| random.next());
             oracle::write(&mut world.memory, (OPERANDS + 32) as u128, 32, condition);
             run(&code, 0, &stack, &mut world);
             let chosen = if condition == 0 {

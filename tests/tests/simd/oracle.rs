@@ -118,6 +118,11 @@ pub fn answer(
             write(&mut world.context, u128::from(immediates[0]), 128, a);
             0
         }
+        ("global", "far_get_v128") => read(&world.memory, 0, 128),
+        ("global", "far_set_v128") => {
+            write(&mut world.memory, 0, 128, a);
+            0
+        }
         ("v128", "const") => u128::from(immediates[1]) << 64 | u128::from(immediates[0]),
         ("v128", "not") => a ^ all,
         ("v128", "and") => a & b,
