@@ -12,9 +12,9 @@ use crate::pack::{OpId, Pack};
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvalOutcome {
-    /// It went on. The result lies in the low bytes of the word, the bytes above are zero; for a branch, not 0 means that
-    /// it is taken. Meaningless for operations without a result.
-    Value(u64),
+    /// It went on. The result lies in the low bytes, the bytes above are zero; for a branch, not 0 means that it is taken.
+    /// Meaningless for operations without a result.
+    Value(u128),
     /// It raised the trap of that number.
     Trap(u8),
 }
@@ -28,6 +28,9 @@ type Evaluator = unsafe extern "C" fn(
     immediates: *const u64,
     result: *mut u64,
 ) -> u32;
+
+/// Words of the operands of one operation: a vector takes two.
+const OPERAND_WORDS: usize = 2 * OPERANDS;
 
 /// The evaluators of a pack, ready to run.
 #[derive(Debug)]
@@ -78,8 +81,8 @@ impl Evaluators {
 
     /// Runs one operation.
     ///
-    /// Operands, in order, lie in the low bytes of their words, with zeros above; immediates are words. Missing ones are
-    /// zero. `context` and `frame` are only looked at by operations that say so in their table.
+    /// Operands, in order, lie in the low bytes of their words, with zeros above; a vector takes two words, the low one first.
+    /// Immediates are words. Missing ones are zero. `context` and `frame` are only looked at by operations that say so in their table.
     ///
     /// # Errors
     /// [`Error::Missing`] if the operation has no evaluator, [`Error::Limit`] for more operands or immediates than any
@@ -101,9 +104,9 @@ impl Evaluators {
         let entry = entry.ok_or_else(|| Error::Missing {
             what: format!("evaluator of operation {}", op.index()),
         })?;
-        let operands: [u64; OPERANDS] = padded(operands)?;
+        let operands: [u64; OPERAND_WORDS] = padded(operands)?;
         let immediates: [u64; IMMEDIATES] = padded(immediates)?;
-        let mut result = 0;
+        let mut result = [0; 2];
         // SAFETY: `map` checked that an evaluator begins there, and evaluators have this signature.
         let evaluator =
             unsafe { std::mem::transmute::<usize, Evaluator>(self.code.base() + entry as usize) };
@@ -115,11 +118,11 @@ impl Evaluators {
                 frame.cast(),
                 operands.as_ptr(),
                 immediates.as_ptr(),
-                &raw mut result,
+                result.as_mut_ptr(),
             )
         };
         Ok(match status.checked_sub(1) {
-            None => EvalOutcome::Value(result),
+            None => EvalOutcome::Value(u128::from(result[1]) << 64 | u128::from(result[0])),
             Some(trap) => EvalOutcome::Trap(trap as u8),
         })
     }
@@ -147,6 +150,8 @@ mod tests {
         0x48, 0x8b, 0x01, 0x48, 0x03, 0x41, 0x08, 0x49, 0x03, 0x40, 0x08, 0x49, 0x89, 0x01, 0x31, 0xc0, 0xc3,
         // mov eax, 8; ret
         0xb8, 0x08, 0x00, 0x00, 0x00, 0xc3,
+        // movups xmm0, [rcx+16]; movups [r9], xmm0; xor eax, eax; ret
+        0x0f, 0x10, 0x41, 0x10, 0x41, 0x0f, 0x11, 0x01, 0x31, 0xc0, 0xc3,
     ];
 
     fn row(code: u32, length: u32) -> EvaluatorRow {
@@ -157,8 +162,13 @@ mod tests {
     }
 
     fn eval(op: u16, operands: &[u64], immediates: &[u64]) -> Result<EvalOutcome> {
-        let evaluators =
-            Evaluators::map(&[row(0, 17), row(17, 6), row(StencilRow::ABSENT, 0)], CODE)?;
+        let rows = [
+            row(0, 17),
+            row(17, 6),
+            row(StencilRow::ABSENT, 0),
+            row(23, 11),
+        ];
+        let evaluators = Evaluators::map(&rows, CODE)?;
         // SAFETY: the code above looks at operands and immediates only.
         unsafe {
             evaluators.eval(
@@ -186,6 +196,14 @@ mod tests {
     }
 
     #[test]
+    fn a_vector_takes_two_words() {
+        assert_eq!(
+            eval(3, &[1, 2, 3, 4 << 60], &[]).unwrap(),
+            EvalOutcome::Value(4 << 124 | 3)
+        );
+    }
+
+    #[test]
     fn a_trap_has_its_number() {
         assert_eq!(eval(1, &[], &[]).unwrap(), EvalOutcome::Trap(7));
     }
@@ -193,14 +211,14 @@ mod tests {
     #[test]
     fn what_cannot_be_evaluated_is_an_error() {
         assert!(matches!(eval(2, &[], &[]), Err(Error::Missing { .. })));
-        assert!(matches!(eval(3, &[], &[]), Err(Error::Missing { .. })));
-        assert!(matches!(eval(0, &[0; 5], &[]), Err(Error::Limit { .. })));
+        assert!(matches!(eval(4, &[], &[]), Err(Error::Missing { .. })));
+        assert!(matches!(eval(0, &[0; 9], &[]), Err(Error::Limit { .. })));
         assert!(matches!(eval(0, &[], &[0; 3]), Err(Error::Limit { .. })));
     }
 
     #[test]
     fn rows_outside_the_code_are_an_error() {
-        for bad in [row(17, 7), row(u32::MAX - 1, 2), row(23, 1), row(0, 0)] {
+        for bad in [row(23, 12), row(u32::MAX - 1, 2), row(34, 1), row(0, 0)] {
             assert!(Evaluators::map(&[bad], CODE).is_err(), "{bad:?}");
         }
     }

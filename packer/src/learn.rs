@@ -115,7 +115,7 @@ pub fn learn(
         };
         let base = code(*generic)?;
         inspect(&subject(*generic), base, target).map_err(Dropped::Refused)?;
-        if form.values.is_empty() || op.shape == Shape::Asm {
+        if alternative.is_fixed() || op.shape == Shape::Asm {
             templates.push(Some(Template {
                 code: base.code.clone(),
                 fields: Vec::new(),
@@ -207,6 +207,10 @@ fn fit(
     };
     let mut fields = Vec::new();
     for (value, jobs) in probes.iter().enumerate() {
+        if jobs.is_empty() {
+            // The only value of its range.
+            continue;
+        }
         let mut samples = vec![Sample {
             value: generic[value],
             code: base.code.clone(),

@@ -68,10 +68,18 @@ pub fn read(unit: &str, bytes: &[u8]) -> Result<Vec<RawStencil>, ObjectError> {
         functions.sort_unstable();
         let mut relocations: Vec<(usize, Relocation)> = Vec::new();
         for (offset, relocation) in section.relocations() {
+            let place = || {
+                let within = |(start, end, _): &&(usize, usize, &str)| {
+                    (*start..*end).contains(&(offset as usize))
+                };
+                let function = functions.iter().find(within);
+                let name = function.map_or("no function", |(_, _, name)| name);
+                format!("relocation at {offset:#x}, in {name}")
+            };
             let symbol = target(&file, relocation.target(), relocation.addend())
-                .map_err(|what| fault(format!("relocation at {offset:#x}: {what}")))?;
+                .map_err(|what| fault(format!("{}: {what}", place())))?;
             let (window, pc_relative, bits) = kind(&file, relocation.flags())
-                .map_err(|what| fault(format!("relocation at {offset:#x} to {symbol}: {what}")))?;
+                .map_err(|what| fault(format!("{} to {symbol}: {what}", place())))?;
             relocations.push((
                 offset as usize,
                 Relocation {

@@ -12,6 +12,7 @@ use copatch_spec::pack::{
 use copatch_spec::patch::{PatchKind, Source};
 use copatch_spec::target::{FeatureSet, Target};
 use copatch_spec::types::Place;
+use copatch_spec::variants::Value;
 use rayon::prelude::*;
 
 use crate::cfg::{self, Trimmed};
@@ -307,7 +308,7 @@ fn job_of(name: &str, plan: &Plan) -> Option<usize> {
 }
 
 /// The alternatives of a form that go into the pack. It is a failure if none is left of a form with all operands in
-/// registers: then the operation could not be had at all.
+/// registers, or none for one of its lanes: then the operation could not be had at all.
 fn select(
     isa: &InstructionSet,
     form: &FormPlan,
@@ -333,7 +334,19 @@ fn select(
         .operands
         .iter()
         .all(|place| *place == Place::Register);
-    if kept.is_empty()
+    // Without a lane's code the operation could not be had for that lane.
+    let lost = |(index, value): (usize, &Value)| {
+        let Value::Immediate(number) = value else {
+            return false;
+        };
+        let has = |lane: i64| kept.iter().any(|learnt| learnt.domains[index].lo == lane);
+        op.immediates.get(*number).is_some_and(|ty| {
+            let (lo, hi) = ty.range();
+            ty.is_lane() && !(lo..=hi).all(has)
+        })
+    };
+    let incomplete = kept.is_empty() || form.values.iter().enumerate().any(lost);
+    if incomplete
         && needed
         && let Some((_, why)) = refused.last()
     {
@@ -460,5 +473,52 @@ impl Layout {
                 pool.extend_from_slice(bytes);
                 at
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copatch_spec::pack::Domain;
+
+    #[test]
+    fn an_operation_that_lacks_a_lane_is_a_failure() {
+        const TABLE: &str = r#"
+            name = "lanes"
+            version = 1
+            [op]
+            "lane" = { in = "v128", imm = "lane4", out = "i32" }
+        "#;
+        let isa = InstructionSet::parse(TABLE, "").unwrap();
+        let target = Target::builtin("x86_64").unwrap();
+        let plan = plan::plan(&isa, &target, probe::probe_values);
+        let form = plan.forms.last().unwrap();
+        let learnt = |lane: i64| Learnt {
+            domains: vec![Domain {
+                lo: lane,
+                hi: lane,
+                align: 0,
+                exceptions: Vec::new(),
+            }],
+            // Every lane has other code.
+            stencils: vec![learn::Stencil {
+                code: vec![lane as u8],
+                holes: Vec::new(),
+            }],
+        };
+        let failures = |refused: Option<i64>| {
+            let results = (0..4).map(|lane| match refused {
+                Some(which) if which == lane => Err(Dropped::NotUniform("it spills".to_owned())),
+                _ => Ok(learnt(lane)),
+            });
+            let (mut dropped, mut failures) = (Vec::new(), Vec::new());
+            let kept = select(&isa, form, results.collect(), &mut dropped, &mut failures);
+            assert_eq!(kept.len(), 4 - dropped.len());
+            failures
+        };
+        assert!(failures(None).is_empty());
+        for lane in 0..4 {
+            assert_eq!(failures(Some(lane)), ["operation lane, form r: it spills"]);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What is compiled: every form of every operation, the ranges tried for its values, and one job for each function.
 
-use copatch_spec::isa::{InstructionSet, Operation, Shape};
+use copatch_spec::isa::{ImmediateType, InstructionSet, Operation, Shape};
 use copatch_spec::target::{Machine, Target};
 use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::{Form, Outcome, Value, assignments, forms, record_index};
@@ -56,6 +56,19 @@ impl Range {
         (lo <= hi).then_some(Range { lo, hi, align })
     }
 
+    /// Whether it has one value only, which then is part of the code and no field of it.
+    pub fn is_single(self) -> bool {
+        self.lo == self.hi
+    }
+
+    fn only(value: i64) -> Self {
+        Range {
+            lo: value,
+            hi: value,
+            align: 0,
+        }
+    }
+
     fn contains(self, value: i64) -> bool {
         self.lo <= value && value <= self.hi
     }
@@ -85,12 +98,19 @@ pub struct AlternativePlan {
     pub records: Vec<Record>,
 }
 
+impl AlternativePlan {
+    /// Whether nothing varies, so that its code has no fields.
+    pub fn is_fixed(&self) -> bool {
+        self.ranges.iter().all(|range| range.is_single())
+    }
+}
+
 /// Where the code of one register assignment comes from.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// The record of that index has the same code, since the operands may be exchanged.
     Same(usize),
-    /// Jobs with generic constants: [`GENERIC`] of them, or one if the form has no values.
+    /// Jobs with generic constants: [`GENERIC`] of them, or one if the alternative is fixed.
     Compiled {
         /// First job; the others follow it.
         generic: usize,
@@ -190,6 +210,10 @@ pub fn plan(
                         if op.shape == Shape::Asm {
                             break;
                         }
+                        if range.is_single() {
+                            probes.push(Vec::new());
+                            continue;
+                        }
                         let mut samples = probe(range.lo, range.hi, range.align);
                         if !in_full {
                             samples = thin(&samples);
@@ -252,8 +276,17 @@ fn ranges(op: &Operation, value: Value, target: &Target) -> Vec<Range> {
         _ => 1,
     };
     let limits = limits(op, value, target);
+    if let Value::Immediate(index) = value
+        && op.immediates.get(index).is_some_and(|ty| ty.is_lane())
+    {
+        return (limits.lo..=limits.hi).map(Range::only).collect();
+    }
     let operand = matches!(value, Value::Constant(..)) && !op.name.starts_with("core.move_");
     let mut ranges: Vec<Range> = Vec::new();
+    if matches!(value, Value::Constant(_, ValueType::V128)) {
+        // Clearing a register takes no constant at all, and is what vectors are needed for most.
+        ranges.push(Range::only(0));
+    }
     for class in target
         .immediate
         .iter()
@@ -278,11 +311,20 @@ fn combinations(values: &[Value], op: &Operation, target: &Target) -> Vec<Altern
     let mut combinations = vec![Vec::new()];
     for value in values {
         let mut ranges = ranges(op, *value, target);
-        // Combinations multiply. An operation with immediates of its own keeps those that instructions encode.
+        // Combinations multiply. An operation with immediates of its own keeps those that instructions encode, and for one
+        // of 64 bits the range that has all of them.
         if values.len() > 1 && !op.immediates.is_empty() && ranges.len() > 1 {
             let encoded =
                 |range: &Range| i32::try_from(range.lo).and(i32::try_from(range.hi)).is_ok();
-            ranges.retain(encoded);
+            match value {
+                Value::Immediate(index)
+                    if op.immediates.get(*index) == Some(&ImmediateType::I64) =>
+                {
+                    let limits = limits(op, *value, target);
+                    ranges.retain(|range| range.covers(limits));
+                }
+                _ => ranges.retain(encoded),
+            }
         }
         combinations = combinations
             .iter()
@@ -389,10 +431,10 @@ const CONSTANTS: [i64; 17] = [
     6,
 ];
 
-/// [`GENERIC`] constants a value, one set after another; a single empty set if there are no values.
+/// [`GENERIC`] constants a value, one set after another; a single set if no value varies.
 fn generic_constants(ranges: &[Range]) -> Vec<Vec<i64>> {
-    if ranges.is_empty() {
-        return vec![Vec::new()];
+    if ranges.iter().all(|range| range.is_single()) {
+        return vec![ranges.iter().map(|range| range.lo).collect()];
     }
     let choose = |range: &Range, index: usize| {
         let mut fitting: Vec<i64> = Vec::new();
@@ -461,7 +503,10 @@ mod tests {
                 let sets = generic_constants(&alternative.ranges);
                 for (value, range) in alternative.ranges.iter().enumerate() {
                     assert!(sets.iter().all(|set| range.contains(set[value])));
-                    assert!(sets[0][value] != sets[1][value], "{range:?}");
+                    assert!(
+                        range.is_single() || sets[0][value] != sets[1][value],
+                        "{range:?}"
+                    );
                 }
             }
         }
@@ -481,5 +526,39 @@ mod tests {
         assert_eq!(ranges.len(), 2);
         assert_eq!(ranges[0], near);
         assert!(ranges[1].covers(near));
+    }
+
+    #[test]
+    fn every_lane_has_code_of_its_own_and_a_vectors_halves_keep_all_bits() {
+        let (isa, plan) = plan_of("wasm");
+        let alternatives = |name: &str| {
+            let op = isa.op(name).unwrap();
+            let form = plan.forms.iter().find(|form| form.op == op).unwrap();
+            &form.alternatives
+        };
+        let lanes: Vec<_> = alternatives("i32x4.extract_lane")
+            .iter()
+            .map(|alternative| alternative.ranges.clone())
+            .collect();
+        assert_eq!(lanes, [0, 1, 2, 3].map(|lane| vec![Range::only(lane)]));
+        for alternative in alternatives("i32x4.extract_lane") {
+            assert!(alternative.is_fixed());
+            for record in &alternative.records {
+                let Record::Compiled { generic, .. } = record else {
+                    panic!("a lane's record that is another's")
+                };
+                assert_eq!(plan.jobs[*generic].values, [alternative.ranges[0].lo]);
+            }
+        }
+        // An offset in reach of a byte, and one in reach of four.
+        assert_eq!(alternatives("v128.load64_lane").len(), 2 * 2);
+        let all = Range {
+            lo: i64::MIN,
+            hi: i64::MAX,
+            align: 0,
+        };
+        let constants = alternatives("v128.const");
+        assert_eq!(constants.len(), 1);
+        assert_eq!(constants[0].ranges, [all; 2]);
     }
 }

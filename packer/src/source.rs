@@ -56,16 +56,19 @@ extern char HOLE_TABLE[];
     }
     out.push_str(
         r#"
-#define STENCIL __attribute__((preserve_none)) void
+/* However long a body is, it becomes part of its stencil. */
+#define STENCIL __attribute__((preserve_none, flatten)) void
 #define TAIL(self, hole) __attribute__((musttail)) return ((__typeof__(&self))(void *)(hole))
-typedef float copatch_f32x4 __attribute__((vector_size(16)));
 typedef double copatch_f64x2 __attribute__((vector_size(16)));
+typedef uint64_t copatch_u64x2 __attribute__((vector_size(16)));
 /* The bits of a constant come through an integer register: a constant in memory differs in data, not in code. */
 static inline float copatch_f32_bits(uint32_t bits) { float f; __asm__("" : "+r"(bits)); __builtin_memcpy(&f, &bits, 4); return f; }
 static inline double copatch_f64_bits(uint64_t bits) { double f; __asm__("" : "+r"(bits)); __builtin_memcpy(&f, &bits, 8); return f; }
 /* Where the constant goes to memory, an integer store takes it as it is. */
 static inline float copatch_f32_plain(uint32_t bits) { float f; __builtin_memcpy(&f, &bits, 4); return f; }
 static inline double copatch_f64_plain(uint64_t bits) { double f; __builtin_memcpy(&f, &bits, 8); return f; }
+/* Both halves. Clang knows how to make zero. */
+static inline v128 copatch_v128_bits(uint64_t bits) { if (bits) __asm__("" : "+r"(bits)); return (v128)(copatch_u64x2){bits, bits}; }
 "#,
     );
     out
@@ -78,7 +81,15 @@ pub fn c_type(ty: ValueType) -> &'static str {
         ValueType::I64 => "uint64_t",
         ValueType::F32 => "float",
         ValueType::F64 => "double",
-        ValueType::V128 => "copatch_f32x4",
+        ValueType::V128 => "v128",
+    }
+}
+
+/// The C type of a value in memory, where vectors have no alignment.
+fn in_memory(ty: ValueType) -> &'static str {
+    match ty {
+        ValueType::V128 => "v128_unaligned",
+        ty => c_type(ty),
     }
 }
 
@@ -102,7 +113,7 @@ impl Passing {
             Passing::Integer => "uint64_t",
             Passing::Word => "int32_t",
             Passing::Typed(ty) => c_type(ty),
-            Passing::Vector => "copatch_f32x4",
+            Passing::Vector => "v128",
         }
     }
 }
@@ -292,13 +303,13 @@ pub fn function(
                         format!("(uint32_t)o{index}")
                     }
                     (ValueType::I64, _) => format!("__builtin_annotation({name}, \"\")"),
+                    (ValueType::V128, _) => name,
                     (ValueType::F64, Passing::Vector) => format!("((copatch_f64x2){name})[0]"),
                     (_, Passing::Vector) => format!("{name}[0]"),
                     _ => name,
                 }
             }
-            Place::Immediate => constant(*ty, literal(Value::Constant(index, *ty))?, to_memory)
-                .ok_or_else(|| fault("a vector cannot be an immediate"))?,
+            Place::Immediate => constant(*ty, literal(Value::Constant(index, *ty))?, to_memory),
             Place::Slot => slot(*ty, literal(Value::OperandSlot(index, *ty))?),
         });
     }
@@ -426,31 +437,35 @@ fn result(out: &mut String, target: &Target, ty: ValueType, passing: Passing) {
         },
         // The upper lanes stay uninitialised, so that no instruction clears or merges them.
         (ValueType::F32, Passing::Vector) => {
-            writeln!(out, "  copatch_f32x4 result; result[0] = value;")
+            writeln!(out, "  v128 result; result[0] = value;")
         }
         (ValueType::F64, Passing::Vector) => writeln!(
             out,
-            "  copatch_f64x2 lanes; lanes[0] = value; copatch_f32x4 result = (copatch_f32x4)lanes;"
+            "  copatch_f64x2 lanes; lanes[0] = value; v128 result = (v128)lanes;"
         ),
         _ => writeln!(out, "  {} result = value;", c_type(ty)),
     };
 }
 
-/// A literal of an operand's type; `None` for vectors. The bits of floats are integers.
-fn constant(ty: ValueType, value: i64, to_memory: bool) -> Option<String> {
+/// A literal of an operand's type. The bits of floats are integers; the halves of a vector are equal.
+fn constant(ty: ValueType, value: i64, to_memory: bool) -> String {
     let float = if to_memory { "plain" } else { "bits" };
-    Some(match ty {
+    match ty {
         ValueType::I32 => format!("UINT32_C({:#x})", value as u32),
         ValueType::I64 => format!("UINT64_C({:#x})", value as u64),
         ValueType::F32 => format!("copatch_f32_{float}(UINT32_C({:#x}))", value as u32),
         ValueType::F64 => format!("copatch_f64_{float}(UINT64_C({:#x}))", value as u64),
-        ValueType::V128 => return None,
-    })
+        ValueType::V128 => format!("copatch_v128_bits(UINT64_C({:#x}))", value as u64),
+    }
 }
 
 fn immediate(ty: ImmediateType, value: i64) -> String {
     match ty {
-        ImmediateType::U32 => format!("UINT32_C({:#x})", value as u32),
+        ImmediateType::U32
+        | ImmediateType::Lane2
+        | ImmediateType::Lane4
+        | ImmediateType::Lane8
+        | ImmediateType::Lane16 => format!("UINT32_C({:#x})", value as u32),
         ImmediateType::I32 => format!("(int32_t)UINT32_C({:#x})", value as u32),
         ImmediateType::I64 => format!("(int64_t)UINT64_C({:#x})", value as u64),
     }
@@ -458,7 +473,7 @@ fn immediate(ty: ImmediateType, value: i64) -> String {
 
 /// A frame slot as an lvalue.
 fn slot(ty: ValueType, offset: i64) -> String {
-    format!("*({} *)(frame + ({offset}))", c_type(ty))
+    format!("*({} *)(frame + ({offset}))", in_memory(ty))
 }
 
 /// Writes the assembly of a variant of an `asm` operation under that name.
@@ -508,12 +523,18 @@ pub fn evaluator(out: &mut String, name: &str, op: &Operation) -> bool {
     if op.uses_ctx {
         arguments.push("ctx".to_owned());
     }
-    for (index, ty) in op.operands.iter().enumerate() {
-        arguments.push(format!("*(const {} *)(operands + {index})", c_type(*ty)));
+    let mut word = 0;
+    for ty in &op.operands {
+        arguments.push(format!("*(const {} *)(operands + {word})", in_memory(*ty)));
+        word += ty.slots();
     }
     for (index, ty) in op.immediates.iter().enumerate() {
         arguments.push(match ty {
-            ImmediateType::U32 => format!("(uint32_t)immediates[{index}]"),
+            ImmediateType::U32
+            | ImmediateType::Lane2
+            | ImmediateType::Lane4
+            | ImmediateType::Lane8
+            | ImmediateType::Lane16 => format!("(uint32_t)immediates[{index}]"),
             ImmediateType::I32 => format!("(int32_t)immediates[{index}]"),
             ImmediateType::I64 => format!("(int64_t)immediates[{index}]"),
         });
@@ -531,7 +552,7 @@ pub fn evaluator(out: &mut String, name: &str, op: &Operation) -> bool {
         (_, Some(ValueType::F64)) => {
             format!("double f = {call}; uint64_t value; __builtin_memcpy(&value, &f, 8);")
         }
-        (_, Some(ValueType::V128)) => format!("copatch_f32x4 value = {call};"),
+        (_, Some(ValueType::V128)) => format!("v128 value = {call};"),
         (_, Some(_)) => format!("uint64_t value = {call};"),
         (_, None) => format!("{call};"),
     };

@@ -10,11 +10,12 @@
 //! "i32.lt_s"  = { in = "i32 i32", out = "i32", forms = "rr ri", branch = true, swap = "i32.gt_s" }
 //! "i32.load"  = { in = "i32", imm = "u32", out = "i32", uses = "mem" }
 //! "i32.div_s" = { in = "i32 i32", out = "i32", traps = "integer_divide_by_zero integer_overflow" }
+//! "i32x4.extract_lane" = { in = "v128", imm = "lane4", out = "i32" }
 //! ```
 //!
 //! The body of `i32.add` is the C function `i32_add` in `ops.h`. Its parameters, in this order: the fixed pointers
-//! that `uses` names (`uint8_t *mem`, `struct context *ctx`), the operands (`uint32_t`, `uint64_t`, `float`, `double`),
-//! the immediates, and, if the line has `traps`, an `int *trap` that it sets to 1 for the first named trap, 2 for the second.
+//! that `uses` names (`uint8_t *mem`, `struct context *ctx`), the operands (`uint32_t`, `uint64_t`, `float`, `double`,
+//! `v128`), the immediates, and, if the line has `traps`, an `int *trap` that it sets to 1 for the first named trap, 2 for the second.
 //! The `core` table (moves, jumps, calls) is part of every instruction set and comes first.
 
 use std::collections::BTreeMap;
@@ -52,6 +53,14 @@ pub enum ImmediateType {
     I32,
     /// Any 64 bits.
     I64,
+    /// A lane of a vector of two.
+    Lane2,
+    /// A lane of a vector of four.
+    Lane4,
+    /// A lane of a vector of eight.
+    Lane8,
+    /// A lane of a vector of sixteen.
+    Lane16,
 }
 
 impl ImmediateType {
@@ -61,7 +70,37 @@ impl ImmediateType {
             ImmediateType::U32 => (0, u32::MAX as i64),
             ImmediateType::I32 => (i32::MIN as i64, i32::MAX as i64),
             ImmediateType::I64 => (i64::MIN, i64::MAX),
+            ImmediateType::Lane2 => (0, 1),
+            ImmediateType::Lane4 => (0, 3),
+            ImmediateType::Lane8 => (0, 7),
+            ImmediateType::Lane16 => (0, 15),
         }
+    }
+
+    /// Whether it is the number of a lane. Instructions have lanes built in, each in its own way, so that every lane has
+    /// code of its own.
+    pub const fn is_lane(self) -> bool {
+        matches!(
+            self,
+            ImmediateType::Lane2
+                | ImmediateType::Lane4
+                | ImmediateType::Lane8
+                | ImmediateType::Lane16
+        )
+    }
+
+    /// The type of that name in a table's `imm` column, if there is one.
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "u32" => ImmediateType::U32,
+            "i32" => ImmediateType::I32,
+            "i64" => ImmediateType::I64,
+            "lane2" => ImmediateType::Lane2,
+            "lane4" => ImmediateType::Lane4,
+            "lane8" => ImmediateType::Lane8,
+            "lane16" => ImmediateType::Lane16,
+            _ => return None,
+        })
     }
 }
 
@@ -203,9 +242,16 @@ impl InstructionSet {
                 include_str!("../isa/toy/ops.toml"),
                 include_str!("../isa/toy/ops.h"),
             )),
+            // Two files each, for their length: the second goes on where the first ends.
             "wasm" => Some(Self::parse(
-                include_str!("../isa/wasm/ops.toml"),
-                include_str!("../isa/wasm/ops.h"),
+                concat!(
+                    include_str!("../isa/wasm/ops.toml"),
+                    include_str!("../isa/wasm/simd.toml")
+                ),
+                concat!(
+                    include_str!("../isa/wasm/ops.h"),
+                    include_str!("../isa/wasm/simd.h")
+                ),
             )),
             _ => None,
         }
@@ -323,13 +369,12 @@ fn operation(isa: &str, name: &str, line: &Line, traps: &[String]) -> Result<Ope
     let immediates = line
         .imm
         .split_whitespace()
-        .map(|word| match word {
-            "u32" => Ok(ImmediateType::U32),
-            "i32" => Ok(ImmediateType::I32),
-            "i64" => Ok(ImmediateType::I64),
-            _ => Err(fault(&format!(
-                "an immediate is u32, i32 or i64, not {word}"
-            ))),
+        .map(|word| {
+            ImmediateType::from_name(word).ok_or_else(|| {
+                fault(&format!(
+                    "an immediate is u32, i32 or i64, or lane2, lane4, lane8 or lane16, not {word}"
+                ))
+            })
         })
         .collect::<Result<Vec<_>, _>>()?;
     if immediates.len() > crate::limits::IMMEDIATES {

@@ -20,7 +20,7 @@ fn c_type(ty: ValueType) -> &'static str {
         ValueType::I64 => "uint64_t",
         ValueType::F32 => "float",
         ValueType::F64 => "double",
-        ValueType::V128 => panic!("no body works on vectors yet"),
+        ValueType::V128 => "v128",
     }
 }
 
@@ -34,7 +34,11 @@ fn prototype(op: &Operation) -> (&'static str, String) {
     }
     parameters.extend(op.operands.iter().map(|ty| c_type(*ty)));
     parameters.extend(op.immediates.iter().map(|ty| match ty {
-        ImmediateType::U32 => "uint32_t",
+        ImmediateType::U32
+        | ImmediateType::Lane2
+        | ImmediateType::Lane4
+        | ImmediateType::Lane8
+        | ImmediateType::Lane16 => "uint32_t",
         ImmediateType::I32 => "int32_t",
         ImmediateType::I64 => "int64_t",
     }));

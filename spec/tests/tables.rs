@@ -18,9 +18,9 @@ fn every_operation_has_one_body_and_one_line() {
                     .source
                     .lines()
                     .filter(|line| line.starts_with("static inline") && line.contains(&call));
-                // Rounding has a body for machines with an instruction and one for the others.
+                // Some have a body for machines with an instruction, and one or two for the others.
                 assert!(
-                    (1..=2).contains(&bodies.count()),
+                    (1..=3).contains(&bodies.count()),
                     "{name}: body of {}",
                     op.name
                 );

@@ -689,10 +689,13 @@ mod tests {
                     };
                 }
             }
-            let operations = metadata
-                .ops
-                .iter()
-                .filter(|op| !op.name.starts_with("core."));
+            // Programs of the kit have no vectors; tests/tests/simd judges those.
+            let operations = metadata.ops.iter().filter(|op| {
+                let vector = &ValueType::V128;
+                !op.name.starts_with("core.")
+                    && !op.operands.contains(vector)
+                    && op.result.as_ref() != Some(vector)
+            });
             for name in operations.map(|op| op.name.as_str()) {
                 assert!(seen.contains(name), "{name} is never used");
             }

@@ -18,6 +18,7 @@ traps = ["odd"]
 "load"  = { in = "i32", imm = "u32", out = "i32", uses = "mem" }
 "check" = { in = "i32", traps = "odd" }
 "spill" = { in = "i64", out = "i64", forms = "r r>s s" }
+"or"    = { in = "v128 v128", out = "v128", forms = "rr rs" }
 "#;
 
 fn isa() -> InstructionSet {
@@ -135,6 +136,27 @@ fn accesses_are_the_same_only_at_the_same_address() {
     let wide = |offset: u8| code(&[0x4d, 0x8b, 0xbe, offset, 0, 0, 0]);
     assert!(compare(&prover, from_slot, &[8], &own, &wide(8)));
     assert!(!compare(&prover, from_slot, &[8], &own, &wide(16)));
+}
+
+#[test]
+fn vectors_are_the_same_in_all_lanes() {
+    let Some(prover) = prover() else { return };
+    let or = ("or", &[Place::Register; 2][..], Outcome::Plain);
+    // por %xmm0, %xmm0; orps %xmm0, %xmm0; movq %xmm0, %xmm0, which clears the upper half
+    let own = code(&[0x66, 0x0f, 0xeb, 0xc0]);
+    let upper_lost = code(&[0xf3, 0x0f, 0x7e, 0xc0]);
+    assert!(compare(&prover, or, &[], &own, &code(&[0x0f, 0x56, 0xc0])));
+    assert!(!compare(&prover, or, &[], &own, &upper_lost));
+    let from_slot = ("or", &[Place::Register, Place::Slot][..], Outcome::Plain);
+    // movups 16(%r14), %xmm8; orps %xmm8, %xmm0 and the same with movq
+    let own = code(&[0x45, 0x0f, 0x10, 0x46, 16, 0x41, 0x0f, 0x56, 0xc0]);
+    let half = code(&[0xf3, 0x45, 0x0f, 0x7e, 0x46, 16, 0x41, 0x0f, 0x56, 0xc0]);
+    assert!(compare(&prover, from_slot, &[16], &own, &own));
+    assert!(!compare(&prover, from_slot, &[16], &own, &half));
+    // psrldq $8, %xmm3 in an operation that has nothing to do with it
+    let add = ("add", &RI[..], Outcome::Plain);
+    let other = code(&[0x66, 0x0f, 0x73, 0xdb, 8]);
+    assert!(!compare(&prover, add, &[0], &code(&[]), &other));
 }
 
 #[test]
@@ -279,6 +301,24 @@ fn only_results_and_scratch_may_change() {
         inspected("add", &[1, 2, 0], &code(&[0x45, 0x0f, 0x57, 0xc9])),
         Ok(())
     );
+}
+
+#[test]
+fn a_vector_is_a_result_or_stays() {
+    // or: xmm0 = xmm1 | xmm2 is movaps %xmm1, %xmm0; orps %xmm2, %xmm0
+    let or = code(&[0x0f, 0x28, 0xc1, 0x0f, 0x56, 0xc2]);
+    assert_eq!(inspected("or", &[1, 2, 0], &or), Ok(()));
+    refused("or", &[1, 2, 3], &or, "xmm0 does not hold");
+    // In 256 bits the register is the same: vpxor %ymm1, %ymm1, %ymm1
+    let wide = code(&[0xc5, 0xf5, 0xef, 0xc9]);
+    refused("or", &[1, 2, 0], &wide, "xmm1 does not hold");
+    assert_eq!(inspected("or", &[1, 2, 1], &wide), Ok(()));
+    // Exchanged with scratch and back is as before: movaps %xmm1, %xmm9; xorps %xmm1, %xmm1; movaps %xmm9, %xmm1
+    let parked = [
+        0x44, 0x0f, 0x28, 0xc9, 0x0f, 0x57, 0xc9, 0x41, 0x0f, 0x28, 0xc9,
+    ];
+    assert_eq!(inspected("or", &[1, 2, 0], &code(&parked)), Ok(()));
+    refused("or", &[1, 2, 0], &code(&parked[..7]), "xmm1 does not hold");
 }
 
 #[test]

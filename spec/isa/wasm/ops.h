@@ -4,10 +4,11 @@
         64  uint64_t   bytes of linear memory now
         72  struct function *   the function that `table.entry` found last in another context than its own
         80             reserved, the front end's own
+        88  40 bytes   scratch of single operations
        128             table descriptors (struct table) and globals (8 bytes each; v128: 16), at offsets from the
                        context that reach the operations as immediates */
 struct function;
-struct wasm_context { struct context core; uint64_t memory_bytes; struct function *callee; uint64_t reserved[6]; };
+struct wasm_context { struct context core; uint64_t memory_bytes; struct function *callee; uint64_t reserved; uint8_t scratch[40]; };
 
 /* What a reference to a function points at. `code` runs in `context` only; `away` may be called in any context that has
    the function as its `callee`. */

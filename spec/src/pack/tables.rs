@@ -175,7 +175,7 @@ pub struct HoleRow {
 /// The evaluator of an operation: `uint32_t eval(uint8_t *mem, void *ctx, uint8_t *frame, const uint64_t *operands,
 /// const uint64_t *immediates, uint64_t *result)`, by the C calling convention of the triple. It returns 0 to go on
 /// (a condition, for branches, is in `*result`) or 1 + the number of the trap. Values lie in the low bytes of their
-/// words; an i32 is zero-extended.
+/// words; an i32 is zero-extended. A vector takes two words, in operands and in the result, the low one first.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct EvaluatorRow {

@@ -22,7 +22,10 @@ pub fn builtin(name: &str) -> InstructionSet {
 pub fn table_text(name: &str) -> &'static str {
     match name {
         "toy" => include_str!("../../isa/toy/ops.toml"),
-        "wasm" => include_str!("../../isa/wasm/ops.toml"),
+        "wasm" => concat!(
+            include_str!("../../isa/wasm/ops.toml"),
+            include_str!("../../isa/wasm/simd.toml")
+        ),
         _ => panic!("no built-in instruction set {name}"),
     }
 }

@@ -266,7 +266,8 @@ impl Machine<'_> {
             )
         };
         match ended {
-            Ok(EvalOutcome::Value(result)) => Ok(result),
+            // Programs of the kit have no vectors, so that a value is one word.
+            Ok(EvalOutcome::Value(result)) => Ok(result as u64),
             // Evaluators count an operation's own traps.
             Ok(EvalOutcome::Trap(number)) => {
                 let operation = &self.executor.pack.metadata().ops[op.index()];
