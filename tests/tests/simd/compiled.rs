@@ -63,7 +63,7 @@ impl Builder<'_, '_, '_> {
             self.load(*ty, OPERANDS + 16 * index);
         }
         let id = self.op(&op.name);
-        self.builder.op_imm(id, immediates);
+        self.builder.op_any(id, immediates);
         if let Some(ty) = op.result {
             self.access(ty, "store", RESULT);
         }
