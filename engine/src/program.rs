@@ -175,6 +175,11 @@ impl Program {
         self.image.slot_bytes
     }
 
+    #[cfg(test)]
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
     #[inline]
     pub(crate) fn frame_bias(&self) -> usize {
         self.image.frame_bias

@@ -37,6 +37,8 @@ const CODE: &[u8] = &[
     0x49, 0x8b, 0x45, 0x18,
     // call [rax]; test eax, eax; jne fail; mov rsp, rbp; pop rbp; ret; fail: ud2
     0xff, 0x10, 0x85, 0xc0, 0x75, 0x05, 0x48, 0x89, 0xec, 0x5d, 0xc3, 0x0f, 0x0b,
+    // spin (0x95): spin: jmp spin
+    0xeb, 0xfe,
 ];
 
 const ANSWER: u32 = 0;
@@ -45,6 +47,7 @@ const LOAD: u32 = 2;
 const WILD: u32 = 3;
 const RECURSE: u32 = 4;
 const HELPER: u32 = 5;
+const SPIN: u32 = 6;
 
 fn program() -> Program {
     let mut space = CodeSpace::new(CODE.len()).unwrap();
@@ -58,7 +61,7 @@ fn program() -> Program {
     };
     let image = Image {
         code: space.publish(CODE.len()).unwrap(),
-        entries: vec![0x49, 0x54, 0x5a, 0x62, 0x67, 0x72],
+        entries: vec![0x49, 0x54, 0x5a, 0x62, 0x67, 0x72, 0x95],
         sites: vec![
             site(0x58, 2, TRAP, kind::UNREACHABLE),
             site(0x5a, 8, LOAD, kind::OUT_OF_BOUNDS),
@@ -124,7 +127,7 @@ fn code_returns_and_writes_its_frame() {
 fn entries_that_do_not_exist_are_none() {
     let program = program();
     assert_eq!(program.entry(ANSWER), Some(program.range().start + 0x49));
-    assert_eq!(program.entry(6), None);
+    assert_eq!(program.entry(7), None);
     assert_eq!(program.entry(u32::MAX), None);
 }
 
@@ -462,4 +465,56 @@ fn a_native_stack_that_ends_in_rust_is_reported_by_rust() {
     let output = crash("overflow");
     assert_eq!(ended_by(&output), Some(libc::SIGABRT));
     assert!(String::from_utf8_lossy(&output.stderr).contains("has overflowed its stack"));
+}
+
+#[test]
+fn addresses_belong_to_the_functions_whose_bodies_they_are_in() {
+    let program = program();
+    let base = program.range().start;
+    let function = |offset: usize| program.image().function(base + offset);
+    assert_eq!(function(0x48), None, "the shims");
+    assert_eq!(function(0x49), Some(ANSWER));
+    assert_eq!(function(0x71), Some(RECURSE));
+    assert_eq!(function(0x96), Some(SPIN));
+    assert_eq!(function(0x97), None);
+    assert_eq!(program.image().function(base - 1), None);
+}
+
+#[test]
+fn code_that_spins_is_stopped_from_another_thread() {
+    let mut machine = Machine::new(ok);
+    let interrupt = Interrupt::new();
+    for round in 0..50u64 {
+        let stopper = std::thread::spawn({
+            let interrupt = interrupt.clone();
+            move || {
+                std::thread::sleep(std::time::Duration::from_micros(round * 20));
+                interrupt.request();
+            }
+        });
+        let running = interrupt.enter();
+        // Whether the request came before or after this, exactly one of the two notices.
+        if !interrupt.check() {
+            let trap = machine.call(SPIN, null_mut()).unwrap_err();
+            assert_eq!((trap.kind, trap.function), (kind::INTERRUPTED, Some(SPIN)));
+        }
+        drop(running);
+        stopper.join().unwrap();
+        assert_eq!(machine.call(ANSWER, null_mut()), Ok(42));
+        assert!(!interrupt.check(), "the request is over");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_host_function() {
+    let interrupt = Interrupt::new();
+    let running = interrupt.enter();
+    let host = interrupt.host();
+    let other = interrupt.clone();
+    // Would never end if this thread had to come out first.
+    std::thread::spawn(move || other.request()).join().unwrap();
+    drop(host);
+    assert!(interrupt.check());
+    drop(running);
+    assert!(!interrupt.check());
 }

@@ -12,10 +12,48 @@ use crate::layout::INSTANCE;
 use crate::module::Module;
 use crate::record::{HostFunction, Record, Target};
 use crate::store::{Failure, Opaque, Root, internal};
-use crate::value::slots;
+use crate::types::ValType;
+use crate::value::{width, words};
 
 /// Bytes of native stack that are left to host functions.
 const NATIVE_RESERVE: usize = 256 << 10;
+
+/// Words of a slot of compiled code, which holds a vector. Outside of it values lie one after another, in as many words as
+/// they need.
+pub(crate) const SLOT: usize = 2;
+
+/// Brings values that lie one after another in `words` words at `from` into slots at `to`; the places may be the same.
+///
+/// # Safety
+/// There are as many words at `from`, and as many slots at `to`, as the types say.
+unsafe fn spread(
+    types: impl ExactSizeIterator<Item = ValType> + DoubleEndedIterator,
+    words: usize,
+    from: *const u64,
+    to: *mut u64,
+) {
+    let mut at = words;
+    // From the last on, so that no value is overwritten before it was read.
+    for (index, ty) in types.enumerate().rev() {
+        at -= width(ty);
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy(from.add(at), to.add(index * SLOT), width(ty)) };
+    }
+}
+
+/// Brings values from slots at `from` one after another to `to`; the places may be the same.
+///
+/// # Safety
+/// As for [`spread`].
+unsafe fn gather(types: impl Iterator<Item = ValType>, from: *const u64, to: *mut u64) {
+    let mut at = 0;
+    for (index, ty) in types.enumerate() {
+        let words = width(ty);
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy(from.add(index * SLOT), to.add(at), words) };
+        at += words;
+    }
+}
 
 /// Calls a function. `caller` is the instance that calls, if one does.
 ///
@@ -66,7 +104,7 @@ unsafe fn enter(
     results: *mut u64,
 ) -> Result<()> {
     let ty = &record.ty.ty;
-    let (takes, gives) = (slots(ty.params()), slots(ty.results()));
+    let slots = ty.params().len().max(ty.results().len());
     let stubs = record.ty.stubs()?;
     let context = record.context();
     // SAFETY: the caller's promise; the reference ends before compiled code runs.
@@ -90,14 +128,13 @@ unsafe fn enter(
         .unwrap_or(NATIVE_RESERVE * 4)
         .saturating_sub(NATIVE_RESERVE);
     let room = (end as usize).saturating_sub(frame as usize).min(left);
-    let slots = takes.max(gives);
-    if room < slots * 8 + 64 {
+    if room < slots * SLOT * 8 + 64 {
         return Err(trap_here(TrapCode::StackOverflow));
     }
     // SAFETY: inside the stack, as just checked; arguments may be anywhere, also right here.
     unsafe {
-        std::ptr::copy(arguments, frame, takes);
-        frame.add(slots).write(record.code() as u64);
+        spread(ty.params(), words(ty.params()), arguments, frame);
+        frame.add(slots * SLOT).write(record.code() as u64);
     }
     // SAFETY: the context is alive, and nothing else uses it now.
     let restore = unsafe {
@@ -123,7 +160,7 @@ unsafe fn enter(
     drop(restore);
     let Err(trap) = outcome else {
         // SAFETY: the entry has left the results in these slots; the caller vouches for its own.
-        unsafe { std::ptr::copy(frame, results, gives) };
+        unsafe { gather(ty.results(), frame, results) };
         return Ok(());
     };
     // SAFETY: compiled code has been left, so the store is ours again.
@@ -218,9 +255,9 @@ pub(crate) unsafe extern "C" fn call_away(context: *mut Context, slots: *mut u64
 
 /// # Safety
 /// `root` is a store of which `instance` is running and waits for a call, whose reference and arguments lie in `slots`.
-unsafe fn dispatch(root: Root, instance: u32, words: *mut u64) -> Result<()> {
+unsafe fn dispatch(root: Root, instance: u32, slots: *mut u64) -> Result<()> {
     // SAFETY: the caller's promise.
-    let record = NonNull::new(unsafe { words.read() } as *mut Record)
+    let record = NonNull::new(unsafe { slots.read() } as *mut Record)
         .ok_or_else(|| internal("a call of nothing".to_owned()))?;
     // SAFETY: references in compiled code are addresses of the store's records.
     let (ty, host) = unsafe {
@@ -228,11 +265,11 @@ unsafe fn dispatch(root: Root, instance: u32, words: *mut u64) -> Result<()> {
         (&record.ty.ty, matches!(record.target, Target::Host(_)))
     };
     // The frame of whoever calls ends with these slots: nothing of it lies above them.
-    let used = slots(ty.results()).max(slots(ty.params()) + 1);
+    let used = ty.results().len().max(ty.params().len() + 1) * SLOT;
     // SAFETY: the caller's promise; references end with their statements.
     let _frame = unsafe {
         let frame = &mut (*root.as_ptr()).frame;
-        let before = std::mem::replace(frame, words.wrapping_add(used));
+        let before = std::mem::replace(frame, slots.wrapping_add(used));
         Frame { root, before }
     };
     // SAFETY: as above.
@@ -240,8 +277,14 @@ unsafe fn dispatch(root: Root, instance: u32, words: *mut u64) -> Result<()> {
     // Instances of others see to themselves.
     let deadline = deadline.filter(|_| host).map(Arc::clone);
     let guard = deadline.as_ref().map(|deadline| deadline.host());
-    // SAFETY: the record is the store's; its arguments lie behind the reference, results go where that is.
-    unsafe { call(root, record, Some(instance), words.add(1), words) }?;
+    // SAFETY: the record is the store's; its arguments lie behind the reference, results go where that is. They take no
+    // more words one after another than in slots.
+    unsafe {
+        let arguments = slots.add(SLOT);
+        gather(ty.params(), arguments, arguments);
+        call(root, record, Some(instance), arguments, slots)?;
+        spread(ty.results(), words(ty.results()), slots, slots);
+    }
     drop(guard);
     // A host function may have asked for handles only now.
     // SAFETY: as above.

@@ -50,7 +50,7 @@ pub(crate) fn generate<'p>(
     input: &Input<'_>,
     bodies: &[Body<'_>],
 ) -> Result<Output<'p>, Error> {
-    let mut unit = Unit::new(engine.pack(), capacity(input))?;
+    let mut unit = Unit::new(engine.pack(), capacity(input))?.with_vectors();
     if input.trace {
         unit = unit.with_trace();
     }
@@ -120,9 +120,6 @@ fn function<'u, 'p>(
     let locals = variables.get(signature.params.len()..).unwrap_or_default();
     state.locals.clear();
     state.locals.extend(locals.iter().map(|ty| ty.code()));
-    context
-        .supported(&state.locals)
-        .map_err(|fault| fault.at(begin, "locals"))?;
 
     let start = cursor.offset();
     let clock = Instant::now();

@@ -69,7 +69,10 @@ impl Compiled for Program {
             }
         };
         match self.start(options, call) {
-            Ok(()) => Ok(0),
+            Ok(results) => match print(&results) {
+                Ok(()) => Ok(0),
+                Err(error) => Err(RunError::Failure(format!("standard output: {error}"))),
+            },
             Err(Error::Exit(code)) => Ok(code),
             Err(Error::Trap(trap)) => Err(trap_error(&trap)),
             Err(error @ (Error::Export { .. } | Error::Arguments { .. })) => {
@@ -104,8 +107,12 @@ impl Program {
         export.is_some_and(|ty| ty.func().is_some())
     }
 
-    /// Makes an instance and calls the named function, or else the program's start.
-    fn start(&self, options: &RunOptions, call: Option<(&str, Vec<Val>)>) -> Result<(), Error> {
+    /// Makes an instance and calls the named function, whose results it gives, or else the program's start.
+    fn start(
+        &self,
+        options: &RunOptions,
+        call: Option<(&str, Vec<Val>)>,
+    ) -> Result<Vec<Val>, Error> {
         let mut linker = Linker::new(self.module.engine());
         wasi::add_to_linker(&mut linker, |wasi: &mut Wasi| wasi)?;
         let mut store = Store::try_new(self.module.engine(), Wasi::new(&surroundings(options))?)?;
@@ -122,13 +129,12 @@ impl Program {
             Ok(results)
         };
         let Some((name, arguments)) = call else {
-            return invoke(START, &[]).map(drop);
+            return invoke(START, &[]);
         };
         if name != INITIALIZE && self.exports(INITIALIZE) {
             invoke(INITIALIZE, &[])?;
         }
-        let results = invoke(name, &arguments)?;
-        print(&results).map_err(|error| Error::Host(format!("standard output: {error}").into()))
+        invoke(name, &arguments)
     }
 
     /// The arguments of the command line as values of the types that the function takes.

@@ -15,7 +15,7 @@ use crate::store::{
 };
 use crate::typed::{IntoFunc, TypedFunc, WasmParams, WasmResults};
 use crate::types::{FuncType, list};
-use crate::value::{Val, slots, width};
+use crate::value::{Val, width, words};
 use crate::{Extern, Module};
 
 /// Arguments and results of so many slots in all need no allocation.
@@ -83,7 +83,7 @@ impl Func {
         let record = NonNull::from(record);
         let ty = &entry.ty;
         check(ty, arguments, results.len())?;
-        let count = slots(ty.params()).max(slots(ty.results()));
+        let count = words(ty.params()).max(words(ty.results()));
         let (mut inline, mut heap) = ([0; INLINE], Vec::new());
         let words = match inline.get_mut(..count) {
             Some(words) => words,

@@ -5,6 +5,7 @@ use copatch::{FunctionBuilder, OpId, Pack, Signature, ValueType};
 use crate::compile::Input;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::facts::Type;
 use crate::helpers;
 use crate::layout::Layout;
 use crate::module::{Description, Init};
@@ -14,17 +15,10 @@ use crate::validate::{Check, Fault, FrameKind};
 use crate::visit::Sink;
 
 /// Types of the variables that a function with far stores gets in addition, to put values aside.
-pub(crate) const SCRATCH: [ValueType; 4] = [
-    ValueType::I32,
-    ValueType::I64,
-    ValueType::F32,
-    ValueType::F64,
-];
+pub(crate) const SCRATCH: [ValueType; TYPES] = ValueType::ALL;
 
-/// The index of a type among [`SCRATCH`].
-fn index_of(ty: ValueType) -> usize {
-    ty as usize & 3
-}
+/// How many types of values there are.
+const TYPES: usize = ValueType::ALL.len();
 
 /// The pack's operations by instruction, and those that no instruction is called after.
 #[derive(Debug)]
@@ -35,24 +29,24 @@ pub(crate) struct Operations {
     table_entry: OpId,
     table_get: OpId,
     table_size: OpId,
+    own: OpId,
     is_null: OpId,
-    global_get: [OpId; 4],
-    global_set: [OpId; 4],
+    global_get: [OpId; TYPES],
+    global_set: [OpId; TYPES],
     /// The same for globals that live in another context.
-    far_get: [OpId; 4],
-    far_set: [OpId; 4],
+    far_get: [OpId; TYPES],
+    far_set: [OpId; TYPES],
     memory_size: OpId,
     unreachable: u8,
-    /// Whether the pack has vectors at all.
-    vectors: bool,
 }
 
 impl Operations {
     /// Finds the operations in a pack.
     pub fn resolve(pack: &Pack) -> Result<Self, copatch::Error> {
-        let each = |name: &str| -> Result<[OpId; 4], copatch::Error> {
-            let [i32, i64, f32, f64] = SCRATCH.map(|ty| pack.op(&format!("{name}_{}", ty.name())));
-            Ok([i32?, i64?, f32?, f64?])
+        let each = |name: &str| -> Result<[OpId; TYPES], copatch::Error> {
+            let [i32, i64, f32, f64, v128] =
+                ValueType::ALL.map(|ty| pack.op(&format!("{name}_{}", ty.name())));
+            Ok([i32?, i64?, f32?, f64?, v128?])
         };
         Ok(Self {
             table: Table::new(Some(pack)),
@@ -60,6 +54,7 @@ impl Operations {
             table_entry: pack.op("table.entry")?,
             table_get: pack.op("table.get")?,
             table_size: pack.op("table.size")?,
+            own: pack.op("table.own")?,
             is_null: pack.op("i64.eqz")?,
             global_get: each("global.get")?,
             global_set: each("global.set")?,
@@ -67,13 +62,27 @@ impl Operations {
             far_set: each("global.far_set")?,
             memory_size: pack.op("memory.size")?,
             unreachable: pack.trap("unreachable")?,
-            vectors: pack.op("v128.const").is_ok(),
         })
     }
 
     /// Reads a word of 64 bits of the context, whose offset is the immediate.
     pub fn word(&self) -> OpId {
-        self.global_get[index_of(ValueType::I64)]
+        self.global_get[ValueType::I64 as usize]
+    }
+
+    /// Reads a word of 64 bits whose address is in the context, at the offset that is the immediate.
+    pub fn far_word(&self) -> OpId {
+        self.far_get[ValueType::I64 as usize]
+    }
+
+    /// The code of the context's callee, or 0 if it needs another context.
+    pub fn own(&self) -> OpId {
+        self.own
+    }
+
+    /// Whether a reference is null.
+    pub fn is_null(&self) -> OpId {
+        self.is_null
     }
 }
 
@@ -110,14 +119,6 @@ impl<'a> Context<'a> {
                 offset: u64::from(offset),
             })
     }
-
-    /// Refuses types that the pack has no operation for.
-    pub fn supported(&self, types: &[ValueType]) -> Check {
-        if types.contains(&ValueType::V128) && !self.operations.vectors {
-            return Err(Box::new(Fault::Refused("values of type v128".to_owned())));
-        }
-        Ok(())
-    }
 }
 
 /// Generates the instructions of one function.
@@ -134,22 +135,30 @@ fn unsupported() -> Box<Fault> {
 }
 
 impl Generator<'_, '_, '_> {
-    /// An access whose offset reaches beyond the reserved range: the address is computed and checked first.
+    /// An access whose offset reaches beyond the reserved range: the address is computed and checked first. `lane` is the
+    /// access's second immediate, if it has one.
     #[cold]
-    fn far_access(&mut self, op: OpId, instruction: &Instruction, offset: u32) -> Check {
+    fn far_access(
+        &mut self,
+        op: OpId,
+        instruction: &Instruction,
+        offset: u32,
+        lane: Option<i64>,
+    ) -> Check {
         let far = self.context.operations.far_address;
-        if instruction.kind == Kind::Load {
+        // The address lies below the operand that is stored or that a lane is loaded into.
+        if instruction.operands[1] == Type::UNKNOWN {
             self.builder.op_imm(far, &[i64::from(offset)]);
         } else if let Some(ty) = self.builder.top_type() {
-            if !SCRATCH.contains(&ty) {
-                return Err(unsupported());
-            }
-            let aside = self.scratch + index_of(ty) as u32;
+            let aside = self.scratch + ty as u32;
             self.builder.set(aside);
             self.builder.op_imm(far, &[i64::from(offset)]);
             self.builder.get(aside);
         }
-        self.builder.op_imm(op, &[0]);
+        match lane {
+            Some(lane) => self.builder.op_imm(op, &[0, lane]),
+            None => self.builder.op_imm(op, &[0]),
+        }
         Ok(())
     }
 
@@ -201,9 +210,18 @@ impl Sink for Generator<'_, '_, '_> {
             return Err(unsupported());
         };
         if offset >= FAR {
-            return self.far_access(op, instruction, offset);
+            return self.far_access(op, instruction, offset, None);
         }
         self.builder.op_imm(op, &[i64::from(offset)]);
+        Ok(())
+    }
+
+    fn lane_access(&mut self, instruction: &Instruction, offset: u32, lane: i64) -> Check {
+        let op = instruction.op.ok_or_else(unsupported)?;
+        if offset >= FAR {
+            return self.far_access(op, instruction, offset, Some(lane));
+        }
+        self.builder.op_imm(op, &[i64::from(offset), lane]);
         Ok(())
     }
 
@@ -214,10 +232,6 @@ impl Sink for Generator<'_, '_, '_> {
 
     #[inline(always)]
     fn block(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) -> Check {
-        if !results.is_empty() || !params.is_empty() {
-            self.context.supported(params)?;
-            self.context.supported(results)?;
-        }
         match kind {
             FrameKind::Loop => self.builder.loop_(params, results),
             FrameKind::If => self.builder.if_(params, results),
@@ -308,7 +322,6 @@ impl Sink for Generator<'_, '_, '_> {
         let global = self.context.description.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
         let ty = global.ty.content().code();
-        self.context.supported(&[ty])?;
         match &global.init {
             // What can never change is a constant.
             Some(Init::Value(bits)) if !global.ty.mutable() => self.builder.constant(ty, *bits),
@@ -319,7 +332,7 @@ impl Sink for Generator<'_, '_, '_> {
                     false => &operations.global_get,
                 };
                 let offset = self.context.layout.global(index);
-                self.builder.op_imm(ops[index_of(ty)], &[i64::from(offset)]);
+                self.builder.op_imm(ops[ty as usize], &[i64::from(offset)]);
             }
         }
         Ok(())
@@ -329,14 +342,13 @@ impl Sink for Generator<'_, '_, '_> {
         let global = self.context.description.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
         let ty = global.ty.content().code();
-        self.context.supported(&[ty])?;
         let operations = self.context.operations;
         let ops = match global.far() {
             true => &operations.far_set,
             false => &operations.global_set,
         };
         let offset = self.context.layout.global(index);
-        self.builder.op_imm(ops[index_of(ty)], &[i64::from(offset)]);
+        self.builder.op_imm(ops[ty as usize], &[i64::from(offset)]);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use copatch::{Context, Helper, helper_guard, trap_kind};
 
-use crate::call::{call_away, place};
+use crate::call::{SLOT, call_away, place};
 use crate::error::TrapCode;
 use crate::store::{Failure, Root, grow_memory, grow_table};
 
@@ -67,11 +67,19 @@ unsafe fn run<const N: usize, R: Outcome>(
     body: unsafe fn(Root, u32, [u64; N]) -> Result<R, Failure>,
 ) -> u32 {
     // SAFETY: the caller vouches for the slots.
-    let arguments = std::array::from_fn(|index| unsafe { slots.add(index).read() });
+    let arguments = std::array::from_fn(|index| unsafe { slots.add(index * SLOT).read() });
     // SAFETY: the caller vouches for the context.
     let (root, instance) = unsafe { place(context) };
     // SAFETY: compiled code stands still, so nothing else uses the store.
-    match unsafe { body(root, instance, arguments) } {
+    let outcome = unsafe { body(root, instance, arguments) };
+    // A program that spends its time in helpers would hardly ever be met outside.
+    // SAFETY: as above.
+    let deadline = unsafe { root.as_ref() }.deadline.as_ref();
+    let outcome = match deadline.is_some_and(|deadline| deadline.requested()) {
+        true => Err(TrapCode::Interrupted.into()),
+        false => outcome,
+    };
+    match outcome {
         Ok(result) => {
             if let Some(bits) = result.slot() {
                 // SAFETY: compiled code reads a result only from a slot that it has.

@@ -6,7 +6,7 @@ use crate::module::Description;
 
 /// Byte offset of the size of linear memory in bytes.
 pub(crate) const MEMORY_BYTES: u32 = 64;
-/// Byte offset of the function that an indirect call found in another context.
+/// Byte offset of the address of the table element that an indirect call found last.
 pub(crate) const CALLEE: u32 = 72;
 /// Byte offset of the instance's number in its store.
 pub(crate) const INSTANCE: u32 = 80;

@@ -35,6 +35,7 @@ const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::MULTI_VALUE)
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::SIMD)
     .union(WasmFeatures::CALL_INDIRECT_OVERLONG)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::GC_TYPES);
@@ -49,6 +50,8 @@ pub(crate) const MAX_TABLE: u64 = 10_000_000;
 pub(crate) enum Init {
     /// The bits of a number of up to 64 bits.
     Value(u64),
+    /// The bits of a vector.
+    Vector(u128),
     /// The value of a global that stands before.
     Global(u32),
     /// A reference to a function.
@@ -388,6 +391,9 @@ fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
             Operator::I64Const { value } => Step::Push(Init::Value(value as u64)),
             Operator::F32Const { value } => Step::Push(Init::Value(u64::from(value.bits()))),
             Operator::F64Const { value } => Step::Push(Init::Value(value.bits())),
+            Operator::V128Const { value } => {
+                Step::Push(Init::Vector(u128::from_le_bytes(*value.bytes())))
+            }
             Operator::GlobalGet { global_index } => Step::Push(Init::Global(global_index)),
             Operator::RefFunc { function_index } => Step::Push(Init::Function(function_index)),
             Operator::RefNull { .. } => Step::Push(Init::Null),

@@ -3,7 +3,6 @@
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use copatch::Context;
 
@@ -25,8 +24,6 @@ pub struct HostFunction {
 #[repr(C)]
 pub(crate) struct Record {
     code: usize,
-    /// Code that may be called in any context; 0 until somebody needs it.
-    away: AtomicUsize,
     /// Where `code` runs; null for host functions.
     context: *mut Context,
     pub id: u32,
@@ -55,14 +52,6 @@ impl Record {
 
     pub fn context(&self) -> *mut Context {
         self.context
-    }
-
-    /// Readies it for calls from other contexts.
-    pub fn callable_from_away(&self) -> Result<()> {
-        if self.away.load(Ordering::Relaxed) == 0 {
-            self.away.store(self.ty.stubs()?.away, Ordering::Relaxed);
-        }
-        Ok(())
     }
 }
 
@@ -95,7 +84,6 @@ impl Records {
         let id = (last * CHUNK + chunk.len()) as u32;
         chunk.push(Record {
             code,
-            away: AtomicUsize::new(0),
             context,
             id,
             ty,

@@ -221,11 +221,11 @@ impl Opaque {
             [user] => self.instances[user as usize].block.context() == record.context(),
             _ => false,
         };
-        if near {
-            return Ok(Entry::near(word, record.code(), record.ty.number));
-        }
-        record.callable_from_away()?;
-        Ok(Entry::far(word, record.ty.number))
+        let code = match near {
+            true => record.code(),
+            false => record.ty.stubs()?.away,
+        };
+        Ok(Entry::function(word, record.ty.number, code))
     }
 
     /// An instance begins to use a table.
@@ -476,7 +476,8 @@ impl<T: 'static> Store<T> {
         inner.opaque.ask = Some(ask::<T>);
     }
 
-    /// A handle by which other threads can stop what runs in this store.
+    /// A handle by which other threads can stop what runs in this store. Make the first one before that runs: a call that was
+    /// under way before is stopped only where it calls the host.
     pub fn interrupt_handle(&mut self) -> InterruptHandle {
         self.as_context_mut().interrupt_handle()
     }
@@ -491,15 +492,12 @@ impl<T: 'static> Store<T> {
 /// Asks the limiter of a store whose data is a `T`.
 fn ask<T: 'static>(root: Root, growth: Growth) -> Result<bool> {
     let root = root.cast::<Inner<T>>().as_ptr();
-    // SAFETY: `Store<T>::limiter` put this function in its own store, which its caller has for itself; the limiter is taken
-    // out while it works on the data.
-    unsafe {
-        let Some(mut limiter) = (*root).limiter.take() else {
-            return Ok(true);
-        };
-        let answer = growth.ask(limiter(&mut (*root).data));
-        (*root).limiter = Some(limiter);
-        answer
+    // SAFETY: `Store<T>::limiter` put this function in its own store, which its caller has for itself. These are different
+    // fields, and the limiter has no way to reach either but the one it is given.
+    let (limiter, data) = unsafe { (&mut (*root).limiter, &mut (*root).data) };
+    match limiter {
+        Some(limiter) => growth.ask(limiter(data)),
+        None => Ok(true),
     }
 }
 

@@ -26,20 +26,18 @@ pub(crate) struct Stubs {
     pub program: Program,
     /// Called from C: arguments and results in slots, the address of the function in the slot behind them.
     pub entry: usize,
-    /// Called by compiled code in place of the function that is its context's `callee`.
+    /// Called by compiled code in place of the function that its context's `callee` refers to.
     pub away: usize,
 }
 
 impl Stubs {
     pub fn generate(engine: &Engine, signature: &Signature) -> Result<Self, Error> {
         let pack: &Arc<_> = engine.pack();
-        let mut unit = Unit::new(pack, capacity(signature))?;
+        let mut unit = Unit::new(pack, capacity(signature))?.with_vectors();
         let mut builder = FunctionBuilder::new(&mut unit);
         builder.entry_pointer_wrapper(ENTRY, signature);
         builder.finish()?;
-        builder.begin(AWAY, signature, &[], &Plan::default());
-        forward(&mut builder, engine, layout::CALLEE, signature);
-        builder.end();
+        away(&mut builder, engine, signature);
         builder.finish()?;
         drop(builder);
         let program = unit.finish()?;
@@ -56,6 +54,27 @@ impl Stubs {
     }
 }
 
+/// A function that calls what the context's `callee` refers to: directly, if that runs in this context.
+fn away(builder: &mut FunctionBuilder<'_, '_>, engine: &Engine, signature: &Signature) {
+    let operations = engine.operations();
+    let own = signature.params.len() as u32;
+    builder.begin(AWAY, signature, &[ValueType::I64], &Plan::default());
+    builder.op(operations.own());
+    builder.tee(own);
+    builder.op(operations.is_null());
+    builder.if_(&[], &signature.results);
+    builder.op_imm(operations.far_word(), &[i64::from(layout::CALLEE)]);
+    call(builder, signature);
+    builder.else_();
+    for var in 0..own {
+        builder.get(var);
+    }
+    builder.get(own);
+    builder.call_pointer(signature);
+    builder.end();
+    builder.end();
+}
+
 /// Calls the function whose address is in the context, at that offset, with the variables as its arguments.
 pub(crate) fn forward(
     builder: &mut FunctionBuilder<'_, '_>,
@@ -63,15 +82,15 @@ pub(crate) fn forward(
     offset: u32,
     signature: &Signature,
 ) {
-    let read = engine.operations().word();
-    builder.op_imm(read, &[i64::from(offset)]);
-    debug_assert_eq!(builder.top_type(), Some(ValueType::I64));
+    builder.op_imm(engine.operations().word(), &[i64::from(offset)]);
+    call(builder, signature);
+}
+
+/// Calls the function whose address is on the stack, with the variables as its arguments.
+fn call(builder: &mut FunctionBuilder<'_, '_>, signature: &Signature) {
     for var in 0..signature.params.len() as u32 {
         builder.get(var);
     }
-    builder.helper(
-        helpers::CALL,
-        signature.params.len() as u32 + 1,
-        &signature.results,
-    );
+    let params = signature.params.len() as u32 + 1;
+    builder.helper(helpers::CALL, params, &signature.results);
 }

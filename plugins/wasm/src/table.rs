@@ -6,13 +6,12 @@ use crate::types::TableType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Entry {
-    /// The address of the code, if everybody who uses the table may call it directly.
-    code: u64,
-    /// The number of the function's type, in the lower half if it may be called directly, else in the upper half; 0
-    /// for a null reference, and for what is no function.
-    signature: u64,
     /// The reference.
     pub object: u64,
+    /// The number of the function's type; 0 for a null reference, and for what is no function.
+    signature: u64,
+    /// Code for everybody who uses the table.
+    code: u64,
     reserved: u64,
 }
 
@@ -20,29 +19,19 @@ impl Entry {
     /// A reference that is null, or to no function.
     pub const fn plain(object: u64) -> Self {
         Self {
-            code: 0,
+            object,
             signature: 0,
-            object,
-            reserved: 0,
-        }
-    }
-
-    /// A reference to a function that runs in the context of everybody who uses the table.
-    pub fn near(object: u64, code: usize, signature: u32) -> Self {
-        Self {
-            code: code as u64,
-            signature: u64::from(signature),
-            object,
-            reserved: 0,
-        }
-    }
-
-    /// A reference to a function that may need another context than its caller's.
-    pub fn far(object: u64, signature: u32) -> Self {
-        Self {
             code: 0,
-            signature: u64::from(signature) << 32,
+            reserved: 0,
+        }
+    }
+
+    /// A reference to a function.
+    pub fn function(object: u64, signature: u32, code: usize) -> Self {
+        Self {
             object,
+            signature: u64::from(signature),
+            code: code as u64,
             reserved: 0,
         }
     }
@@ -130,7 +119,7 @@ mod tests {
     #[test]
     fn copies_only_what_is_inside() {
         let mut table = Table::new(TableType::new(RefType::Func, 3, Some(4))).unwrap();
-        let (entry, null) = (Entry::near(8, 16, 1), Entry::plain(0));
+        let (entry, null) = (Entry::function(8, 16, 1), Entry::plain(0));
         table.range_mut(0, 1).unwrap()[0] = entry;
         assert_eq!(table.copy_within(1, 0, 2), Some(()));
         assert_eq!(table.range(0, 3).unwrap(), [entry, entry, null]);
@@ -143,7 +132,7 @@ mod tests {
     #[test]
     fn grows_to_its_maximum_or_the_limit() {
         let mut table = Table::new(TableType::new(RefType::Func, 1, Some(4))).unwrap();
-        assert_eq!(table.grow(2, Entry::far(8, 1), 100), Some(()));
+        assert_eq!(table.grow(2, Entry::function(8, 1, 16), 100), Some(()));
         assert_eq!(table.grow(2, Entry::plain(0), 100), None);
         assert_eq!(table.grow(1, Entry::plain(0), 3), None);
         assert_eq!(table.grow(u64::MAX, Entry::plain(0), 100), None);

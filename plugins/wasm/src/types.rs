@@ -105,12 +105,12 @@ impl FuncType {
     }
 
     /// Types of the parameters.
-    pub fn params(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
+    pub fn params(&self) -> impl ExactSizeIterator<Item = ValType> + DoubleEndedIterator + '_ {
         self.params.iter().copied()
     }
 
     /// Types of the results.
-    pub fn results(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
+    pub fn results(&self) -> impl ExactSizeIterator<Item = ValType> + DoubleEndedIterator + '_ {
         self.results.iter().copied()
     }
 

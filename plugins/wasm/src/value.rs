@@ -147,12 +147,12 @@ pub enum Val {
     ExternRef(Option<ExternRef>),
 }
 
-/// Slots of 8 bytes that values of these types take.
-pub(crate) fn slots(types: impl Iterator<Item = ValType>) -> usize {
+/// Words of 64 bits that values of these types take, one after another.
+pub(crate) fn words(types: impl Iterator<Item = ValType>) -> usize {
     types.map(width).sum()
 }
 
-/// Slots of 8 bytes that a value takes.
+/// Words of 64 bits that a value takes.
 pub(crate) const fn width(ty: ValType) -> usize {
     match ty {
         ValType::V128 => 2,

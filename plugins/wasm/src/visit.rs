@@ -27,6 +27,8 @@ pub(crate) trait Sink {
     fn not(&mut self, instruction: &Instruction) -> Check;
     /// A load or store, with its offset.
     fn access(&mut self, instruction: &Instruction, offset: u32) -> Check;
+    /// A load or store of a lane, with its offset and lane.
+    fn lane_access(&mut self, instruction: &Instruction, offset: u32, lane: i64) -> Check;
     fn constant(&mut self, ty: ValueType, bits: u64);
     fn block(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) -> Check;
     fn else_(&mut self);

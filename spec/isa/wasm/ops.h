@@ -2,21 +2,20 @@
 
    What follows the engine's struct context (64 bytes, core/ops.h) belongs to the front end, which mirrors this:
         64  uint64_t   bytes of linear memory now
-        72  struct function *   the function that `table.entry` found last in another context than its own
+        72  const struct entry *   what `table.entry` found last
         80             reserved, the front end's own
         88  40 bytes   scratch of single operations
        128             table descriptors (struct table) and globals (8 bytes each; v128: 16), at offsets from the
                        context that reach the operations as immediates */
-struct function;
-struct wasm_context { struct context core; uint64_t memory_bytes; struct function *callee; uint64_t reserved; uint8_t scratch[40]; };
+struct entry;
+struct wasm_context { struct context core; uint64_t memory_bytes; const struct entry *callee; uint64_t reserved; uint8_t scratch[40]; };
 
-/* What a reference to a function points at. `code` runs in `context` only; `away` may be called in any context that has
-   the function as its `callee`. */
-struct function { void *code; void *away; struct context *context; };
-/* An element of a table. The reference `object` is 0 if it is null, and so is `signature`. Numbers of signatures are
-   nonzero, below 2^32, and equal for equal function types. The lower half of `signature` is the number if `code` runs in the
-   context of everybody who uses this table; else it is 0, and the number is in the upper half. */
-struct entry { void *code; uint64_t signature; uint64_t object; uint64_t reserved; };
+/* What a reference to a function points at; `code` runs in `context` only. */
+struct function { void *code; struct context *context; };
+/* An element of a table: a reference, 0 if it is null; the number of the function's signature, 0 if there is none, else
+   equal for equal function types; and code for everybody who uses the table. For a function that needs another context
+   than some of these, that code does what it takes, given the element as the context's `callee`. */
+struct entry { struct function *object; uint64_t signature; void *code; uint64_t reserved; };
 struct table { struct entry *entries; uint64_t length; };
 
 static inline uint32_t bits_f32(float a) { uint32_t r; __builtin_memcpy(&r, &a, 4); return r; }
@@ -440,18 +439,22 @@ static inline uint64_t table_entry(struct context *ctx, uint32_t index, uint32_t
     const struct table *table = (const struct table *)((uint8_t *)ctx + offset);
     if (index >= table->length) { *trap = 1; return 0; }
     const struct entry *entry = &table->entries[index];
-    if (__builtin_expect((uint32_t)entry->signature == signature, 1)) return (uint64_t)entry->code;
-    if (entry->signature == 0) { *trap = 2; return 0; }
-    if ((uint32_t)(entry->signature >> 32) != signature) { *trap = 3; return 0; }
-    struct function *function = (struct function *)entry->object;
-    if (function->context == ctx) return (uint64_t)function->code;
-    ((struct wasm_context *)ctx)->callee = function;
-    return (uint64_t)function->away;
+    if ((uint32_t)entry->signature != signature) {
+        if (entry->signature == 0) { *trap = 2; return 0; }
+        *trap = 3;
+        return 0;
+    }
+    ((struct wasm_context *)ctx)->callee = entry;
+    return (uint64_t)entry->code;
+}
+static inline uint64_t table_own(struct context *ctx) {
+    const struct function *function = ((const struct wasm_context *)ctx)->callee->object;
+    return function->context == ctx ? (uint64_t)function->code : 0;
 }
 static inline uint64_t table_get(struct context *ctx, uint32_t index, uint32_t offset, int *trap) {
     const struct table *table = (const struct table *)((uint8_t *)ctx + offset);
     if (index >= table->length) { *trap = 1; return 0; }
-    return table->entries[index].object;
+    return (uint64_t)table->entries[index].object;
 }
 static inline uint32_t table_size(struct context *ctx, uint32_t offset) {
     return (uint32_t)((const struct table *)((uint8_t *)ctx + offset))->length;

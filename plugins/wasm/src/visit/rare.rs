@@ -67,7 +67,7 @@ impl Visit<'_> {
                 let offset = address(validator, instruction, cursor)?;
                 let lane = lane(cursor, 16 >> instruction.limit)?;
                 validator.operation(instruction)?;
-                sink.operation(instruction, &[i64::from(offset), lane])
+                sink.lane_access(instruction, offset, lane)
             }
             Kind::Lane => {
                 let lane = lane(cursor, instruction.limit)?;
@@ -84,6 +84,11 @@ impl Visit<'_> {
                 validator.operation(instruction)?;
                 let word = |at| bytes.get(at..at + 8).and_then(<[u8]>::first_chunk).copied();
                 let halves = [0, 8].map(|at| i64::from_le_bytes(word(at).unwrap_or_default()));
+                if instruction.kind == Kind::V128Const && halves[0] == halves[1] {
+                    // The engine knows such vectors as constants.
+                    sink.constant(ValueType::V128, halves[0] as u64);
+                    return Ok(());
+                }
                 sink.operation(instruction, &halves)
             }
             Kind::Unreachable => {

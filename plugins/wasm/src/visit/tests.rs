@@ -24,6 +24,9 @@ struct Nothing;
 
 impl Sink for Nothing {
     fn at(&mut self, _: u32) {}
+    fn lane_access(&mut self, _: &Instruction, _: u32, _: i64) -> Check {
+        Ok(())
+    }
     fn not(&mut self, _: &Instruction) -> Check {
         Ok(())
     }
