@@ -3,10 +3,13 @@
 mod copatch;
 mod cranelift;
 mod liftoff;
+mod native;
 mod wasmi;
 
 use std::path::Path;
 use std::time::Duration;
+
+use crate::kernels::Kernel;
 
 /// Every failure ends the run: a benchmark with a hole in it is none.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -24,20 +27,29 @@ pub trait Contender {
     /// Its name in tables and on the command line.
     fn name(&self) -> &'static str;
 
-    /// Compiles a program for [`Contender::run`], in place of the one before.
-    fn load(&mut self, module: &[u8]) -> Result<()>;
+    /// Compiles a kernel for [`Contender::run`], in place of the one before.
+    fn load(&mut self, kernel: &Kernel) -> Result<()>;
 
     /// Runs the loaded program in an instance of its own.
     fn run(&mut self) -> Result<Run>;
 
-    /// Validates and compiles a whole module to callable code, and throws it away (outside the time).
-    fn compile(&mut self, module: &[u8]) -> Result<Duration>;
+    /// Validates and compiles a whole module to callable code, and throws it away (outside the time). `None` for those
+    /// that start from something else.
+    fn compile(&mut self, module: &[u8]) -> Result<Option<Duration>>;
 }
 
 /// The contenders of these names, or all, copatch first. One that cannot run on this machine is left out, with the reason on
 /// standard error; copatch never is.
 pub fn all(names: &[String], packs: Option<&Path>) -> Result<Vec<Box<dyn Contender>>> {
-    const NAMES: [&str; 5] = ["copatch", "liftoff", "winch", "cranelift", "wasmi"];
+    const NAMES: [&str; 7] = [
+        "copatch",
+        "liftoff",
+        "winch",
+        "cranelift",
+        "wasmi",
+        "clang-O0",
+        "clang-O2",
+    ];
     if let Some(unknown) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
         return Err(format!(
             "no contender is called {unknown:?}; there are {}",
@@ -64,6 +76,14 @@ pub fn all(names: &[String], packs: Option<&Path>) -> Result<Vec<Box<dyn Contend
     }
     if wanted("wasmi") {
         contenders.push(Box::new(wasmi::Wasmi::new()?));
+    }
+    for (name, flag) in [("clang-O0", "-O0"), ("clang-O2", "-O2")] {
+        if wanted(name) {
+            match native::Clang::new(name, flag) {
+                Ok(clang) => contenders.push(Box::new(clang)),
+                Err(error) => eprintln!("copatch-bench: without {name}: {error}"),
+            }
+        }
     }
     Ok(contenders)
 }

@@ -46,6 +46,11 @@ pub fn find(names: &[String]) -> Result<Vec<Kernel>> {
         .collect()
 }
 
+/// The C source of one kernel.
+pub fn source(name: &str) -> PathBuf {
+    folder().join(format!("{name}.c"))
+}
+
 /// The module of one kernel.
 pub fn bytes(name: &str) -> Result<Vec<u8>> {
     read(&format!("{name}.wasm"))

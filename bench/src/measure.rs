@@ -57,7 +57,7 @@ pub fn check(kernel: &Kernel, contenders: &mut [Box<dyn Contender>]) -> Result<(
         let name = contender.name();
         let fault = |what: String| format!("{}: {name}: {what}", kernel.name);
         contender
-            .load(&kernel.module)
+            .load(kernel)
             .map_err(|error| fault(error.to_string()))?;
         let output = contender
             .run()
@@ -81,7 +81,9 @@ pub fn kernel(
     rounds: u32,
 ) -> Result<Measured> {
     check(kernel, contenders)?;
-    let seconds = take_turns(contenders, rounds, |contender| Ok(contender.run()?.time))?;
+    let seconds = take_turns(contenders, rounds, |contender| {
+        Ok(Some(contender.run()?.time))
+    })?;
     Ok(Measured {
         name: kernel.name.clone(),
         bytes: kernel.module.len(),
@@ -109,7 +111,7 @@ pub fn module(
 fn take_turns(
     contenders: &mut [Box<dyn Contender>],
     rounds: u32,
-    mut turn: impl FnMut(&mut dyn Contender) -> Result<Duration>,
+    mut turn: impl FnMut(&mut dyn Contender) -> Result<Option<Duration>>,
 ) -> Result<Vec<Vec<f64>>> {
     let mut seconds = vec![Vec::new(); contenders.len()];
     for _ in 0..rounds {
@@ -117,7 +119,7 @@ fn take_turns(
             if seconds.iter().sum::<f64>() < ENOUGH {
                 let time = turn(contender.as_mut())
                     .map_err(|error| format!("{}: {error}", contender.name()))?;
-                seconds.push(time.as_secs_f64());
+                seconds.extend(time.map(|time| time.as_secs_f64()));
             }
         }
     }

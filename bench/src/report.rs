@@ -63,11 +63,11 @@ impl Report {
             let medians = row.medians();
             write!(f, "{:width$}", row.name)?;
             for seconds in &medians {
-                write!(f, " {:>10.1}", seconds * 1e3)?;
+                write!(f, " {:>10}", number(seconds * 1e3, 1))?;
             }
             let base = medians.first().copied().unwrap_or(f64::NAN);
             for (seconds, ratios) in medians.iter().skip(1).zip(&mut ratios) {
-                write!(f, " {:>10.2}", seconds / base)?;
+                write!(f, " {:>10}", number(seconds / base, 2))?;
                 ratios.push(seconds / base);
             }
             writeln!(f)?;
@@ -80,7 +80,7 @@ impl Report {
                 width + 11 * self.contenders.len()
             )?;
             for ratios in ratios {
-                write!(f, " {:>10.2}", geometric_mean(ratios.into_iter()))?;
+                write!(f, " {:>10}", number(geometric_mean(ratios.into_iter()), 2))?;
             }
             writeln!(f)?;
         }
@@ -112,6 +112,15 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
+    }
+}
+
+/// A number with so many decimals; a dash for what was not measured.
+fn number(value: f64, decimals: usize) -> String {
+    if value.is_nan() {
+        "-".to_owned()
+    } else {
+        format!("{value:.decimals$}")
     }
 }
 

@@ -169,20 +169,17 @@ impl<'p> CodeBuffer<'p> {
         };
         // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
         let code = self.view.code.get(row.code.get() as usize..);
-        let (Some(code), Some(room)) = (
-            code.and_then(<[u8]>::first_chunk::<ROOM>),
-            memory
-                .get_mut(start..)
-                .and_then(<[u8]>::first_chunk_mut::<ROOM>),
-        ) else {
+        let Some(code) = code.and_then(<[u8]>::first_chunk::<ROOM>) else {
             return self.emit_at_end(memory, emit, values);
+        };
+        let room = memory.get_mut(start..);
+        let Some(room) = room.and_then(<[u8]>::first_chunk_mut::<ROOM>) else {
+            return self.full();
         };
         let length = usize::from(row.length.get());
         room[..CHUNK].copy_from_slice(&code[..CHUNK]);
-        let mut done = CHUNK;
-        while done < length.min(STENCIL_BYTES) {
-            room[done..done + CHUNK].copy_from_slice(&code[done..done + CHUNK]);
-            done += CHUNK;
+        if length > CHUNK {
+            copy_rest(room, code, length);
         }
         self.len = start + length;
         let list = row.holes.get();
@@ -492,6 +489,16 @@ impl<'p> CodeBuffer<'p> {
 const CHUNK: usize = 16;
 /// Room for any stencil, and for the eight bytes of a hole at its end.
 const ROOM: usize = STENCIL_BYTES + CODE_PADDING;
+
+/// Copies what lies behind the first chunk.
+#[inline(never)]
+fn copy_rest(room: &mut [u8; ROOM], code: &[u8; ROOM], length: usize) {
+    let mut done = CHUNK;
+    while done < length.min(STENCIL_BYTES) {
+        room[done..done + CHUNK].copy_from_slice(&code[done..done + CHUNK]);
+        done += CHUNK;
+    }
+}
 
 /// The first eight bytes as a little-endian word.
 #[inline]

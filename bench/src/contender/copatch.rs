@@ -7,6 +7,7 @@ use copatch_wasm::{Caller, Config, Engine, Error, FuncType, Linker, Module, Stor
 
 use super::{Contender, Result, Run, ended_well};
 use crate::clock;
+use crate::kernels::Kernel;
 use crate::wasi::{self, Call, Outcome, Wasi};
 
 pub struct Copatch {
@@ -66,7 +67,8 @@ impl Contender for Copatch {
         "copatch"
     }
 
-    fn load(&mut self, module: &[u8]) -> Result<()> {
+    fn load(&mut self, kernel: &Kernel) -> Result<()> {
+        let module = kernel.module.as_slice();
         self.module = Some(Module::new(&self.engine, module)?);
         Ok(())
     }
@@ -90,11 +92,11 @@ impl Contender for Copatch {
         })
     }
 
-    fn compile(&mut self, module: &[u8]) -> Result<Duration> {
+    fn compile(&mut self, module: &[u8]) -> Result<Option<Duration>> {
         let begin = clock::now();
         let module = Module::new(&self.engine, module)?;
         let time = clock::now() - begin;
         drop(module);
-        Ok(time)
+        Ok(Some(time))
     }
 }

@@ -9,6 +9,7 @@ use wasmtime::{
 
 use super::{Contender, Result, Run, ended_well};
 use crate::clock;
+use crate::kernels::Kernel;
 use crate::wasi::{self, Call, Outcome, Wasi};
 
 /// Stack for a program: enough for `ackermann`.
@@ -107,7 +108,8 @@ impl Contender for Wasmtime {
         self.name
     }
 
-    fn load(&mut self, module: &[u8]) -> Result<()> {
+    fn load(&mut self, kernel: &Kernel) -> Result<()> {
+        let module = kernel.module.as_slice();
         self.module = Some(Module::from_binary(&self.engine, module).map_err(describe)?);
         Ok(())
     }
@@ -136,11 +138,11 @@ impl Contender for Wasmtime {
         })
     }
 
-    fn compile(&mut self, module: &[u8]) -> Result<Duration> {
+    fn compile(&mut self, module: &[u8]) -> Result<Option<Duration>> {
         let begin = clock::now();
         let module = Module::from_binary(&self.engine, module).map_err(describe)?;
         let time = clock::now() - begin;
         drop(module);
-        Ok(time)
+        Ok(Some(time))
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Contender, Result, Run};
+use crate::kernels::Kernel;
 
 /// The other end: compiles, runs and times inside node.
 const DRIVER: &str = include_str!("liftoff.mjs");
@@ -84,7 +85,8 @@ impl Contender for Liftoff {
         "liftoff"
     }
 
-    fn load(&mut self, module: &[u8]) -> Result<()> {
+    fn load(&mut self, kernel: &Kernel) -> Result<()> {
+        let module = kernel.module.as_slice();
         std::fs::write(&self.file, module)?;
         self.ask(&json!({ "command": "load", "file": self.file }))
             .map(drop)
@@ -98,9 +100,9 @@ impl Contender for Liftoff {
         })
     }
 
-    fn compile(&mut self, module: &[u8]) -> Result<Duration> {
+    fn compile(&mut self, module: &[u8]) -> Result<Option<Duration>> {
         std::fs::write(&self.file, module)?;
         let answer = self.ask(&json!({ "command": "compile", "file": self.file }))?;
-        Ok(Duration::from_nanos(answer.nanoseconds as u64))
+        Ok(Some(Duration::from_nanos(answer.nanoseconds as u64)))
     }
 }

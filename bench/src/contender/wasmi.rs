@@ -9,6 +9,7 @@ use wasmi::{
 
 use super::{Contender, Result, Run, ended_well};
 use crate::clock;
+use crate::kernels::Kernel;
 use crate::wasi::{self, Call, Outcome, Wasi};
 
 /// Frames that a program may have: `ackermann` wants some four thousand.
@@ -81,7 +82,8 @@ impl Contender for Wasmi {
         "wasmi"
     }
 
-    fn load(&mut self, module: &[u8]) -> Result<()> {
+    fn load(&mut self, kernel: &Kernel) -> Result<()> {
+        let module = kernel.module.as_slice();
         self.module = Some(Module::new(&self.engine, module)?);
         Ok(())
     }
@@ -105,11 +107,11 @@ impl Contender for Wasmi {
         })
     }
 
-    fn compile(&mut self, module: &[u8]) -> Result<Duration> {
+    fn compile(&mut self, module: &[u8]) -> Result<Option<Duration>> {
         let begin = clock::now();
         let module = Module::new(&self.engine, module)?;
         let time = clock::now() - begin;
         drop(module);
-        Ok(time)
+        Ok(Some(time))
     }
 }

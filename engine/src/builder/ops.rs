@@ -210,19 +210,20 @@ impl FunctionBuilder<'_, '_> {
             {
                 self.stack.truncate(bottom);
                 self.settled = self.settled.min(bottom);
-                self.pending = Pending {
-                    choice: Choice {
-                        op,
-                        key,
-                        form,
-                        stencils,
-                    },
-                    index,
-                    dying,
-                    source: self.pos,
-                    fault: info.fault,
-                    ..Pending::NOTHING
+                // Registers are listed only where one is shared.
+                let pending = &mut self.pending;
+                pending.choice = Choice {
+                    op,
+                    key,
+                    form,
+                    stencils,
                 };
+                pending.index = index;
+                pending.tie = NONE;
+                pending.dying = dying;
+                pending.source = self.pos;
+                pending.fault = info.fault;
+                pending.negated = false;
                 return true;
             }
         }
@@ -458,13 +459,31 @@ impl FunctionBuilder<'_, '_> {
     /// operand then is.
     #[inline(never)]
     pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
+        let reg = self.emit_result(wanted);
+        if let Some(top) = self.stack.len().checked_sub(1) {
+            self.registers.give_temp(reg, top);
+            self.stack[top].at = At::Reg(reg);
+        }
+        reg
+    }
+
+    /// Pops the result of the pending operation into a variable whose register is `wanted`, or any.
+    #[inline(never)]
+    pub(super) fn flush_into(&mut self, var: u32, wanted: Reg) {
+        let reg = self.emit_result(wanted);
+        self.stack.pop();
+        self.bind(var, reg, true);
+    }
+
+    /// Emits the pending operation, whose result is the top operand, into a register that nothing holds yet.
+    #[inline(always)]
+    fn emit_result(&mut self, wanted: Reg) -> Reg {
         self.mode = Mode::Ready;
-        let top = self.stack.len().wrapping_sub(1);
-        let Some(ty) = self.stack.get(top).map(|operand| operand.ty) else {
+        let Some(ty) = self.stack.last().map(|operand| operand.ty) else {
             return Reg::NONE;
         };
         if self.pending.negated {
-            return self.flush_negated(top, ty, wanted);
+            self.negate(ty);
         }
         let reg = if wanted == Reg::NONE {
             self.result_register(self.class_of(ty))
@@ -472,24 +491,20 @@ impl FunctionBuilder<'_, '_> {
             wanted
         };
         self.emit_pending(reg, Target::None);
-        self.registers.give_temp(reg, top);
-        self.stack[top].at = At::Reg(reg);
         reg
     }
 
-    /// The comparison is wanted as a value after all: its result goes through the operation that negates.
+    /// The comparison is wanted as a value after all: its result goes through the operation that negates, which then is
+    /// the pending one.
     #[cold]
-    fn flush_negated(&mut self, top: usize, ty: ValueType, wanted: Reg) -> Reg {
+    fn negate(&mut self, ty: ValueType) {
         self.pending.negated = false;
         self.flush_to(Reg::NONE);
         let not = self.not_op;
-        if !self.prepare(not, self.pack.info(not), &[]) {
-            return Reg::NONE;
+        if self.prepare(not, self.pack.info(not), &[]) {
+            self.operations -= 1;
+            self.push(ty, At::Pending);
         }
-        self.operations -= 1;
-        self.push(ty, At::Pending);
-        debug_assert_eq!(self.stack.len(), top + 1);
-        self.flush_to(wanted)
     }
 
     /// The register for a result that nothing else decides: that of an operand which dies, else a new one.

@@ -175,13 +175,7 @@ impl FunctionBuilder<'_, '_> {
         } else {
             state.reg
         };
-        let reg = self.flush_to(wanted);
-        self.stack.pop();
-        if reg == Reg::NONE {
-            self.misuse("an operation without a result cannot be stored");
-        } else {
-            self.bind(var, reg, true);
-        }
+        self.flush_into(var, wanted);
     }
 
     fn set_reg(&mut self, var: u32, reg: Reg) {

@@ -1,0 +1,81 @@
+//! clang: the kernels' C compiled for this machine, each run a process of its own.
+
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+use super::{Contender, Result, Run, ended_well};
+use crate::kernels::{self, Kernel};
+
+/// What compiles; the kernels' build script uses the same.
+const COMPILER: &str = "clang-19";
+
+pub struct Clang {
+    name: &'static str,
+    level: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl Clang {
+    /// Fails where there is no clang.
+    pub fn new(name: &'static str, level: &'static str) -> Result<Self> {
+        let status = Command::new(COMPILER).arg("--version").output();
+        status.map_err(|error| format!("{COMPILER} cannot be started: {error}"))?;
+        let folder = tempfile::tempdir()?;
+        Ok(Self {
+            name,
+            level,
+            folder,
+        })
+    }
+
+    fn program(&self) -> std::path::PathBuf {
+        self.folder.path().join("kernel")
+    }
+}
+
+/// Processor time of all processes that were waited for.
+fn children() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let duration = |time: nix::sys::time::TimeVal| {
+        Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000)
+    };
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+}
+
+impl Contender for Clang {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn load(&mut self, kernel: &Kernel) -> Result<()> {
+        let output = Command::new(COMPILER)
+            .args([self.level, "-ffp-contract=off", "-fno-math-errno"])
+            .arg(kernels::source(&kernel.name))
+            .arg("-o")
+            .arg(self.program())
+            .output()?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into())
+        }
+    }
+
+    /// The time is that of the whole process, whose start is a millisecond.
+    fn run(&mut self) -> Result<Run> {
+        let begin = children()?;
+        let output = Command::new(self.program()).output()?;
+        let time = children()? - begin;
+        ended_well(output.status.code())?;
+        Ok(Run {
+            time,
+            output: output.stdout,
+        })
+    }
+
+    fn compile(&mut self, _: &[u8]) -> Result<Option<Duration>> {
+        Ok(None)
+    }
+}
