@@ -324,6 +324,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     fn entry(&mut self, index: u32, target: Option<u32>, signature: &Signature) {
+        self.pos = 0;
         self.reset(index, &[], &Plan::default());
         let slots = signature.params.len().max(signature.results.len());
         for slot in 0..slots {

@@ -24,6 +24,7 @@ use self::control::Frame;
 use self::moves::Move;
 use self::ops::Pending;
 use self::state::{At, Layout, Operand, Reg, Registers, Var};
+use crate::buffer::Target;
 use crate::error::{Error, Result};
 use crate::forms::Values;
 use crate::pack::{OpId, Pack};
@@ -163,7 +164,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     }
 
     /// Begins function `index` of the unit: its parameters are the first variables, `locals` the others, which begin
-    /// as zero.
+    /// as zero. What the stack's end is found at is the offset last given by [`Self::at`].
     pub fn begin(&mut self, index: u32, signature: &Signature, locals: &[ValueType], plan: &Plan) {
         self.reset(index, &signature.results, plan);
         let mut places = self.places();
@@ -204,7 +205,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.saved_pins.clear();
         self.results.clear();
         self.results.extend_from_slice(results);
-        self.pos = 0;
         self.leaf = plan.leaf();
         self.loops = 0;
         self.max_height = 0;
@@ -228,7 +228,10 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
 
     fn enter(&mut self) {
         if !self.leaf {
-            self.unit.emit_plain(self.pack.core().enter);
+            let op = self.pack.core().enter;
+            let values = &Values::default();
+            self.unit
+                .emit_values(op, 0, values, Target::None, self.pos);
         }
         self.open_function();
     }

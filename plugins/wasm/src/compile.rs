@@ -136,6 +136,7 @@ fn function<'u, 'p>(
     if scan.far {
         state.locals.extend(SCRATCH);
     }
+    builder.at(start);
     builder.begin(index, signature, &state.locals, plan);
     let mut generator = Generator {
         builder,
