@@ -230,8 +230,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         if !self.leaf {
             let op = self.pack.core().enter;
             let values = &Values::default();
-            self.unit
-                .emit_values(op, 0, values, Target::None, self.pos);
+            self.unit.emit_values(op, 0, values, Target::None, self.pos);
         }
         self.open_function();
     }
