@@ -56,6 +56,13 @@ impl<'a> Cursor<'a> {
         Ok(*bytes)
     }
 
+    /// The next `count` bytes.
+    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+
     /// Passes over an integer of any size.
     #[inline(always)]
     pub fn skip_integer(&mut self) -> Check {

@@ -7,7 +7,7 @@
 //!
 //! | phase | file |
 //! |---|---|
-//! | sections become a description | `module`, `types` |
+//! | sections become a description | `module`, `types`, `data` |
 //! | what is known of each instruction | `opcodes` |
 //! | a look ahead at each function: uses of locals, calls | `prescan` |
 //! | each body in one visit: decoded, validated, generated | `compile`: `visit`, `validate`, `generate` |
@@ -56,6 +56,7 @@ mod call;
 mod compile;
 mod context;
 mod cursor;
+mod data;
 mod engine;
 mod error;
 mod externals;

@@ -17,6 +17,7 @@ use wasmparser::{
 };
 
 use crate::compile;
+use crate::data;
 use crate::engine::{Engine, TypeEntry};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -374,14 +375,6 @@ fn elements(element: wasmparser::Element<'_>, offset: u64) -> Result<Elements, E
 
 /// Validation has seen to types.
 fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
-    // Most are `i32.const`, and some modules have a hundred thousand.
-    let mut reader = expression.get_binary_reader();
-    if reader.read_u8()? == 0x41 {
-        let value = reader.read_var_i32()?;
-        if reader.read_u8()? == 0x0b && reader.eof() {
-            return Ok(Init::Value(u64::from(value as u32)));
-        }
-    }
     let mut operators = expression.get_operators_reader();
     let mut steps = Vec::new();
     loop {
@@ -643,6 +636,15 @@ fn read(bytes: &[u8]) -> Result<(Description, Vec<Body<'_>>), Error> {
     parser.set_features(FEATURES);
     for payload in parser.parse_all(bytes) {
         let payload = payload?;
+        if let Payload::DataSection(reader) = &payload {
+            let range = reader.range();
+            let section = bytes.get(range.start as usize..range.end as usize);
+            let memory = description.memory.is_some();
+            if let Some(data) = section.and_then(|section| data::usual(section, memory)) {
+                (description.data, description.data_bytes) = data;
+                continue;
+            }
+        }
         if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
             bodies.push((function, body));
         } else {

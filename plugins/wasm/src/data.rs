@@ -1,0 +1,104 @@
+//! Data sections as nearly all are: segments at a constant offset in the memory, or passive ones. Some modules have a hundred
+//! thousand of them, and to read and validate each as if it could be anything takes a tenth of compiling those modules.
+
+use crate::cursor::Cursor;
+use crate::module::{Data, Init, Placement};
+
+/// Segments of a module, at most: `wasmparser`'s limit.
+const MAX_SEGMENTS: u32 = 100_000;
+const I32_CONST: u8 = 0x41;
+const END: u8 = 0x0b;
+
+/// The segments of a data section whose contents are `section`, and all their bytes. `memory` says whether there is one.
+///
+/// `None` for anything but the usual, valid or not: then `wasmparser` has to judge.
+pub(crate) fn usual(section: &[u8], memory: bool) -> Option<(Vec<Data>, Vec<u8>)> {
+    let mut cursor = Cursor::new(section, 0);
+    let count = cursor.u32().ok()?;
+    // A segment takes two bytes at least.
+    if count > MAX_SEGMENTS || count as usize > section.len() / 2 {
+        return None;
+    }
+    let mut segments = Vec::with_capacity(count as usize);
+    let mut all = Vec::with_capacity(section.len());
+    for _ in 0..count {
+        let placement = match cursor.next()? {
+            0 if memory => {
+                let begins = cursor.next()? == I32_CONST;
+                let offset = cursor.i32().ok()?;
+                if !begins || cursor.next()? != END {
+                    return None;
+                }
+                Placement::Active {
+                    index: 0,
+                    offset: Init::Value(u64::from(offset as u32)),
+                }
+            }
+            1 => Placement::Passive,
+            _ => return None,
+        };
+        let length = cursor.u32().ok()? as usize;
+        let begin = all.len();
+        all.extend_from_slice(cursor.take(length)?);
+        segments.push(Data {
+            placement,
+            bytes: begin..all.len(),
+        });
+    }
+    cursor.rest().is_empty().then_some((segments, all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Engine, Module};
+
+    #[test]
+    fn the_usual_is_read_and_all_else_left_to_others() {
+        // Active at 5 with two bytes, passive with one.
+        let section = [2, 0, I32_CONST, 5, END, 2, 7, 8, 1, 1, 9];
+        let (segments, bytes) = usual(&section, true).expect("the usual");
+        assert_eq!(bytes, [7, 8, 9]);
+        assert_eq!(segments.len(), 2);
+        assert!(matches!(
+            segments[0].placement,
+            Placement::Active {
+                index: 0,
+                offset: Init::Value(5)
+            }
+        ));
+        assert_eq!(segments[1].bytes, 2..3);
+        assert!(usual(&section, false).is_none(), "without a memory");
+        for length in 0..section.len() {
+            assert!(usual(&section[..length], true).is_none(), "{length} bytes");
+        }
+        assert!(usual(&[&section[..], &[0]].concat(), true).is_none());
+        for (at, byte) in [(1, 2), (2, 0x23), (4, END - 1), (0, 3), (3, 0x80)] {
+            let mut other = section;
+            other[at] = byte;
+            assert!(usual(&other, true).is_none(), "{byte:#x} at {at}");
+        }
+    }
+
+    /// A module with that data section is taken exactly if `wasmparser` takes it.
+    #[test]
+    fn changed_sections_are_judged_as_by_wasmparser() {
+        let section = [2, 0, I32_CONST, 0x85, 0, END, 2, 7, 8, 1, 1, 9];
+        let engine = Engine::default();
+        let mut accepted = 0;
+        for at in 0..section.len() {
+            for byte in 0..=255 {
+                let mut changed = section;
+                changed[at] = byte;
+                let mut module = b"\0asm\x01\0\0\0\x05\x03\x01\x00\x01\x0b".to_vec();
+                module.push(changed.len() as u8);
+                module.extend(changed);
+                let expected = Module::validate(&engine, &module).is_ok();
+                let found = Module::new(&engine, &module).is_ok();
+                assert_eq!(found, expected, "{byte:#x} at {at}");
+                accepted += usize::from(found);
+            }
+        }
+        assert!(accepted > 500, "{accepted}");
+    }
+}
