@@ -21,7 +21,7 @@
 //! | WASI preview 1 | `wasi` |
 //! | the front end of the command line | `front_end` |
 //!
-//! Supported: WebAssembly 2.0 without SIMD, and extended constant expressions. What is not supported is refused by name
+//! Supported: WebAssembly 2.0, vectors included, and extended constant expressions. What is not supported is refused by name
 //! and offset.
 //!
 //! The interface is that of `wasmtime` and `wasmi` as far as ordinary programs use it: moving over from them is an edit of

@@ -27,7 +27,7 @@ use crate::types::{
     TableType, ValType,
 };
 
-/// What is supported: WebAssembly 2.0 without SIMD, and extended constants. Index 0 of a table may be encoded in several
+/// What is supported: WebAssembly 2.0 and extended constants. Index 0 of a table may be encoded in several
 /// bytes, as clang does.
 const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::FLOATS)
