@@ -292,12 +292,6 @@ impl Index {
         };
         let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
         let mut ops = Vec::with_capacity(metadata.ops.len());
-        let by_name: std::collections::HashMap<&str, u16> = metadata
-            .ops
-            .iter()
-            .enumerate()
-            .map(|(index, op)| (op.name.as_str(), index as u16))
-            .collect();
         for op in &metadata.ops {
             let mut info = OpInfo {
                 operands: [ValueType::I32; 4],
@@ -317,8 +311,7 @@ impl Index {
                 swap: op
                     .swap
                     .as_deref()
-                    .and_then(|name| by_name.get(name))
-                    .map(|index| OpId(*index)),
+                    .and_then(|name| find_op(&metadata.ops, name).ok()),
                 base: FormKey::registers(),
                 forms: OpForms::NONE,
             };
@@ -346,6 +339,7 @@ impl Index {
         }
         let forms = Forms::new(view, &metadata.kinds)
             .ok_or_else(|| fault("a table refers to a row that does not exist"))?;
+        // A few dozen names, most among the first: cheaper to look for than to hash all.
         let find = |name: &str| find_op(&metadata.ops, name);
         let by_type = |prefix: &str| {
             ValueType::ALL.map(|ty| find(&format!("core.{prefix}_{}", ty.name())).ok())
