@@ -4,15 +4,21 @@
 //! |---|---|
 //! | [`state`] | what is known of variables, operands and registers |
 //! | `values` | constants and variables; bringing values into registers, making room |
-//! | `ops` | choice of form and registers for an operation; its emission is put off by one call so that its result goes where it is wanted and a comparison fuses with its branch |
-//! | `control` | blocks, loops, branches: what labels expect, and the moves on edges |
+//! | `ops` | choice of form and registers for an operation |
+//! | `pending` | its emission, put off by one call so that its result goes where it is wanted and a comparison fuses with its branch |
+//! | `control` | blocks, loops, conditionals, branches |
+//! | `labels` | what labels expect, and the moves on edges |
+//! | `pins` | registers that a loop reserves |
 //! | `calls` | calls, returns, helpers, wrappers |
 //! | `moves` | moves, one at a time and in parallel |
 
 mod calls;
 mod control;
+mod labels;
 mod moves;
 mod ops;
+mod pending;
+mod pins;
 mod state;
 mod values;
 
@@ -22,7 +28,7 @@ use copatch_spec::types::ValueType;
 
 use self::control::Frame;
 use self::moves::Move;
-use self::ops::Pending;
+use self::pending::Pending;
 use self::state::{At, Layout, Operand, Reg, Registers, Var};
 use crate::buffer::Target;
 use crate::error::{Error, Result};

@@ -1,0 +1,322 @@
+//! The operation whose operands are in place but which is not emitted yet, and how it ends: into a register, into a
+//! variable, as a branch.
+
+use copatch_spec::isa::Shape;
+use copatch_spec::types::ValueType;
+use copatch_spec::variants::{FormKey, Outcome};
+
+use super::moves::From;
+use super::ops::OPERANDS;
+use super::state::{At, Owner, Reg, RegSet, each};
+use super::{FunctionBuilder, Mode};
+use crate::buffer::{Emit, Label, Target};
+use crate::forms::FormId;
+use crate::pack::{NONE, OpId};
+
+/// A form that can take the values at hand, which are in the builder's `values`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    pub op: OpId,
+    pub key: FormKey,
+    pub form: FormId,
+    /// The first record of the alternative that admits the values.
+    pub stencils: u32,
+}
+
+/// An operation whose operands are in place but which is not emitted yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending {
+    pub(super) choice: Choice,
+    /// The operands' part of the record's index.
+    pub(super) index: u32,
+    /// Registers of the operands that lie in registers, in order.
+    pub(super) regs: [Reg; OPERANDS],
+    pub(super) count: u8,
+    /// Which of `regs` the result shares a register with, or [`NONE`].
+    pub(super) tie: u8,
+    /// Registers that the operation frees.
+    pub(super) dying: RegSet,
+    /// The front end's offset.
+    pub(super) source: u32,
+    /// The trap that a fault in its memory accesses stands for, or [`NONE`].
+    pub(super) fault: u8,
+    /// Whether the condition is wanted the other way round.
+    pub(super) negated: bool,
+}
+
+impl Pending {
+    pub const NOTHING: Self = Self {
+        choice: Choice {
+            op: OpId(0),
+            key: FormKey::registers(),
+            form: 0,
+            stencils: 0,
+        },
+        index: 0,
+        regs: [Reg::NONE; OPERANDS],
+        count: 0,
+        tie: NONE,
+        dying: 0,
+        source: 0,
+        fault: NONE,
+        negated: false,
+    };
+
+    fn regs(&self) -> &[Reg] {
+        &self.regs[..usize::from(self.count).min(OPERANDS)]
+    }
+}
+
+/// What a branch depends on.
+pub(crate) enum Condition {
+    /// Known when the code is generated.
+    Known(bool),
+    /// The pending operation, which branches.
+    Test(Branches),
+}
+
+/// The two branches on a pending operation, to where its result is not zero and to where it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Branches {
+    forms: [FormId; 2],
+    stencils: [u32; 2],
+}
+
+impl FunctionBuilder<'_, '_> {
+    /// Emits the pending operation, which has no result in a register.
+    #[inline(never)]
+    pub(super) fn emit_effect(&mut self) {
+        self.emit_pending(Reg::NONE, Target::None);
+    }
+
+    /// Emits the pending operation, if there is one, into a register of the builder's choice.
+    #[inline]
+    pub(super) fn flush(&mut self) {
+        if self.mode == Mode::Waiting {
+            self.flush_to(Reg::NONE);
+        }
+    }
+
+    /// Emits the pending operation into `wanted` (or, for no register, one of the builder's choice), which the top
+    /// operand then is.
+    #[inline(never)]
+    pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
+        let reg = self.emit_result(wanted);
+        if let Some(top) = self.stack.len().checked_sub(1) {
+            self.registers.give_temp(reg, top);
+            self.stack[top].at = At::Reg(reg);
+        }
+        reg
+    }
+
+    /// Pops the result of the pending operation into a variable whose register is `wanted`, or any.
+    #[inline(never)]
+    pub(super) fn flush_into(&mut self, var: u32, wanted: Reg) {
+        let reg = self.emit_result(wanted);
+        self.stack.pop();
+        self.bind(var, reg, true);
+    }
+
+    /// Emits the pending operation, whose result is the top operand, into a register that nothing holds yet.
+    #[inline(always)]
+    fn emit_result(&mut self, wanted: Reg) -> Reg {
+        self.mode = Mode::Ready;
+        let Some(ty) = self.stack.last().map(|operand| operand.ty) else {
+            return Reg::NONE;
+        };
+        if self.pending.negated {
+            self.negate(ty);
+        }
+        let reg = if wanted == Reg::NONE {
+            self.result_register(self.class_of(ty))
+        } else {
+            wanted
+        };
+        self.emit_pending(reg, Target::None);
+        reg
+    }
+
+    /// The comparison is wanted as a value after all: its result goes through the operation that negates, which then is
+    /// the pending one.
+    #[cold]
+    fn negate(&mut self, ty: ValueType) {
+        self.pending.negated = false;
+        self.flush_to(Reg::NONE);
+        let not = self.not_op;
+        if self.prepare(not, self.pack.info(not), &[]) {
+            self.operations -= 1;
+            self.push(ty, At::Pending);
+        }
+    }
+
+    /// The register for a result that nothing else decides: that of an operand which dies, else a new one.
+    #[inline]
+    fn result_register(&mut self, class: u8) -> Reg {
+        let dying = self.pending.dying;
+        if self.pending.tie != NONE {
+            return self.tied_register(class);
+        }
+        let set = dying & self.registers.of_class(class);
+        match each(set).next() {
+            Some(reg) => reg,
+            None => self.allocate(class),
+        }
+    }
+
+    fn tied_register(&mut self, class: u8) -> Reg {
+        let reg = self.pending.regs[usize::from(self.pending.tie) & (OPERANDS - 1)];
+        if self.pending.dying & reg.bit() != 0 {
+            return reg;
+        }
+        // With three operands in registers there may be none left: the result takes the register of the variable
+        // that it is tied to, which goes back to its slot.
+        match (self.registers.available(class), self.registers.owner(reg)) {
+            (None, Owner::Var(var)) if self.vars[var as usize].pin != reg => {
+                self.vacate(reg, None);
+                reg
+            }
+            _ => self.allocate(class),
+        }
+    }
+
+    /// Emits the pending operation, whose result (if it is not to be branched on) goes to a register, and frees what it
+    /// used up.
+    #[inline(always)]
+    fn emit_pending(&mut self, result: Reg, target: Target) {
+        let choice = self.pending.choice;
+        if self.pending.tie != NONE {
+            return self.emit_tied(result, target);
+        }
+        let mut index = self.pending.index;
+        if result != Reg::NONE {
+            index = index * self.registers.radix(result.class()) + result.number();
+        }
+        self.emit_record(choice.form, choice.stencils + index, target);
+        self.release();
+    }
+
+    /// Emits an operation whose result shares a register with an operand.
+    #[inline(never)]
+    fn emit_tied(&mut self, wanted: Reg, target: Target) {
+        let tie = usize::from(self.pending.tie) & (OPERANDS - 1);
+        let choice = self.pending.choice;
+        let info = self.pack.info(choice.op);
+        let ty = info.operands[usize::from(info.tie) & (OPERANDS - 1)];
+        let source = self.pending.regs[tie];
+        let mut shared = source;
+        if wanted != Reg::NONE && wanted != source {
+            let clash = self
+                .pending
+                .regs()
+                .iter()
+                .enumerate()
+                .any(|(index, reg)| index != tie && *reg == wanted);
+            shared = if clash {
+                // The result's register is still read as another operand: work elsewhere, then copy.
+                self.registers.lock(wanted);
+                self.result_register(wanted.class())
+            } else {
+                wanted
+            };
+            self.move_to_reg(ty, shared, From::Reg(source));
+            self.pending.regs[tie] = shared;
+        }
+        let index = self.pending.regs().iter().fold(0, |index, reg| {
+            index * self.registers.radix(reg.class()) + reg.number()
+        });
+        self.emit_record(choice.form, choice.stencils + index, target);
+        self.release();
+        if wanted != Reg::NONE && shared != wanted {
+            self.move_to_reg(ty, wanted, From::Reg(shared));
+        }
+    }
+
+    /// Frees the registers that the emitted operation used up.
+    #[inline]
+    fn release(&mut self) {
+        self.registers.unlock_all();
+        self.registers.release(self.pending.dying);
+    }
+
+    #[inline(always)]
+    fn emit_record(&mut self, form: FormId, row: u32, target: Target) {
+        let emit = Emit {
+            row,
+            form,
+            target,
+            source: self.pending.source,
+        };
+        let start = self.unit.buffer.len();
+        self.unit
+            .buffer
+            .emit(self.unit.space.bytes_mut(), &emit, &self.values);
+        if self.pending.fault != NONE {
+            let (kind, source) = (self.pending.fault, self.pending.source);
+            self.unit.buffer.site(start, kind, source);
+        }
+    }
+
+    /// Takes the top operand as a condition: a comparison that fuses with a branch, or a test of its value.
+    #[inline]
+    pub(super) fn take_condition(&mut self) -> Option<Condition> {
+        if self.mode == Mode::Waiting
+            && self.stack.len() > self.floor
+            && let Some(branches) = self.branches()
+        {
+            self.mode = Mode::Ready;
+            self.stack.pop();
+            self.settled = self.settled.min(self.stack.len());
+            return Some(Condition::Test(branches));
+        }
+        self.flush();
+        if let Some(At::Const(value)) = self.stack.last().map(|operand| operand.at) {
+            self.pop();
+            return Some(Condition::Known(value != 0));
+        }
+        let op = self.pack.core().br_if;
+        if !self.prepare(op, self.pack.info(op), &[]) {
+            return None;
+        }
+        match self.branches() {
+            Some(branches) => Some(Condition::Test(branches)),
+            None => {
+                self.misuse("no branch on a condition in this place");
+                None
+            }
+        }
+    }
+
+    /// Both branches on the pending operation, if it has them and they admit its values.
+    #[inline]
+    fn branches(&self) -> Option<Branches> {
+        let choice = &self.pending.choice;
+        let info = self.pack.info(choice.op);
+        if !info.branch && info.shape != Shape::Branch {
+            return None;
+        }
+        let forms = self.pack.forms();
+        let find = |outcome| {
+            let form = forms.find(&info.forms, choice.key.with_outcome(outcome))?;
+            Some((form, forms.admit(form, &self.values)?))
+        };
+        let (when, unless) = (find(Outcome::BranchTrue)?, find(Outcome::BranchFalse)?);
+        Some(Branches {
+            forms: [when.0, unless.0],
+            stencils: [when.1, unless.1],
+        })
+    }
+
+    /// Emits a branch to `label` if the condition is what `when` says.
+    #[inline]
+    pub(super) fn emit_branch(&mut self, branches: &Branches, when: bool, label: Label) {
+        let which = usize::from(when == self.pending.negated);
+        let row = branches.stencils[which] + self.pending.index;
+        self.emit_record(branches.forms[which], row, Target::Label(label));
+        self.release();
+    }
+
+    /// Emits the pending operation that jumps through a table.
+    pub(super) fn emit_table(&mut self, table: (u32, u32)) {
+        self.emit_pending(Reg::NONE, Target::Table(table.0, table.1));
+    }
+}
