@@ -8,14 +8,16 @@
 //! | phase | file |
 //! |---|---|
 //! | what a contender is | `contender` |
-//! | the contenders | `contender/{copatch, liftoff, cranelift, wasmi}` |
+//! | the contenders | `contender/{copatch, liftoff, cranelift, wasmi, native}` |
 //! | the WASI calls that the kernels make, the same for every contender | `wasi` (and `contender/liftoff.mjs`) |
 //! | the kernels: what they are, what they must print | `kernels` |
 //! | the module to compile | `module` |
 //! | processor time | `clock` |
 //! | rounds, medians | `measure` |
 //! | tables and JSON | `report` |
+//! | the picture | `chart` |
 
+mod chart;
 mod clock;
 mod contender;
 mod kernels;
@@ -61,6 +63,9 @@ struct Arguments {
     /// The core to run on; else the first that is allowed.
     #[arg(long)]
     core: Option<usize>,
+    /// Draws the kernels' geometric means into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
     /// Writes one JSON object to standard output instead of tables.
     #[arg(long)]
     json: bool,
@@ -115,6 +120,10 @@ fn run(arguments: &Arguments) -> Result<()> {
                 .modules
                 .push(measure::module(module, &mut contenders, arguments.rounds)?);
         }
+    }
+    if let Some(file) = &arguments.chart {
+        let title = "Kernels: processor time, as a multiple of copatch's (geometric mean)";
+        chart::write(file, title, &report.means())?;
     }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

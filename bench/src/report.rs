@@ -38,6 +38,16 @@ impl Report {
         }
     }
 
+    /// Each contender with the geometric mean of its kernels' times as multiples of the first contender's.
+    pub fn means(&self) -> Vec<(&'static str, f64)> {
+        let ratios = |index: usize| {
+            let rows = self.kernels.iter().map(Measured::medians);
+            geometric_mean(rows.map(move |medians| medians[index] / medians[0]))
+        };
+        let names = self.contenders.iter().copied().enumerate();
+        names.map(|(index, name)| (name, ratios(index))).collect()
+    }
+
     /// A table: milliseconds of each contender, then how many times as long as the first each of the others took.
     fn table(&self, f: &mut fmt::Formatter<'_>, title: &str, rows: &[Measured]) -> fmt::Result {
         let Some((first, others)) = self.contenders.split_first() else {
