@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, TrapCode};
 use crate::module::{Arithmetic, Init, Step};
-use crate::store::{Failure, Opaque};
+use crate::opaque::{Failure, Opaque};
 
 use copatch::ValueType;
 
@@ -199,7 +199,7 @@ impl Opaque {
     }
 
     fn steps(&mut self, instance: u32, steps: &[Step]) -> Result<[u64; 2]> {
-        let short = || crate::store::internal("a constant expression is too short".to_owned());
+        let short = || crate::opaque::internal("a constant expression is too short".to_owned());
         let mut stack: Vec<[u64; 2]> = Vec::new();
         for step in steps {
             let value = match step {

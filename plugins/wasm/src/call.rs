@@ -10,8 +10,8 @@ use copatch::{Context, helper_guard, native_stack_left, trap_kind};
 use crate::error::{Error, Result, Trap, TrapCode};
 use crate::layout::INSTANCE;
 use crate::module::Module;
+use crate::opaque::{Failure, Opaque, Root, internal};
 use crate::record::{HostFunction, Record, Target};
-use crate::store::{Failure, Opaque, Root, internal};
 use crate::types::ValType;
 use crate::value::{width, words};
 
@@ -165,16 +165,16 @@ unsafe fn enter(
     };
     // SAFETY: compiled code has been left, so the store is ours again.
     let (failure, module) = unsafe { ((*root.as_ptr()).failure.take(), module(root, instance)) };
-    // In the entry it is the function called that counts.
-    let at = match stubs.program.range().contains(&trap.pc) {
-        true => Some(function),
-        false => trap.function,
+    // In a stub, of whatever type, it is the function called that counts.
+    let (at, source) = match module.program().range().contains(&trap.pc) {
+        true => (trap.function, trap.source),
+        false => (Some(function), None),
     };
     Err(match failure {
         Some(Failure::Error(error)) => error,
-        Some(Failure::Trap(code)) => trap_at(&module, code, at, trap.source),
+        Some(Failure::Trap(code)) => trap_at(&module, code, at, source),
         None => match module.engine().trap_code(trap.kind) {
-            Some(code) => trap_at(&module, code, at, trap.source),
+            Some(code) => trap_at(&module, code, at, source),
             None => {
                 let kind = module.engine().pack().trap_name(trap.kind);
                 internal(format!("{kind} without a reason"))

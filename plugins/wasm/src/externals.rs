@@ -5,10 +5,8 @@ use crate::error::{Error, Result, TrapCode};
 use crate::func::Func;
 use crate::limits::Growth;
 use crate::memory::LinearMemory;
-use crate::store::{
-    AsContext, AsContextMut, Handle, MAX_TABLE, MemoryData, Opaque, StoreContext, StoreContextMut,
-    allowed, grow_memory, grow_table,
-};
+use crate::opaque::{Handle, MAX_TABLE, MemoryData, Opaque, allowed, grow_memory, grow_table};
+use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::table;
 use crate::types::{ExternType, GlobalType, MemoryType, TableType, ValType};
 use crate::value::{Ref, Val};

@@ -9,10 +9,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::interrupt::InterruptHandle;
+use crate::opaque::{Handle, Opaque, Root, internal};
 use crate::record::HostFunction;
-use crate::store::{
-    AsContext, AsContextMut, Handle, Opaque, Root, StoreContext, StoreContextMut, internal,
-};
+use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::typed::{IntoFunc, TypedFunc, WasmParams, WasmResults};
 use crate::types::{FuncType, list};
 use crate::value::{Val, width, words};

@@ -5,7 +5,7 @@ use copatch::{Context, Helper, helper_guard, trap_kind};
 
 use crate::call::{SLOT, call_away, place};
 use crate::error::TrapCode;
-use crate::store::{Failure, Root, grow_memory, grow_table};
+use crate::opaque::{Failure, Root, grow_memory, grow_table};
 
 pub(crate) const MEMORY_GROW: u32 = 0;
 pub(crate) const MEMORY_FILL: u32 = 1;

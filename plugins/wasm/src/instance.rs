@@ -13,7 +13,8 @@ use crate::func::Func;
 use crate::layout;
 use crate::limits::Growth;
 use crate::module::{Item, Module, Placement};
-use crate::store::{AsContext, AsContextMut, Handle, Opaque, StoreContextMut, allowed};
+use crate::opaque::{Handle, Opaque, allowed};
+use crate::store::{AsContext, AsContextMut, StoreContextMut};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 
 /// What a store knows of an instance.

@@ -13,7 +13,7 @@
 //! | each body in one visit: decoded, validated, generated | `compile`: `visit`, `validate`, `generate` |
 //! | code that leads into functions from outside | `stubs` |
 //! | where an instance's words lie | `layout`, `context` |
-//! | what a store owns | `store`, `record`, `memory`, `table` |
+//! | what a store owns | `store`, `opaque`, `record`, `memory`, `table` |
 //! | linking | `linker`, `instance` |
 //! | calls in and out | `call`, `func`, `typed` |
 //! | what instructions on memories and tables do | `helpers`, `bulk` |
@@ -73,6 +73,7 @@ mod linker;
 mod memory;
 mod module;
 mod names;
+mod opaque;
 mod opcodes;
 mod prescan;
 mod record;

@@ -8,7 +8,7 @@ use copatch::Context;
 
 use crate::engine::TypeEntry;
 use crate::error::Result;
-use crate::store::Root;
+use crate::opaque::Root;
 
 /// The body of a host function: the store, the calling instance if there is one, arguments, and where results go, which
 /// may be the same slots.

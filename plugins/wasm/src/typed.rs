@@ -10,8 +10,9 @@ use crate::call;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::func::{Caller, Func};
+use crate::opaque::{Opaque, Root};
 use crate::record::HostFunction;
-use crate::store::{AsContextMut, Opaque, Root, StoreContextMut};
+use crate::store::{AsContextMut, StoreContextMut};
 use crate::types::{FuncType, ValType, list};
 use crate::value::{ExternRef, Ref};
 

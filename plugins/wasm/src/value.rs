@@ -4,7 +4,8 @@ use std::any::Any;
 use std::fmt;
 
 use crate::func::Func;
-use crate::store::{AsContextMut, Handle, Opaque, StoreContext};
+use crate::opaque::{Handle, Opaque};
+use crate::store::{AsContextMut, StoreContext};
 use crate::types::{RefType, ValType};
 
 /// 128 bits.

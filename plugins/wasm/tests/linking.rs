@@ -338,6 +338,28 @@ fn instances_that_call_each_other_without_end_use_up_the_stack() {
 }
 
 #[test]
+fn a_stack_that_ends_between_functions_names_a_function_of_the_module() {
+    let mut world = World::new();
+    world.add("t", r#"(module (table (export "t") 1 funcref))"#);
+    // Calls through a table of others go by way of a stub, where the stack may end, too: frames of all sizes are tried.
+    for locals in 0..8 {
+        let text = format!(
+            r#"(module (import "t" "t" (table 1 funcref)) (elem (i32.const 0) $g)
+            (func $other (nop)) (func $more (nop)) (func $last (nop))
+            (func $g (param i32) (local{}) (call_indirect (param i32) (i32.const 1) (i32.const 0)) (call $other))
+            (func $f (export "f") (call $g (i32.const 5))))"#,
+            " i64".repeat(locals)
+        );
+        let instance = world.add(&format!("i{locals}"), &text);
+        let Err(Error::Trap(trap)) = world.call(instance, "f", &[]) else {
+            panic!("no trap")
+        };
+        assert_eq!(trap.code, TrapCode::StackOverflow);
+        assert!(matches!(trap.name.as_deref(), Some("f" | "g")), "{trap}");
+    }
+}
+
+#[test]
 fn an_instance_that_fails_to_start_leaves_what_it_did() {
     let mut world = World::new();
     let memory = Memory::new(&mut world.store, MemoryType::new(1, None)).unwrap();
