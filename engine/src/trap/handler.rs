@@ -129,15 +129,30 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
                 }
             }
         }
-        handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void);
-            // SAFETY: SA_SIGINFO says that the handler has this signature; it gets what it would have got.
-            unsafe { std::mem::transmute::<usize, Handler>(handler)(signal, info, context) };
-        }
-        handler => {
-            type Handler = unsafe extern "C" fn(libc::c_int);
-            // SAFETY: without SA_SIGINFO the handler has this signature.
-            unsafe { std::mem::transmute::<usize, Handler>(handler)(signal) };
-        }
+        // SAFETY: it is a function's address, and gets what it would have got.
+        _ => unsafe { call(previous, signal, info, context) },
+    }
+}
+
+/// Calls the handler that `previous` names, with the arguments of the handler that took its place.
+///
+/// # Safety
+/// `previous` names a function, neither `SIG_DFL` nor `SIG_IGN`, and the other arguments are those of a signal handler.
+pub(super) unsafe fn call(
+    previous: &libc::sigaction,
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
+    if previous.sa_flags & libc::SA_SIGINFO != 0 {
+        type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void);
+        // SAFETY: SA_SIGINFO says that the handler has this signature.
+        unsafe {
+            std::mem::transmute::<usize, Handler>(previous.sa_sigaction)(signal, info, context)
+        };
+    } else {
+        type Handler = unsafe extern "C" fn(libc::c_int);
+        // SAFETY: without SA_SIGINFO the handler has this signature.
+        unsafe { std::mem::transmute::<usize, Handler>(previous.sa_sigaction)(signal) };
     }
 }

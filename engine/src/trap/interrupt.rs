@@ -252,16 +252,8 @@ unsafe extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, con
     let previous = unsafe { (*PREVIOUS.0.get()).assume_init_ref() };
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {}
-        handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void);
-            // SAFETY: SA_SIGINFO says that the handler has this signature; it gets what it would have got.
-            unsafe { std::mem::transmute::<usize, Handler>(handler)(signal, info, context) };
-        }
-        handler => {
-            type Handler = unsafe extern "C" fn(libc::c_int);
-            // SAFETY: without SA_SIGINFO the handler has this signature.
-            unsafe { std::mem::transmute::<usize, Handler>(handler)(signal) };
-        }
+        // SAFETY: it is a function's address, and gets what it would have got.
+        _ => unsafe { super::handler::call(previous, signal, info, context) },
     }
 }
 
