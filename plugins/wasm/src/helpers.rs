@@ -95,6 +95,24 @@ unsafe fn run<const N: usize, R: Outcome>(
     }
 }
 
+/// Runs a helper that may call the embedder's code (a limiter), whose panic must not unwind into compiled code.
+///
+/// # Safety
+/// As for `run`.
+unsafe fn run_guarded<const N: usize, R: Outcome>(
+    context: *mut Context,
+    slots: *mut u64,
+    body: unsafe fn(Root, u32, [u64; N]) -> Result<R, Failure>,
+) -> u32 {
+    // SAFETY: the caller's promise.
+    let body = || match unsafe { run(context, slots, body) } {
+        0 => Ok(()),
+        _ => Err(trap_kind::HOST_ERROR),
+    };
+    // SAFETY: the context is the one that the caller vouches for.
+    unsafe { helper_guard(context, body) }
+}
+
 /// A helper that works on the store: a method of `Opaque` that takes the instance and the slots, of which i32 arguments
 /// have no more than their 32 bits.
 macro_rules! helpers {
@@ -117,24 +135,15 @@ helpers!(memory_fill memory_copy memory_init data_drop table_init table_copy ele
 /// # Safety
 /// As every helper: called by compiled code.
 unsafe extern "C" fn memory_grow(context: *mut Context, slots: *mut u64) -> u32 {
-    let body = || {
-        // SAFETY: `run` does the same for all others; a limiter's panic is why this one is guarded.
-        let status = unsafe {
-            run(context, slots, |root, instance, [delta]: [u64; 1]| {
-                let memory = root.as_ref().instances[instance as usize].memory;
-                let memory = memory.ok_or(TrapCode::MemoryOutOfBounds)? as usize;
-                let before = grow_memory(root, memory, u64::from(delta as u32))?;
-                Ok(before.unwrap_or(u64::from(u32::MAX)))
-            })
-        };
-        if status == 0 {
-            Ok(())
-        } else {
-            Err(trap_kind::HOST_ERROR)
-        }
-    };
-    // SAFETY: the context is the one this helper was called with.
-    unsafe { helper_guard(context, body) }
+    // SAFETY: as the other helpers.
+    unsafe {
+        run_guarded(context, slots, |root, instance, [delta]: [u64; 1]| {
+            let memory = root.as_ref().instances[instance as usize].memory;
+            let memory = memory.ok_or(TrapCode::MemoryOutOfBounds)? as usize;
+            let before = grow_memory(root, memory, u64::from(delta as u32))?;
+            Ok(before.unwrap_or(u64::from(u32::MAX)))
+        })
+    }
 }
 
 /// `table.grow` of `[reference, delta, table]`: the size before, or -1.
@@ -142,27 +151,18 @@ unsafe extern "C" fn memory_grow(context: *mut Context, slots: *mut u64) -> u32 
 /// # Safety
 /// As every helper: called by compiled code.
 unsafe extern "C" fn table_grow(context: *mut Context, slots: *mut u64) -> u32 {
-    let body = || {
-        // SAFETY: as in `memory_grow`.
-        let status = unsafe {
-            run(
-                context,
-                slots,
-                |root, instance, [word, delta, table]: [u64; 3]| {
-                    let tables = &root.as_ref().instances[instance as usize].tables;
-                    let id = tables.get(table as u32 as usize).copied();
-                    let id = id.ok_or(TrapCode::TableOutOfBounds)? as usize;
-                    let before = grow_table(root, id, u64::from(delta as u32), word)?;
-                    Ok(before.unwrap_or(u64::from(u32::MAX)))
-                },
-            )
-        };
-        if status == 0 {
-            Ok(())
-        } else {
-            Err(trap_kind::HOST_ERROR)
-        }
-    };
-    // SAFETY: the context is the one this helper was called with.
-    unsafe { helper_guard(context, body) }
+    // SAFETY: as the other helpers.
+    unsafe {
+        run_guarded(
+            context,
+            slots,
+            |root, instance, [word, delta, table]: [u64; 3]| {
+                let tables = &root.as_ref().instances[instance as usize].tables;
+                let id = tables.get(table as u32 as usize).copied();
+                let id = id.ok_or(TrapCode::TableOutOfBounds)? as usize;
+                let before = grow_table(root, id, u64::from(delta as u32), word)?;
+                Ok(before.unwrap_or(u64::from(u32::MAX)))
+            },
+        )
+    }
 }
