@@ -3,7 +3,7 @@
 use copatch_spec::types::ValueType;
 
 use super::pending::Condition;
-use super::state::{At, Layout, Operand, Reg, each};
+use super::state::{At, Operand, Reg, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Label, Target};
 use crate::forms::Values;
@@ -115,9 +115,7 @@ impl FunctionBuilder<'_, '_> {
                 self.vacate(reg, None);
             }
         }
-        let layout = self.snapshot(false);
-        let at = self.layouts.len() as u32;
-        self.layouts.push(layout);
+        let at = self.add_layout(self.registers.layout());
         if let Some(frame) = self.frames.last_mut() {
             frame.layout = Some(at);
             let label = frame.label;
@@ -145,9 +143,7 @@ impl FunctionBuilder<'_, '_> {
             }
             Condition::Known(value) => Some(value),
         };
-        let at = self.layouts.len() as u32;
-        let snapshot = self.snapshot(false);
-        self.layouts.push(snapshot);
+        let at = self.add_layout(self.registers.layout());
         if let Some(frame) = self.frames.last_mut() {
             frame.else_label = else_label;
             frame.else_edge = known != Some(true);
@@ -181,7 +177,6 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         self.truncate(frame.height);
-        self.clear_registers();
         self.mode = if frame.else_edge {
             Mode::Ready
         } else {
@@ -189,7 +184,7 @@ impl FunctionBuilder<'_, '_> {
         };
         if frame.else_edge {
             self.unit.buffer.bind(frame.else_label);
-            self.adopt(frame.snapshot);
+            self.adopt(frame.snapshot, self.missing(frame.snapshot));
             self.push_slots(frame.params);
         }
     }
@@ -235,11 +230,14 @@ impl FunctionBuilder<'_, '_> {
         let Some(layout) = self.frames[index].layout else {
             return;
         };
-        if !self.dead() {
-            self.settle(layout);
-            self.edge(index);
-        }
-        self.arrive(index);
+        let missing = if self.dead() {
+            self.missing(layout)
+        } else {
+            let missing = self.settle(layout);
+            self.edge(index, missing);
+            missing
+        };
+        self.arrive(index, missing);
     }
 
     /// Ends a conditional without a second arm: the other edge goes to the end too.
@@ -251,53 +249,38 @@ impl FunctionBuilder<'_, '_> {
         if reachable {
             if self.frames[index].layout.is_none() {
                 // What the untaken branch has in registers is expected, so that it needs no moves.
-                let from = self.layouts[self.frames[index].snapshot as usize];
-                let mut layout = Layout {
-                    first: self.bindings.len() as u32,
-                    ..from
-                };
-                for (at, reg) in (from.first as usize..).zip(each(from.bound)) {
-                    let var = self.bindings[at];
-                    if self.live(var) {
-                        self.bindings.push(var);
-                    } else {
-                        layout.bound &= !reg.bit();
-                        layout.dirty &= !reg.bit();
-                    }
-                }
-                self.frames[index].layout = Some(self.layouts.len() as u32);
-                self.layouts.push(layout);
+                let taken = self.layouts[self.frames[index].snapshot as usize];
+                let layout = self.add_layout(self.only_live(taken));
+                self.frames[index].layout = Some(layout);
             }
             let layout = self.frames[index].layout.unwrap_or(0);
-            self.settle(layout);
-            self.edge(index);
+            let missing = self.settle(layout);
+            self.edge(index, missing);
         }
         let frame = self.frames[index];
         let Some(layout) = frame.layout else {
             // The first arm leaves for good: only the other edge gets here.
             self.truncate(frame.height);
-            self.clear_registers();
             self.unit.buffer.bind(frame.else_label);
-            self.adopt(frame.snapshot);
+            self.adopt(frame.snapshot, self.missing(frame.snapshot));
             self.push_slots(frame.params);
             self.mode = Mode::Ready;
             return;
         };
         if self.same(frame.snapshot, layout) {
             self.unit.buffer.bind(frame.else_label);
-            return self.arrive(index);
+            return self.arrive(index, self.missing(layout));
         }
         if reachable {
             self.jump(frame.label);
         }
         self.truncate(frame.height);
-        self.clear_registers();
         self.unit.buffer.bind(frame.else_label);
-        self.adopt(frame.snapshot);
+        self.adopt(frame.snapshot, self.missing(frame.snapshot));
         self.push_slots(frame.params);
-        self.settle(layout);
-        self.edge(index);
-        self.arrive(index);
+        let missing = self.settle(layout);
+        self.edge(index, missing);
+        self.arrive(index, missing);
     }
 
     fn check_height(&mut self, frame: &Frame) {
@@ -336,8 +319,8 @@ impl FunctionBuilder<'_, '_> {
             true
         } else {
             let layout = self.expect(index);
-            self.settle(layout);
-            self.needs_moves(index)
+            let missing = self.settle(layout);
+            self.needs_moves(index, missing)
         };
         if !apart {
             let label = self.frames[index].label;
@@ -397,7 +380,8 @@ impl FunctionBuilder<'_, '_> {
             } else if types.0 == types.1 && known.0 == layout {
                 known.1
             } else {
-                self.needs_moves(index)
+                let missing = layout.map_or(0, |layout| self.missing(layout));
+                self.needs_moves(index, missing)
             };
             if types.0 == types.1 {
                 known = (layout, apart);
@@ -458,7 +442,9 @@ impl FunctionBuilder<'_, '_> {
         if self.frames[index].kind == FrameKind::Function {
             return self.emit_return();
         }
-        self.edge(index);
+        let layout = self.frames[index].layout;
+        let missing = layout.map_or(0, |layout| self.missing(layout));
+        self.edge(index, missing);
         self.jump(self.frames[index].label);
     }
 

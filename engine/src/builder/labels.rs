@@ -5,44 +5,29 @@
 
 use super::control::{Frame, FrameKind};
 use super::moves::{From, Move};
-use super::state::{At, Layout, Reg, each};
+use super::state::{At, Layout, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 
 impl FunctionBuilder<'_, '_> {
     /// Whether code that has what `from` says need do nothing for a label that expects `to`.
     pub(super) fn same(&self, from: u32, to: u32) -> bool {
-        let (from, to) = (self.layouts[from as usize], self.layouts[to as usize]);
-        each(from.bound | to.bound).all(|reg| {
-            let dirty = from.dirty & reg.bit() != 0;
-            match (self.expected(&from, reg), self.expected(&to, reg)) {
-                (Some(a), Some(b)) if a == b => {
-                    to.dirty & reg.bit() != 0 || !dirty || !self.live(a)
-                }
-                (from_var, to_var) => {
-                    let arrives = to_var.is_none_or(|var| !self.live(var));
-                    arrives && from_var.is_none_or(|var| !dirty || !self.live(var))
-                }
-            }
-        })
+        let (from, to) = (&self.layouts[from as usize], &self.layouts[to as usize]);
+        let same = from.same(to);
+        let stored = from.dirty & !(to.dirty & same);
+        !each(stored).any(|reg| self.live(from.holder(reg)))
+            && !each(to.bound & !same).any(|reg| self.live(to.holder(reg)))
     }
 
-    /// The variable that a layout has in a register.
-    fn expected(&self, layout: &Layout, reg: Reg) -> Option<u32> {
-        self.bound(layout)
-            .find(|(_, bound)| *bound == reg)
-            .map(|(var, _)| var)
-    }
-
-    /// Binds a label and takes on what it expects.
-    pub(super) fn arrive(&mut self, index: usize) {
+    /// Binds a label and takes on what it expects; `missing` is the part of that which registers did not hold before the
+    /// edge.
+    pub(super) fn arrive(&mut self, index: usize, missing: RegSet) {
         let frame = &self.frames[index];
         let (height, label, layout) = (frame.height, frame.label, frame.layout);
         let (results, result_reg) = (frame.results, frame.result_reg);
         self.truncate(height);
-        self.clear_registers();
         self.unit.buffer.bind(label);
         if let Some(layout) = layout {
-            self.adopt(layout);
+            self.adopt(layout, missing);
         }
         self.mode = Mode::Ready;
         match result_reg {
@@ -102,9 +87,8 @@ impl FunctionBuilder<'_, '_> {
         if let Some(layout) = frame.layout {
             return layout;
         }
-        let layout = self.snapshot(true);
-        let at = self.layouts.len() as u32;
-        self.layouts.push(layout);
+        let layout = self.only_live(self.registers.layout());
+        let at = self.add_layout(layout);
         self.frames[index].layout = Some(at);
         at
     }
@@ -134,80 +118,73 @@ impl FunctionBuilder<'_, '_> {
         reg
     }
 
-    /// What variables are in registers now.
-    pub(super) fn snapshot(&mut self, only_live: bool) -> Layout {
-        let mut layout = Layout {
-            first: self.bindings.len() as u32,
-            ..Layout::default()
-        };
-        for reg in each(self.registers.vars) {
-            let var = self.registers.holder(reg);
-            let state = &self.vars[var as usize];
-            if !only_live || state.live(self.pos) {
-                layout.bound |= reg.bit();
-                layout.dirty |= self.registers.dirty & reg.bit();
-                self.bindings.push(var);
-            }
-        }
-        layout
+    /// A layout without the variables whose values nobody reads any more.
+    pub(super) fn only_live(&self, layout: Layout) -> Layout {
+        let dead = each(layout.bound)
+            .filter(|reg| !self.live(layout.holder(*reg)))
+            .fold(0, |set, reg| set | reg.bit());
+        layout.without(dead)
     }
 
-    /// Forgets what is in registers.
-    pub(super) fn clear_registers(&mut self) {
-        for reg in each(self.registers.vars) {
+    pub(super) fn add_layout(&mut self, layout: Layout) -> u32 {
+        self.layouts.push(layout);
+        self.layouts.len() as u32 - 1
+    }
+
+    /// Takes on what a label expects, of which `missing` was not there, in place of what registers hold now.
+    pub(super) fn adopt(&mut self, layout: u32, missing: RegSet) {
+        let layout = &self.layouts[layout as usize];
+        for reg in each(self.registers.vars & !(layout.bound & !missing)) {
             self.vars[self.registers.holder(reg) as usize].reg = Reg::NONE;
         }
-        self.registers.free_all();
-        self.registers.unlock_all();
+        for reg in each(missing) {
+            let var = &mut self.vars[layout.holder(reg) as usize];
+            debug_assert_eq!(var.class, reg.class());
+            var.reg = reg;
+            var.constant = false;
+        }
+        self.registers.take_on(layout);
         while let Some(var) = self.constants.pop() {
             self.vars[var as usize].constant = false;
         }
         self.clean_constants = 0;
     }
 
-    /// Takes on what a label expects; registers must have been cleared.
-    pub(super) fn adopt(&mut self, layout: u32) {
-        let layout = self.layouts[layout as usize];
-        let vars = self.bindings.get(layout.first as usize..);
-        for (var, reg) in vars.unwrap_or_default().iter().zip(each(layout.bound)) {
-            self.vars[*var as usize].reg = reg;
-            self.vars[*var as usize].constant = false;
-            self.registers
-                .give_var(reg, *var, layout.dirty & reg.bit() != 0);
-            debug_assert_eq!(self.vars[*var as usize].class, reg.class());
+    /// Stores what a label expects in memory and is only in registers. Gives the registers that the label expects and that
+    /// do not hold what it expects in them.
+    pub(super) fn settle(&mut self, index: u32) -> RegSet {
+        let layout = &self.layouts[index as usize];
+        let same = self.registers.matching(layout);
+        let missing = layout.bound & !same;
+        // What is where the label expects it stays there.
+        let dirty = self.registers.dirty & !(layout.dirty & same);
+        let elsewhere = layout.dirty & missing;
+        if dirty != 0 {
+            self.store_dirty(dirty, elsewhere, index);
         }
+        if self.clean_constants < self.constants.len() {
+            self.settle_constants(elsewhere, index);
+        }
+        missing
     }
 
-    /// Stores what a label expects in memory and is only in registers.
-    pub(super) fn settle(&mut self, layout: u32) {
-        let layout = self.layouts[layout as usize];
-        let mut dirty = self.registers.dirty;
-        if dirty & layout.dirty != 0 {
-            // What is where the label expects it stays there.
-            for (var, reg) in self.bound(&layout) {
-                if layout.dirty & reg.bit() != 0 && self.registers.holder(reg) == var {
-                    dirty &= !reg.bit();
-                }
-            }
-        }
+    /// Stores the variables in a set of registers, but for those that a label does not expect in memory.
+    fn store_dirty(&mut self, dirty: RegSet, elsewhere: RegSet, layout: u32) {
         for reg in each(dirty) {
             let var = self.registers.holder(reg);
-            if !self.expects_dirty(&layout, var) {
+            if !self.expects(elsewhere, layout, var) {
                 self.clean_register(reg, var);
             }
         }
-        if self.clean_constants < self.constants.len() {
-            self.settle_constants(&layout);
-        }
     }
 
-    fn settle_constants(&mut self, layout: &Layout) {
+    fn settle_constants(&mut self, elsewhere: RegSet, layout: u32) {
         let mut clean = true;
         for at in self.clean_constants..self.constants.len() {
             let var = self.constants[at];
             let state = &self.vars[var as usize];
             if state.constant && state.stale {
-                if self.expects_dirty(layout, var) {
+                if self.expects(elsewhere, layout, var) {
                     clean = false;
                 } else {
                     self.clean(var);
@@ -219,35 +196,30 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
-    /// The variables that a layout has in registers, and where.
+    /// Whether a label expects a variable in one of these registers.
     #[inline]
-    fn bound(&self, layout: &Layout) -> impl Iterator<Item = (u32, Reg)> + use<'_> {
-        let vars = self.bindings.get(layout.first as usize..);
-        vars.unwrap_or_default()
-            .iter()
-            .copied()
-            .zip(each(layout.bound))
+    fn expects(&self, registers: RegSet, layout: u32, var: u32) -> bool {
+        registers != 0 && {
+            let layout = &self.layouts[layout as usize];
+            each(registers).any(|reg| layout.holder(reg) == var)
+        }
     }
 
-    /// Whether a label expects a variable in a register and does not care about its slot.
+    /// The registers that a label expects to hold what they do not hold.
     #[inline]
-    fn expects_dirty(&self, layout: &Layout, var: u32) -> bool {
-        layout.dirty != 0
-            && self
-                .bound(layout)
-                .any(|(expected, reg)| expected == var && layout.dirty & reg.bit() != 0)
+    pub(super) fn missing(&self, layout: u32) -> RegSet {
+        let layout = &self.layouts[layout as usize];
+        layout.bound & !self.registers.matching(layout)
     }
 
-    /// Whether anything is to be moved on the way to a frame's label.
-    pub(super) fn needs_moves(&self, index: usize) -> bool {
+    /// Whether anything is to be moved on the way to a frame's label, which expects more in these registers.
+    pub(super) fn needs_moves(&self, index: usize, missing: RegSet) -> bool {
         let frame = &self.frames[index];
-        if let Some(layout) = frame.layout {
-            let layout = self.layouts[layout as usize];
-            let moved = |(var, reg): (u32, Reg)| {
-                let state = &self.vars[var as usize];
-                state.reg != reg && state.live(self.pos)
-            };
-            if self.bound(&layout).any(moved) {
+        if missing != 0
+            && let Some(layout) = frame.layout
+        {
+            let layout = &self.layouts[layout as usize];
+            if each(missing).any(|reg| self.live(layout.holder(reg))) {
                 return true;
             }
         }
@@ -271,18 +243,29 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
-    /// The moves on the way to a frame's label; the builder's state stays as it is.
-    pub(super) fn edge(&mut self, index: usize) {
+    /// The moves on the way to a frame's label, which expects more in these registers; the builder's state stays as it
+    /// is.
+    #[inline]
+    pub(super) fn edge(&mut self, index: usize, missing: RegSet) {
         let frame = &self.frames[index];
-        let (types, height) = (self.label_types(frame), frame.height);
-        let (layout, result_reg) = (frame.layout, frame.result_reg);
+        let types = self.label_types(frame);
+        if missing != 0 || types.0 != types.1 {
+            self.moves_to(index, missing, types);
+        }
+    }
+
+    #[inline(never)]
+    fn moves_to(&mut self, index: usize, missing: RegSet, types: (u32, u32)) {
+        let frame = &self.frames[index];
+        let (layout, height, result_reg) = (frame.layout, frame.height, frame.result_reg);
         let mut moves = std::mem::take(&mut self.moves);
         moves.clear();
         if let Some(layout) = layout {
-            let layout = self.layouts[layout as usize];
-            for (var, to) in self.bound(&layout) {
+            let layout = &self.layouts[layout as usize];
+            for to in each(missing) {
+                let var = layout.holder(to);
                 let state = &self.vars[var as usize];
-                if state.reg != to && state.live(self.pos) {
+                if state.live(self.pos) {
                     moves.push(Move {
                         ty: state.ty,
                         to,

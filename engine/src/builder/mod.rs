@@ -87,8 +87,6 @@ pub struct FunctionBuilder<'u, 'p> {
     /// Types of parameters and results of open frames.
     types: Vec<ValueType>,
     layouts: Vec<Layout>,
-    /// The variables of layouts.
-    bindings: Vec<u32>,
     /// Variables that may be constants.
     constants: Vec<u32>,
     /// So many of them are not, or have their value in their slot.
@@ -146,7 +144,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             floor: 0,
             types: Vec::new(),
             layouts: Vec::new(),
-            bindings: Vec::new(),
             constants: Vec::new(),
             clean_constants: 0,
             results: Vec::new(),
@@ -204,7 +201,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.floor = 0;
         self.types.clear();
         self.layouts.clear();
-        self.bindings.clear();
         self.constants.clear();
         self.clean_constants = 0;
         self.pins.clear();
@@ -280,8 +276,10 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         if !self.frames.is_empty() {
             self.misuse("a frame was left open");
         }
-        if (u64::from(self.operand_slot(self.max_height)) + 16) * u64::from(self.stride)
-            > FRAME_BYTES
+        let slots = self.operand_slot(self.max_height);
+        // Variables and operands are known by numbers of 16 bits where they hold registers.
+        if slots > u32::from(u16::MAX)
+            || (u64::from(slots) + 16) * u64::from(self.stride) > FRAME_BYTES
         {
             self.unit.buffer.fail(Error::Limit {
                 what: "variables and operands of a function",

@@ -103,6 +103,49 @@ impl Var {
     }
 }
 
+/// What holds each register: the number of a variable, or of an operand. Numbers are small enough that a function's frame
+/// could not hold as many; `finish` sees to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Holders([u16; CLASSES * REGISTERS]);
+
+impl Holders {
+    #[inline]
+    fn get(&self, reg: Reg) -> u32 {
+        u32::from(self.0[usize::from(reg.0) & (CLASSES * REGISTERS - 1)])
+    }
+
+    #[inline]
+    fn set(&mut self, reg: Reg, holder: u32) {
+        self.0[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = holder as u16;
+    }
+
+    /// Those registers of a set that have the same holder in both.
+    #[inline]
+    fn same(&self, other: &Self, within: RegSet) -> RegSet {
+        const ALL: RegSet = (1 << REGISTERS) - 1;
+        let mut set = 0;
+        if within & ALL != 0 {
+            set |= self.equal::<0>(other);
+        }
+        if within >> REGISTERS & ALL != 0 {
+            set |= self.equal::<REGISTERS>(other) << REGISTERS;
+        }
+        set & within
+    }
+
+    /// Which holders of the class beginning with that register are equal; without branches, since registers hold
+    /// whatever they hold.
+    #[inline(always)]
+    fn equal<const FIRST: usize>(&self, other: &Self) -> RegSet {
+        let mut set = 0u16;
+        for at in 0..REGISTERS {
+            let equal = self.0[FIRST + at] == other.0[FIRST + at];
+            set |= if equal { 1 << at } else { 0 };
+        }
+        RegSet::from(set)
+    }
+}
+
 /// What a label expects: which variables are in which registers, and which of their slots may be out of date; all other
 /// variables are in their slots.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,8 +154,28 @@ pub(crate) struct Layout {
     pub bound: RegSet,
     /// Those whose variable's slot may be out of date.
     pub dirty: RegSet,
-    /// Where the variables stand in the builder's list, one for each register in ascending order.
-    pub first: u32,
+    holders: Holders,
+}
+
+impl Layout {
+    /// The variable in a register that holds one.
+    #[inline]
+    pub fn holder(&self, reg: Reg) -> u32 {
+        self.holders.get(reg)
+    }
+
+    /// The registers that hold the same variables in both.
+    pub fn same(&self, other: &Self) -> RegSet {
+        self.holders.same(&other.holders, self.bound & other.bound)
+    }
+
+    /// Without the registers of a set.
+    #[inline]
+    pub fn without(mut self, set: RegSet) -> Self {
+        self.bound &= !set;
+        self.dirty &= !set;
+        self
+    }
 }
 
 /// What holds a register.
@@ -127,8 +190,8 @@ pub(crate) enum Owner {
 /// The registers of all classes.
 #[derive(Clone, Debug)]
 pub(crate) struct Registers {
-    /// The variable or operand that holds each register; of no meaning for free ones.
-    holder: [u32; CLASSES * REGISTERS],
+    /// Of no meaning for free registers.
+    holders: Holders,
     /// How many registers each class has.
     count: [u8; CLASSES],
     /// The registers of each class.
@@ -150,7 +213,7 @@ pub(crate) struct Registers {
 impl Registers {
     pub const fn new(count: [u8; CLASSES]) -> Self {
         Self {
-            holder: [0; CLASSES * REGISTERS],
+            holders: Holders([0; CLASSES * REGISTERS]),
             count,
             class: [(1 << count[0]) - 1, ((1 << count[1]) - 1) << REGISTERS],
             free: 0,
@@ -171,6 +234,32 @@ impl Registers {
     pub fn reset(&mut self) {
         self.free_all();
         self.pinned = 0;
+        self.locked = 0;
+    }
+
+    /// What variables are in registers now.
+    #[inline]
+    pub fn layout(&self) -> Layout {
+        Layout {
+            bound: self.vars,
+            dirty: self.dirty,
+            holders: self.holders,
+        }
+    }
+
+    /// The registers that hold the variables that a layout has in them.
+    #[inline]
+    pub fn matching(&self, layout: &Layout) -> RegSet {
+        self.holders.same(&layout.holders, layout.bound & self.vars)
+    }
+
+    /// Holds what a label expects and nothing else.
+    #[inline]
+    pub fn take_on(&mut self, layout: &Layout) {
+        self.holders = layout.holders;
+        self.free = (self.class[0] | self.class[1]) & !layout.bound;
+        self.vars = layout.bound;
+        self.dirty = layout.dirty;
         self.locked = 0;
     }
 
@@ -196,7 +285,7 @@ impl Registers {
     /// A register holds a variable, whose slot is out of date or not.
     #[inline]
     pub fn give_var(&mut self, reg: Reg, var: u32, dirty: bool) {
-        self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = var;
+        self.holders.set(reg, var);
         self.free &= !reg.bit();
         self.vars |= reg.bit();
         self.dirty = self.dirty & !reg.bit() | if dirty { reg.bit() } else { 0 };
@@ -204,7 +293,7 @@ impl Registers {
 
     #[inline]
     pub fn give_temp(&mut self, reg: Reg, operand: usize) {
-        self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = operand as u32;
+        self.holders.set(reg, operand as u32);
         self.free &= !reg.bit();
         self.vars &= !reg.bit();
         self.dirty &= !reg.bit();
@@ -238,7 +327,7 @@ impl Registers {
     /// The variable in a register that holds one.
     #[inline]
     pub fn holder(&self, reg: Reg) -> u32 {
-        self.holder[usize::from(reg.0) & (CLASSES * REGISTERS - 1)]
+        self.holders.get(reg)
     }
 
     #[inline]
