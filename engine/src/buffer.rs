@@ -11,6 +11,7 @@ use copatch_spec::patch::Source;
 use crate::error::Error;
 use crate::forms::{FormId, Forms, Hole, Patch, Values};
 use crate::program::TrapSite;
+use crate::templates::{self, Template};
 
 /// A place in the code that may not be known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +201,37 @@ impl<'p> CodeBuffer<'p> {
         if self.trace.is_some() {
             self.record(start, emit, values);
         }
+    }
+
+    /// Copies a move that admits the value.
+    #[inline(always)]
+    pub fn emit_template(&mut self, memory: &mut [u8], template: &Template, value: i64) {
+        const { assert!(templates::BYTES <= ROOM) };
+        let start = self.len;
+        let room = memory.get_mut(start..);
+        let Some(room) = room.and_then(<[u8]>::first_chunk_mut::<ROOM>) else {
+            return self.full();
+        };
+        let (within, bits) = template.fill(value);
+        room[..templates::BYTES].copy_from_slice(&template.code);
+        room[within..within + 8].copy_from_slice(&bits);
+        self.len = start + usize::from(template.length);
+        if self.trace.is_some() {
+            self.record_move(start, template, value);
+        }
+    }
+
+    #[cold]
+    fn record_move(&mut self, start: usize, template: &Template, value: i64) {
+        let mut values = Values::default();
+        values[0] = value;
+        let emit = Emit {
+            row: template.row,
+            form: template.form,
+            target: Target::None,
+            source: 0,
+        };
+        self.record(start, &emit, &values);
     }
 
     /// The same for a stencil at the very end of the code section.

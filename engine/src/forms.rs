@@ -78,6 +78,16 @@ struct Row {
     exceptions: u32,
 }
 
+/// What one alternative of a form with one value or none admits: `lo..=lo + span` where the bits of `odd` are zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Domain {
+    pub lo: i64,
+    pub span: u64,
+    pub odd: u64,
+    /// The alternative's first record in the pack's stencil table.
+    pub stencils: u32,
+}
+
 /// A hole of a stencil, with its kind spread out where that has one field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hole {
@@ -123,6 +133,22 @@ impl Hole {
         let bits = window & !self.mask | value as u64 & self.mask;
         (value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0)
             .then_some(bits)
+    }
+
+    /// The bits of a plain value in the window.
+    pub fn mask(&self) -> u64 {
+        self.mask
+    }
+
+    /// Whether every value of a domain is in reach of a hole that a value fills as it is.
+    pub fn reaches(&self, domain: &Domain) -> bool {
+        let moved = |value: i128| value + i128::from(self.addend) - i128::from(self.lo);
+        let first = i128::from(domain.lo);
+        let last = first + i128::from(domain.span);
+        moved(first) >= 0
+            && moved(last) <= i128::from(self.span)
+            && domain.odd & self.odd == self.odd
+            && i64::from(self.addend) as u64 & self.odd == 0
     }
 
     /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
@@ -339,6 +365,25 @@ impl Forms {
                     .all(|(row, value)| self.admits(row, *value))
             })?;
         Some(row.first()?.stencils)
+    }
+
+    /// What an alternative of a form with one value or none admits, if that has no exceptions.
+    pub fn domain(&self, form: FormId, alternative: usize) -> Option<Domain> {
+        let form = self.forms.get(usize::from(form))?;
+        if form.values > 1 || alternative >= usize::from(form.alternatives) {
+            return None;
+        }
+        let row = self.rows.get(form.first as usize + alternative)?;
+        let (lo, span) = match form.values {
+            0 => (i64::MIN, u64::MAX),
+            _ => (row.lo, row.span),
+        };
+        (row.exceptions == 0).then_some(Domain {
+            lo,
+            span,
+            odd: row.odd,
+            stencils: row.stencils,
+        })
     }
 
     #[inline]

@@ -58,6 +58,7 @@ mod plan;
 pub mod plugin;
 mod program;
 mod select;
+mod templates;
 mod trap;
 mod unit;
 

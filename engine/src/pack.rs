@@ -1,7 +1,7 @@
 //! A stencil pack, opened: its tables in place, its operations indexed.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use copatch_spec::isa::{Operation, Shape};
 use copatch_spec::pack::{Metadata, PackError, PackView, validate};
@@ -11,6 +11,7 @@ use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 use crate::forms::{FormId, Forms, OpForms};
+use crate::templates::Templates;
 
 /// The number of an operation in its pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +108,8 @@ pub struct Pack {
     metadata: Metadata,
     ops: Vec<OpInfo>,
     forms: Forms,
+    /// Made when code is first generated.
+    templates: OnceLock<Templates>,
     core: Core,
     classes: Vec<ClassInfo>,
     /// The class of each value type, [`NONE`] if its values have none.
@@ -234,6 +237,13 @@ impl Pack {
     #[inline]
     pub(crate) fn forms(&self) -> &Forms {
         &self.forms
+    }
+
+    /// Its moves, ready to be copied.
+    pub(crate) fn templates(&self, view: &PackView<'_>) -> &Templates {
+        let class = |ty| self.classes.get(usize::from(self.class_of(ty))).copied();
+        self.templates
+            .get_or_init(|| Templates::new(view, &self.forms, &self.core, class))
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -416,6 +426,7 @@ impl Index {
             metadata,
             ops,
             forms,
+            templates: OnceLock::new(),
             core,
             classes,
             class_of,

@@ -8,6 +8,7 @@ use crate::forms::Values;
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::program::{NO_ENTRY, Program};
+use crate::templates::Templates;
 use copatch_spec::variants::FormKey;
 
 /// Functions begin at multiples of this many bytes.
@@ -17,6 +18,7 @@ const FUNCTION_ALIGNMENT: usize = 16;
 /// [`FunctionBuilder`](crate::FunctionBuilder), call each other by number, and become executable together.
 pub struct Unit<'p> {
     pub(crate) pack: &'p Arc<Pack>,
+    pub(crate) templates: &'p Templates,
     pub(crate) buffer: CodeBuffer<'p>,
     pub(crate) space: CodeSpace,
     entries: Vec<u32>,
@@ -32,9 +34,12 @@ impl<'p> Unit<'p> {
     /// [`Error::Memory`] where it cannot be had.
     pub fn new(pack: &'p Arc<Pack>, capacity: usize) -> Result<Self> {
         let space = CodeSpace::new(capacity.min(MAX_CODE))?;
-        let buffer = CodeBuffer::new(pack.view()?, pack.forms());
+        let view = pack.view()?;
+        let templates = pack.templates(&view);
+        let buffer = CodeBuffer::new(view, pack.forms());
         let mut unit = Self {
             pack,
+            templates,
             buffer,
             space,
             entries: Vec::new(),

@@ -35,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::forms::Values;
 use crate::pack::{OpId, Pack};
 use crate::plan::Plan;
+use crate::templates::Templates;
 use crate::unit::Unit;
 
 pub(crate) use self::state::CLASSES;
@@ -72,6 +73,7 @@ pub(crate) const FRAME_BYTES: u64 = 1 << 20;
 pub struct FunctionBuilder<'u, 'p> {
     unit: &'u mut Unit<'p>,
     pack: &'p Arc<Pack>,
+    templates: &'p Templates,
     plan: Plan,
     vars: Vec<Var>,
     stack: Vec<Operand>,
@@ -131,6 +133,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         }
         let stride = unit.slot_bytes();
         Self {
+            templates: unit.templates,
             unit,
             pack,
             plan: Plan::default(),

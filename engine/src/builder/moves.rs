@@ -7,6 +7,7 @@ use super::state::{CLASSES, Reg, RegSet, each};
 use crate::buffer::{Emit, Target};
 use crate::error::Error;
 use crate::forms::FormId;
+use crate::templates::Kind;
 
 /// Where a moved value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,37 +29,30 @@ impl FunctionBuilder<'_, '_> {
     /// Copies a value into a register.
     #[inline]
     pub(super) fn move_to_reg(&mut self, ty: ValueType, to: Reg, from: From) {
-        let (place, value, index) = match from {
-            From::Reg(reg) if reg == to => return,
+        match from {
+            From::Reg(reg) if reg == to => {}
             From::Reg(reg) => {
-                let radix = self.registers.radix(to.class());
-                (Place::Register, 0, reg.number() * radix)
+                let index = reg.number() * self.registers.radix(to.class()) + to.number();
+                self.emit_move(ty, Kind::Copy, index, 0);
             }
-            From::Slot(slot) => (Place::Slot, self.slot_offset(slot), 0),
-            From::Const(value) => (Place::Immediate, value, 0),
-        };
-        let form =
-            self.pack.core().moves[ty as usize].and_then(|moves| moves.to_register[place as usize]);
-        self.move_values[0] = value;
-        if !self.emit_move(form, index + to.number()) {
-            self.no_move(ty, place, false);
+            From::Slot(slot) => {
+                self.emit_move(ty, Kind::Load, to.number(), self.slot_offset(slot));
+            }
+            From::Const(value) => self.emit_move(ty, Kind::Constant, to.number(), value),
         }
     }
 
     /// Copies a register into a slot.
     #[inline]
     pub(super) fn store(&mut self, ty: ValueType, slot: u32, reg: Reg) {
-        self.move_values[0] = self.slot_offset(slot);
-        if !self.move_to_slot(ty, Place::Register, reg.number()) {
-            self.no_move(ty, Place::Register, true);
-        }
+        self.emit_move(ty, Kind::Store, reg.number(), self.slot_offset(slot));
     }
 
     /// Writes a constant into a slot, by way of a register where no stencil does it at once.
     pub(super) fn store_const(&mut self, ty: ValueType, slot: u32, value: i64) {
         self.move_values[0] = value;
         self.move_values[1] = self.slot_offset(slot);
-        if !self.move_to_slot(ty, Place::Immediate, 0) {
+        if !self.move_to_slot(ty, Place::Immediate) {
             self.with_scratch(ty, |builder, scratch| {
                 builder.move_to_reg(ty, scratch, From::Const(value));
                 builder.store(ty, slot, scratch);
@@ -74,7 +68,7 @@ impl FunctionBuilder<'_, '_> {
         if !self.registers.exist(self.class_of(ty)) {
             self.move_values[0] = self.slot_offset(from);
             self.move_values[1] = self.slot_offset(to);
-            if !self.move_to_slot(ty, Place::Slot, 0) {
+            if !self.move_to_slot(ty, Place::Slot) {
                 self.no_move(ty, Place::Slot, true);
             }
             return;
@@ -117,15 +111,44 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
-    #[inline]
-    fn move_to_slot(&mut self, ty: ValueType, from: Place, index: u32) -> bool {
+    /// Emits a move of one value or none: one that is prepared, in nearly all cases.
+    #[inline(never)]
+    fn emit_move(&mut self, ty: ValueType, kind: Kind, index: u32, value: i64) {
+        match self.templates.find(ty, kind, index, value) {
+            Some(template) => {
+                let memory = self.unit.space.bytes_mut();
+                self.unit.buffer.emit_template(memory, template, value);
+            }
+            None => self.emit_other_move(ty, kind, index, value),
+        }
+    }
+
+    #[inline(never)]
+    fn emit_other_move(&mut self, ty: ValueType, kind: Kind, index: u32, value: i64) {
+        let place = match kind {
+            Kind::Copy | Kind::Store => Place::Register,
+            Kind::Constant => Place::Immediate,
+            Kind::Load => Place::Slot,
+        };
+        self.move_values[0] = value;
+        let form = self.pack.core().moves[ty as usize].and_then(|moves| match kind {
+            Kind::Store => moves.to_slot[place as usize],
+            _ => moves.to_register[place as usize],
+        });
+        if !self.emit_form(form, index) {
+            self.no_move(ty, place, kind == Kind::Store);
+        }
+    }
+
+    /// Emits a move from one place in memory to another, or of a constant there.
+    fn move_to_slot(&mut self, ty: ValueType, from: Place) -> bool {
         let form =
             self.pack.core().moves[ty as usize].and_then(|moves| moves.to_slot[from as usize]);
-        self.emit_move(form, index)
+        self.emit_form(form, 0)
     }
 
     /// Emits a form of a move, whose values are in `move_values`.
-    fn emit_move(&mut self, form: Option<FormId>, index: u32) -> bool {
+    fn emit_form(&mut self, form: Option<FormId>, index: u32) -> bool {
         let Some(form) = form else { return false };
         let Some(row) = self.pack.forms().admit(form, &self.move_values) else {
             return false;
