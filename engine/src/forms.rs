@@ -4,7 +4,7 @@
 use copatch_spec::pack::PackView;
 use copatch_spec::pack::tables::{FormRow, HoleRow};
 use copatch_spec::patch::{PatchKind, Source};
-use copatch_spec::variants::FormKey;
+use copatch_spec::variants::{FormKey, Outcome};
 
 /// The values of one stencil's holes: as many as a form can have, up to a power of two.
 pub type Values = [i64; copatch_spec::limits::VALUES.next_power_of_two()];
@@ -14,6 +14,8 @@ pub(crate) type FormId = u16;
 
 /// Keys that differ in the places of the first two operands only.
 const SHORT_KEYS: usize = 16;
+/// The bits of a key that say the outcome.
+const OUTCOME: u16 = 3 << 9;
 /// No form.
 const ABSENT: u8 = u8::MAX;
 
@@ -23,6 +25,8 @@ pub(crate) struct OpForms {
     first: FormId,
     count: u16,
     short: [[u8; SHORT_KEYS]; 3],
+    /// For each outcome the form with everything in registers and no values, if there is one, and its first record.
+    plain: [Option<(FormId, u32)>; 3],
 }
 
 impl OpForms {
@@ -30,18 +34,29 @@ impl OpForms {
         first: 0,
         count: 0,
         short: [[ABSENT; SHORT_KEYS]; 3],
+        plain: [None; 3],
     };
 
-    /// Adds a form; those of an operation come one after another.
-    pub fn add(&mut self, row: usize, form: &FormRow) {
+    /// Adds a form, whose first record is `stencils`; those of an operation come one after another.
+    pub fn add(&mut self, row: usize, form: &FormRow, stencils: u32) {
         if self.count == 0 {
             self.first = row as FormId;
         }
         let key = form.key.get();
+        let plain = key & !OUTCOME == FormKey::registers().0 && form.values.get() == 0;
+        if let Some(plain) = self.plain.get_mut(usize::from(key >> 9)).filter(|_| plain) {
+            *plain = Some((row as FormId, stencils));
+        }
         if let Some(place) = Self::short(FormKey(key)) {
             self.short[place.0][place.1] = self.count.min(u16::from(ABSENT)) as u8;
         }
         self.count += 1;
+    }
+
+    /// The form with everything in registers and no values, and its first record.
+    #[inline]
+    pub fn plain(&self, outcome: Outcome) -> Option<(FormId, u32)> {
+        self.plain[outcome as usize]
     }
 
     /// Outcome and places, where the key has no more to it.

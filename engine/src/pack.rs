@@ -60,6 +60,8 @@ pub(crate) struct OpInfo {
     pub fault: u8,
     /// Whether `base` is everything in registers and no operand shares the result's.
     pub plain: bool,
+    /// How many registers operand 1 and the result have to choose from.
+    pub radix: [u8; 2],
     /// The outcome by which its form is chosen: for branches, both have the same places.
     pub outcome: Outcome,
     /// The same operation with operands 0 and 1 exchanged.
@@ -314,6 +316,7 @@ impl Index {
                 branch: op.branch,
                 fault: if op.uses_mem { out_of_bounds } else { NONE },
                 plain: false,
+                radix: [0; 2],
                 outcome: match op.shape {
                     Shape::Branch => Outcome::BranchTrue,
                     _ => Outcome::Plain,
@@ -339,13 +342,18 @@ impl Index {
                 info.base = info.base.with_result_slot();
             }
             info.plain = info.base == FormKey::registers() && info.tie == NONE;
+            let radix =
+                |ty: Option<&ValueType>| ty.map_or(0, |ty| metadata.machine.registers(*ty) as u8);
+            info.radix = [radix(op.operands.get(1)), radix(op.result.as_ref())];
             ops.push(info);
         }
         for (row, form) in view.forms.iter().enumerate() {
             let Some(info) = ops.get_mut(usize::from(form.op.get())) else {
                 return Err(fault("a form of an operation that does not exist"));
             };
-            info.forms.add(row, form);
+            let first = view.alternatives.get(form.first.get() as usize);
+            let stencils = first.map_or(0, |alternative| alternative.stencils.get());
+            info.forms.add(row, form, stencils);
         }
         let forms = Forms::new(view, &metadata.kinds)
             .ok_or_else(|| fault("a table refers to a row that does not exist"))?;

@@ -117,7 +117,7 @@ impl FunctionBuilder<'_, '_> {
                         a.number()
                     }
                     _ if b == Reg::NONE => ODD,
-                    _ => a.number() * self.registers.radix(b.class()) + b.number(),
+                    _ => a.number() * u32::from(info.radix[0]) + b.number(),
                 };
                 (below.len(), index)
             }
@@ -129,9 +129,14 @@ impl FunctionBuilder<'_, '_> {
             for (place, value) in immediates.iter().enumerate() {
                 self.values[first + place] = *value;
             }
-            if let Some(form) = forms.find(&info.forms, key.with_outcome(info.outcome))
-                && let Some(stencils) = forms.admit(form, &self.values)
-            {
+            let found = if first + N == 0 {
+                info.forms.plain(info.outcome)
+            } else {
+                forms
+                    .find(&info.forms, key.with_outcome(info.outcome))
+                    .and_then(|form| Some((form, forms.admit(form, &self.values)?)))
+            };
+            if let Some((form, stencils)) = found {
                 self.stack.truncate(bottom);
                 self.settled = self.settled.min(bottom);
                 // Registers are listed only where one is shared.
@@ -143,6 +148,7 @@ impl FunctionBuilder<'_, '_> {
                     stencils,
                 };
                 pending.index = index;
+                pending.radix = info.radix[1];
                 pending.tie = NONE;
                 pending.dying = dying;
                 pending.source = self.pos;
@@ -241,6 +247,7 @@ impl FunctionBuilder<'_, '_> {
         self.pending = Pending {
             choice,
             index,
+            radix: info.radix[1],
             regs,
             count: used as u8,
             tie,

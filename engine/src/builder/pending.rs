@@ -29,6 +29,8 @@ pub(crate) struct Pending {
     pub(super) choice: Choice,
     /// The operands' part of the record's index.
     pub(super) index: u32,
+    /// How many registers the result has to choose from.
+    pub(super) radix: u8,
     /// Registers of the operands that lie in registers, in order.
     pub(super) regs: [Reg; OPERANDS],
     pub(super) count: u8,
@@ -53,6 +55,7 @@ impl Pending {
             stencils: 0,
         },
         index: 0,
+        radix: 0,
         regs: [Reg::NONE; OPERANDS],
         count: 0,
         tie: NONE,
@@ -189,7 +192,7 @@ impl FunctionBuilder<'_, '_> {
         }
         let mut index = self.pending.index;
         if result != Reg::NONE {
-            index = index * self.registers.radix(result.class()) + result.number();
+            index = index * u32::from(self.pending.radix) + result.number();
         }
         self.emit_record(choice.form, choice.stencils + index, target);
         self.release();
@@ -295,6 +298,16 @@ impl FunctionBuilder<'_, '_> {
             return None;
         }
         let forms = self.pack.forms();
+        let plain = |outcome| info.forms.plain(outcome);
+        if choice.key == FormKey::registers()
+            && let (Some(when), Some(unless)) =
+                (plain(Outcome::BranchTrue), plain(Outcome::BranchFalse))
+        {
+            return Some(Branches {
+                forms: [when.0, unless.0],
+                stencils: [when.1, unless.1],
+            });
+        }
         let find = |outcome| {
             let form = forms.find(&info.forms, choice.key.with_outcome(outcome))?;
             Some((form, forms.admit(form, &self.values)?))

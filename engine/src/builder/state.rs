@@ -106,44 +106,44 @@ impl Var {
 /// What holds each register: the number of a variable, or of an operand. Numbers are small enough that a function's frame
 /// could not hold as many; `finish` sees to it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Holders([u16; CLASSES * REGISTERS]);
+pub(crate) struct Holders([[u16; LANES]; CLASSES * REGISTERS / LANES]);
+
+/// Holders that are compared at once: as many as most classes have registers.
+const LANES: usize = 8;
 
 impl Holders {
     #[inline]
     fn get(&self, reg: Reg) -> u32 {
-        u32::from(self.0[usize::from(reg.0) & (CLASSES * REGISTERS - 1)])
+        u32::from(self.0.as_flattened()[usize::from(reg.0) & (CLASSES * REGISTERS - 1)])
     }
 
     #[inline]
     fn set(&mut self, reg: Reg, holder: u32) {
-        self.0[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = holder as u16;
+        self.0.as_flattened_mut()[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = holder as u16;
     }
 
     /// Those registers of a set that have the same holder in both.
     #[inline]
     fn same(&self, other: &Self, within: RegSet) -> RegSet {
-        const ALL: RegSet = (1 << REGISTERS) - 1;
         let mut set = 0;
-        if within & ALL != 0 {
-            set |= self.equal::<0>(other);
-        }
-        if within >> REGISTERS & ALL != 0 {
-            set |= self.equal::<REGISTERS>(other) << REGISTERS;
+        for (at, (a, b)) in self.0.iter().zip(&other.0).enumerate() {
+            let first = at * LANES;
+            if within >> first & ((1 << LANES) - 1) != 0 {
+                set |= equal(a, b) << first;
+            }
         }
         set & within
     }
+}
 
-    /// Which holders of the class beginning with that register are equal; without branches, since registers hold
-    /// whatever they hold.
-    #[inline(always)]
-    fn equal<const FIRST: usize>(&self, other: &Self) -> RegSet {
-        let mut set = 0u16;
-        for at in 0..REGISTERS {
-            let equal = self.0[FIRST + at] == other.0[FIRST + at];
-            set |= if equal { 1 << at } else { 0 };
-        }
-        RegSet::from(set)
+/// Which holders are equal, as bits; without branches, since registers hold whatever they hold.
+#[inline(always)]
+fn equal(a: &[u16; LANES], b: &[u16; LANES]) -> RegSet {
+    let mut set = 0u16;
+    for at in 0..LANES {
+        set |= if a[at] == b[at] { 1 << at } else { 0 };
     }
+    RegSet::from(set)
 }
 
 /// What a label expects: which variables are in which registers, and which of their slots may be out of date; all other
@@ -213,7 +213,7 @@ pub(crate) struct Registers {
 impl Registers {
     pub const fn new(count: [u8; CLASSES]) -> Self {
         Self {
-            holders: Holders([0; CLASSES * REGISTERS]),
+            holders: Holders([[0; LANES]; CLASSES * REGISTERS / LANES]),
             count,
             class: [(1 << count[0]) - 1, ((1 << count[1]) - 1) << REGISTERS],
             free: 0,
