@@ -126,6 +126,8 @@ impl Instruction {
 /// Every instruction of WebAssembly 2.0 and tail calls.
 #[derive(Debug)]
 pub(crate) struct Table {
+    /// The kinds of those of one byte, and of prefixes.
+    pub kinds: [Kind; 256],
     /// Those of one byte.
     pub plain: [Instruction; 256],
     /// Those behind the byte 0xfc.
@@ -138,6 +140,7 @@ impl Table {
     /// The table, with the operations of a pack.
     pub fn new(pack: Option<&Pack>) -> Self {
         let mut table = Self {
+            kinds: [Kind::Illegal; 256],
             plain: [Instruction::ILLEGAL; 256],
             fc: [Instruction::ILLEGAL; 256],
             fd: [Instruction::ILLEGAL; 256],
@@ -165,6 +168,7 @@ impl Table {
                 number,
             };
         }
+        table.kinds = table.plain.map(|instruction| instruction.kind);
         table
     }
 }

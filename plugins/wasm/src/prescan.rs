@@ -88,7 +88,7 @@ impl Scanner<'_> {
         let Some(opcode) = cursor.rest().first() else {
             return Err(invalid("unexpected end"));
         };
-        let kind = table.plain[usize::from(*opcode)].kind;
+        let kind = table.kinds[usize::from(*opcode)];
         match kind {
             Kind::LocalGet => {
                 cursor.skip();

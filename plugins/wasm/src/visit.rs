@@ -166,7 +166,7 @@ impl<'a> Visit<'a> {
         };
         let instruction = &table.plain[usize::from(opcode)];
         let validator = &mut self.validator;
-        match instruction.kind {
+        match table.kinds[usize::from(opcode)] {
             Kind::LocalGet => {
                 cursor.skip();
                 let local = cursor.u32()?;
