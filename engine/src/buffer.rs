@@ -11,7 +11,7 @@ use copatch_spec::patch::Source;
 use crate::error::Error;
 use crate::forms::{FormId, Forms, Hole, Patch, Values};
 use crate::program::TrapSite;
-use crate::templates::{self, Template};
+use crate::templates::Template;
 
 /// A place in the code that may not be known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,35 +203,39 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// Copies a move that admits the value.
+    /// Copies a prepared stencil that admits the values.
     #[inline(always)]
-    pub fn emit_template(&mut self, memory: &mut [u8], template: &Template, value: i64) {
-        const { assert!(templates::BYTES <= ROOM) };
+    pub fn emit_template<const N: usize>(
+        &mut self,
+        memory: &mut [u8],
+        template: &Template<N>,
+        values: [i64; N],
+    ) {
         let start = self.len;
         let room = memory.get_mut(start..);
-        let Some(room) = room.and_then(<[u8]>::first_chunk_mut::<ROOM>) else {
+        let Some(room) = room.and_then(<[u8]>::first_chunk_mut) else {
             return self.full();
         };
-        let (within, bits) = template.fill(value);
-        room[..templates::BYTES].copy_from_slice(&template.code);
-        room[within..within + 8].copy_from_slice(&bits);
+        template.write(room, values);
         self.len = start + usize::from(template.length);
         if self.trace.is_some() {
-            self.record_move(start, template, value);
+            self.record_template(start, template.row, template.form, &values);
         }
     }
 
     #[cold]
-    fn record_move(&mut self, start: usize, template: &Template, value: i64) {
-        let mut values = Values::default();
-        values[0] = value;
+    fn record_template(&mut self, start: usize, row: u32, form: FormId, values: &[i64]) {
+        let mut all = Values::default();
+        for (place, value) in all.iter_mut().zip(values) {
+            *place = *value;
+        }
         let emit = Emit {
-            row: template.row,
-            form: template.form,
+            row,
+            form,
             target: Target::None,
             source: 0,
         };
-        self.record(start, &emit, &values);
+        self.record(start, &emit, &all);
     }
 
     /// The same for a stencil at the very end of the code section.

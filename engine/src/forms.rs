@@ -382,14 +382,17 @@ impl Forms {
         Some(row.first()?.stencils)
     }
 
-    /// What an alternative of a form with one value or none admits, if that has no exceptions.
-    pub fn domain(&self, form: FormId, alternative: usize) -> Option<Domain> {
+    /// What an alternative of a form admits as its value of that number, if that has no exceptions. For a form without
+    /// values, anything.
+    pub fn domain(&self, form: FormId, alternative: usize, value: usize) -> Option<Domain> {
         let form = self.forms.get(usize::from(form))?;
-        if form.values > 1 || alternative >= usize::from(form.alternatives) {
+        let values = usize::from(form.values);
+        if value >= values.max(1) || alternative >= usize::from(form.alternatives) {
             return None;
         }
-        let row = self.rows.get(form.first as usize + alternative)?;
-        let (lo, span) = match form.values {
+        let first = form.first as usize + alternative * values.max(1);
+        let row = self.rows.get(first + value)?;
+        let (lo, span) = match values {
             0 => (i64::MIN, u64::MAX),
             _ => (row.lo, row.span),
         };
@@ -419,6 +422,22 @@ impl Forms {
     #[inline]
     pub fn patch(&self, list: u16) -> Option<&Patch> {
         self.patches.get(usize::from(list))
+    }
+
+    /// The holes of a list, if all are of plain values and apart.
+    pub fn plain_holes(&self, list: u16) -> Option<&[Hole]> {
+        match self.patch(list)? {
+            Patch::Value(hole) => Some(std::slice::from_ref(hole)),
+            Patch::Holes {
+                first,
+                count,
+                apart,
+            } => {
+                let holes = self.holes(*first, *count);
+                let plain = |hole: &Hole| hole.plain && hole.value(&Values::default()).is_some();
+                (*apart && holes.iter().all(plain)).then_some(holes)
+            }
+        }
     }
 
     /// A range of holes.

@@ -4,7 +4,7 @@
 use copatch_spec::pack::PackView;
 use copatch_spec::types::ValueType;
 
-use crate::forms::{FormId, Forms, Patch};
+use crate::forms::{Domain, FormId, Forms, Hole};
 use crate::pack::{ClassInfo, Core};
 
 /// Bytes of code, at most; longer moves are emitted as any other stencil.
@@ -29,54 +29,151 @@ pub(crate) enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Copy, Kind::Constant, Kind::Load, Kind::Store];
 
-/// A stencil with its bytes. Admits `lo..=lo + span` where the bits of `odd` are zero.
+/// A hole of a plain value and what is admitted there: `lo..=lo + span` where the bits of `odd` are zero.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Template {
+struct Blank {
     lo: i64,
     span: u64,
     odd: u64,
     addend: i64,
-    /// The bits of the hole in the eight bytes from `within`; none for a stencil without holes.
+    /// The hole's bits in the eight bytes from `within`; none where the stencil has no such hole.
     mask: u64,
-    pub code: [u8; BYTES],
-    /// Its record in the pack's stencil table.
-    pub row: u32,
-    pub form: FormId,
-    pub length: u8,
     within: u8,
 }
 
-impl Template {
-    /// Stands for a stencil that is not prepared: admits nothing.
+impl Blank {
+    /// Admits nothing.
     const NONE: Self = Self {
         lo: 1,
         span: 0,
         odd: 1,
         addend: 0,
         mask: 0,
-        code: [0; BYTES],
-        row: 0,
-        form: 0,
-        length: 0,
         within: 0,
     };
+
+    fn new(domain: &Domain, hole: Option<&Hole>) -> Option<Self> {
+        let blank = Self {
+            lo: domain.lo,
+            span: domain.span,
+            odd: domain.odd,
+            ..Self::NONE
+        };
+        match hole {
+            Some(hole) if hole.reaches(domain) && usize::from(hole.offset) <= LAST => Some(Self {
+                addend: i64::from(hole.addend),
+                mask: hole.mask(),
+                within: hole.offset as u8,
+                ..blank
+            }),
+            Some(_) => None,
+            None => Some(blank),
+        }
+    }
 
     #[inline(always)]
     fn admits(&self, value: i64) -> bool {
         value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0
     }
 
-    /// Where the eight bytes begin that an admitted value changes, and what they are then.
+    /// Where the eight bytes begin that an admitted value changes.
     #[inline(always)]
-    pub fn fill(&self, value: i64) -> (usize, [u8; 8]) {
-        let within = usize::from(self.within) & 7;
-        let window = self.code[within..within + 8].first_chunk().copied();
-        let window = window.map_or(0, u64::from_le_bytes);
+    fn within(&self) -> usize {
+        usize::from(self.within) & 7
+    }
+
+    /// What an admitted value makes of these eight bytes.
+    #[inline(always)]
+    fn fill(&self, window: &[u8], value: i64) -> [u8; 8] {
+        let window = window.first_chunk().copied().map_or(0, u64::from_le_bytes);
         let value = value.wrapping_add(self.addend) as u64;
-        (
-            within,
-            (window & !self.mask | value & self.mask).to_le_bytes(),
-        )
+        (window & !self.mask | value & self.mask).to_le_bytes()
+    }
+}
+
+/// A stencil with its bytes and `N` holes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Template<const N: usize> {
+    blanks: [Blank; N],
+    code: [u8; BYTES],
+    /// Its record in the pack's stencil table.
+    pub row: u32,
+    pub form: FormId,
+    pub length: u8,
+}
+
+impl<const N: usize> Template<N> {
+    /// Stands for a stencil that is not prepared.
+    const NONE: Self = Self {
+        blanks: [Blank::NONE; N],
+        code: [0; BYTES],
+        row: 0,
+        form: 0,
+        length: 0,
+    };
+
+    /// The stencil of that index of a form's alternative, if it is short and has no other holes than those of its `N`
+    /// values, each in reach wherever the alternative admits it.
+    fn new(
+        view: &PackView<'_>,
+        forms: &Forms,
+        form: FormId,
+        alternative: usize,
+        index: u32,
+    ) -> Option<Self> {
+        let row = forms.domain(form, alternative, 0)?.stencils + index;
+        let stencil = view.stencils.get(row as usize)?;
+        let (first, length) = (
+            stencil.code.get() as usize,
+            usize::from(stencil.length.get()),
+        );
+        let mut template = Self {
+            row,
+            form,
+            length: length as u8,
+            ..Self::NONE
+        };
+        let code = view.code.get(first..)?.get(..length)?;
+        template.code.get_mut(..length)?.copy_from_slice(code);
+        let holes = forms.plain_holes(stencil.holes.get())?;
+        for (value, blank) in template.blanks.iter_mut().enumerate() {
+            let domain = forms.domain(form, alternative, value)?;
+            let mut own = holes
+                .iter()
+                .filter(|hole| usize::from(hole.source) == value);
+            *blank = Blank::new(&domain, own.next())?;
+            if own.next().is_some() {
+                return None;
+            }
+        }
+        let known = |hole: &Hole| usize::from(hole.source) < N;
+        holes.iter().all(known).then_some(template)
+    }
+
+    #[inline(always)]
+    fn admits(&self, values: [i64; N]) -> bool {
+        self.blanks
+            .iter()
+            .zip(values)
+            .all(|(blank, value)| blank.admits(value))
+    }
+
+    /// Writes the stencil with these values, which it admits, to the beginning of `room`; spoils what lies behind it there.
+    #[inline(always)]
+    pub fn write(&self, room: &mut [u8; BYTES], values: [i64; N]) {
+        *room = self.code;
+        if N == 1 {
+            // What was just copied is not read again, which would wait for the copy.
+            let within = self.blanks[0].within();
+            let bits = self.blanks[0].fill(&self.code[within..within + 8], values[0]);
+            room[within..within + 8].copy_from_slice(&bits);
+            return;
+        }
+        for (blank, value) in self.blanks.iter().zip(values) {
+            let within = blank.within();
+            let bits = blank.fill(&room[within..within + 8], value);
+            room[within..within + 8].copy_from_slice(&bits);
+        }
     }
 }
 
@@ -91,8 +188,10 @@ struct List {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Templates {
-    templates: Vec<Template>,
+    moves: Vec<Template<1>>,
     lists: [List; ValueType::ALL.len() * KINDS.len()],
+    /// For each type the stencils that write a constant to a slot.
+    constants: [Vec<Template<2>>; ValueType::ALL.len()],
 }
 
 impl Templates {
@@ -104,8 +203,9 @@ impl Templates {
         class_of: impl Fn(ValueType) -> Option<ClassInfo>,
     ) -> Self {
         let mut all = Self {
-            templates: Vec::new(),
+            moves: Vec::new(),
             lists: Default::default(),
+            constants: Default::default(),
         };
         for ty in ValueType::ALL {
             let (Some(moves), Some(class)) = (core.moves[ty as usize], class_of(ty)) else {
@@ -113,22 +213,31 @@ impl Templates {
             };
             let registers = u32::from(class.registers);
             let [copy, constant, load] = moves.to_register;
-            let [store, ..] = moves.to_slot;
+            let [store, constant_to_slot, _] = moves.to_slot;
             for (kind, form) in KINDS.into_iter().zip([copy, constant, load, store]) {
                 let stride = match kind {
                     Kind::Copy => registers * registers,
                     _ => registers,
                 };
                 all.lists[list(ty, kind)] = List {
-                    first: all.templates.len() as u32,
+                    first: all.moves.len() as u32,
                     stride,
                 };
                 for alternative in 0..ALTERNATIVES {
-                    all.templates.extend((0..stride).map(|index| {
-                        form.and_then(|form| template(view, forms, form, alternative, index))
+                    all.moves.extend((0..stride).map(|index| {
+                        form.and_then(|form| Template::new(view, forms, form, alternative, index))
                             .unwrap_or(Template::NONE)
                     }));
                 }
+            }
+            if let Some(form) = constant_to_slot {
+                all.constants[ty as usize] = (0..)
+                    .map_while(|alternative| {
+                        forms.domain(form, alternative, 0)?;
+                        let template = Template::new(view, forms, form, alternative, 0);
+                        Some(template.unwrap_or(Template::NONE))
+                    })
+                    .collect();
             }
         }
         all
@@ -136,61 +245,25 @@ impl Templates {
 
     /// The prepared stencil for that index and value, if there is one.
     #[inline(always)]
-    pub fn find(&self, ty: ValueType, kind: Kind, index: u32, value: i64) -> Option<&Template> {
+    pub fn find(&self, ty: ValueType, kind: Kind, index: u32, value: i64) -> Option<&Template<1>> {
         let list = self.lists[list(ty, kind)];
         let at = (list.first + index) as usize;
-        let short = self.templates.get(at)?;
-        if short.admits(value) {
+        let short = self.moves.get(at)?;
+        if short.admits([value]) {
             return Some(short);
         }
-        let long = self.templates.get(at + list.stride as usize)?;
-        long.admits(value).then_some(long)
+        let long = self.moves.get(at + list.stride as usize)?;
+        long.admits([value]).then_some(long)
+    }
+
+    /// The prepared stencil that writes a constant to a slot of that offset, if there is one.
+    #[inline]
+    pub fn constant(&self, ty: ValueType, value: i64, offset: i64) -> Option<&Template<2>> {
+        let admits = |template: &&Template<2>| template.admits([value, offset]);
+        self.constants[ty as usize].iter().find(admits)
     }
 }
 
 fn list(ty: ValueType, kind: Kind) -> usize {
     ty as usize * KINDS.len() + kind as usize
-}
-
-/// The stencil of that index of a form's alternative, if it is short and has at most one hole, of a plain value that is in
-/// reach wherever the alternative admits it.
-fn template(
-    view: &PackView<'_>,
-    forms: &Forms,
-    form: FormId,
-    alternative: usize,
-    index: u32,
-) -> Option<Template> {
-    let domain = forms.domain(form, alternative)?;
-    let row = domain.stencils + index;
-    let stencil = view.stencils.get(row as usize)?;
-    let (first, length) = (
-        stencil.code.get() as usize,
-        usize::from(stencil.length.get()),
-    );
-    let bytes = view.code.get(first..)?.get(..length)?;
-    let mut code = [0; BYTES];
-    code.get_mut(..length)?.copy_from_slice(bytes);
-    let mut template = Template {
-        lo: domain.lo,
-        span: domain.span,
-        odd: domain.odd,
-        addend: 0,
-        mask: 0,
-        code,
-        row,
-        form,
-        length: length as u8,
-        within: 0,
-    };
-    match forms.patch(stencil.holes.get())? {
-        Patch::Value(hole) if hole.reaches(&domain) && usize::from(hole.offset) <= LAST => {
-            template.addend = i64::from(hole.addend);
-            template.mask = hole.mask();
-            template.within = hole.offset as u8;
-        }
-        Patch::Holes { count: 0, .. } => {}
-        _ => return None,
-    }
-    Some(template)
 }

@@ -50,6 +50,12 @@ impl FunctionBuilder<'_, '_> {
 
     /// Writes a constant into a slot, by way of a register where no stencil does it at once.
     pub(super) fn store_const(&mut self, ty: ValueType, slot: u32, value: i64) {
+        let offset = self.slot_offset(slot);
+        if let Some(template) = self.templates.constant(ty, value, offset) {
+            let memory = self.unit.space.bytes_mut();
+            let values = [value, offset];
+            return self.unit.buffer.emit_template(memory, template, values);
+        }
         self.move_values[0] = value;
         self.move_values[1] = self.slot_offset(slot);
         if !self.move_to_slot(ty, Place::Immediate) {
@@ -117,7 +123,7 @@ impl FunctionBuilder<'_, '_> {
         match self.templates.find(ty, kind, index, value) {
             Some(template) => {
                 let memory = self.unit.space.bytes_mut();
-                self.unit.buffer.emit_template(memory, template, value);
+                self.unit.buffer.emit_template(memory, template, [value]);
             }
             None => self.emit_other_move(ty, kind, index, value),
         }
