@@ -150,6 +150,21 @@ impl<const N: usize> Template<N> {
         holes.iter().all(known).then_some(template)
     }
 
+    /// [`Self::new`], if all alternatives before this one are prepared too: else a value that is for one of them would get
+    /// this one.
+    fn up_to(
+        view: &PackView<'_>,
+        forms: &Forms,
+        form: FormId,
+        alternative: usize,
+        index: u32,
+    ) -> Option<Self> {
+        for earlier in 0..alternative {
+            Self::new(view, forms, form, earlier, index)?;
+        }
+        Self::new(view, forms, form, alternative, index)
+    }
+
     #[inline(always)]
     fn admits(&self, values: [i64; N]) -> bool {
         self.blanks
@@ -225,18 +240,14 @@ impl Templates {
                 };
                 for alternative in 0..ALTERNATIVES {
                     all.moves.extend((0..stride).map(|index| {
-                        form.and_then(|form| Template::new(view, forms, form, alternative, index))
+                        form.and_then(|form| Template::up_to(view, forms, form, alternative, index))
                             .unwrap_or(Template::NONE)
                     }));
                 }
             }
             if let Some(form) = constant_to_slot {
                 all.constants[ty as usize] = (0..)
-                    .map_while(|alternative| {
-                        forms.domain(form, alternative, 0)?;
-                        let template = Template::new(view, forms, form, alternative, 0);
-                        Some(template.unwrap_or(Template::NONE))
-                    })
+                    .map_while(|alternative| Template::new(view, forms, form, alternative, 0))
                     .collect();
             }
         }
