@@ -356,6 +356,9 @@ impl FunctionBuilder<'_, '_> {
             let fresh = frame.layout.is_none() && frame.results.0 == frame.results.1;
             if fresh {
                 self.frames[index].layout = shared;
+                if shared.is_some() && settled == shared {
+                    continue;
+                }
             }
             let layout = self.expect(index);
             if fresh {

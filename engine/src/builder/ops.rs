@@ -97,17 +97,33 @@ impl FunctionBuilder<'_, '_> {
         // One look at the operands settles the usual cases: all in registers, or a constant on the right.
         let (bottom, index) = match (info.operand_count, self.stack.as_slice()) {
             (1, [below @ .., a]) if below.len() >= self.floor => {
-                let a = look(&mut self.vars, a.at, &mut dying);
+                let (bottom, at) = (below.len(), a.at);
+                let mut a = look(&mut self.vars, at, &mut dying);
                 self.registers.lock(a);
+                if a == Reg::NONE
+                    && let At::Var(var) = at
+                {
+                    a = self.load_operand(var);
+                }
                 let index = if a != Reg::NONE { a.number() } else { ODD };
-                (below.len(), index)
+                (bottom, index)
             }
             (2, [below @ .., a, b]) if below.len() >= self.floor => {
-                let right = b.at;
-                let a = look(&mut self.vars, a.at, &mut dying);
-                let b = look(&mut self.vars, right, &mut dying);
+                let (bottom, left, right) = (below.len(), a.at, b.at);
+                let mut a = look(&mut self.vars, left, &mut dying);
+                let mut b = look(&mut self.vars, right, &mut dying);
                 self.registers.lock(a);
                 self.registers.lock(b);
+                if a == Reg::NONE
+                    && let At::Var(var) = left
+                {
+                    a = self.load_operand(var);
+                }
+                if b == Reg::NONE
+                    && let At::Var(var) = right
+                {
+                    b = self.load_operand(var);
+                }
                 let index = match right {
                     _ if a == Reg::NONE => ODD,
                     At::Const(value) => {
@@ -119,7 +135,7 @@ impl FunctionBuilder<'_, '_> {
                     _ if b == Reg::NONE => ODD,
                     _ => a.number() * u32::from(info.radix[0]) + b.number(),
                 };
-                (below.len(), index)
+                (bottom, index)
             }
             (0, _) => (self.stack.len(), 0),
             _ => return self.prepare_any(op, info, immediates),
@@ -158,6 +174,19 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         self.prepare_looked(op, info, immediates)
+    }
+
+    /// Loads a variable that is in its slot and locks its register. Gives no register where another form may serve better:
+    /// for what is read for the last time, or has no registers at all.
+    #[inline(never)]
+    fn load_operand(&mut self, var: u32) -> Reg {
+        let state = &self.vars[var as usize];
+        if !state.live(self.pos) || !self.registers.exist(state.class) {
+            return Reg::NONE;
+        }
+        let reg = self.register_of_var(var);
+        self.registers.lock(reg);
+        reg
     }
 
     /// [`Self::prepare`] for any number of operands.
