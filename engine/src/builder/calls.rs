@@ -234,7 +234,7 @@ impl FunctionBuilder<'_, '_> {
                 None => self.settle_operand(first + index, true),
             }
         }
-        let pointer = pointer.map(|operand| self.pointer_move(operand));
+        let pointer = pointer.map(|operand| self.pointer_move(operand, &moves));
         moves.extend(pointer);
         // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
         // a variable that is saved keeps its slot.
@@ -257,14 +257,22 @@ impl FunctionBuilder<'_, '_> {
         Some(self.stack.len() - signature.params.len())
     }
 
-    /// The move of a code pointer that was just popped to the first register that carries no argument.
-    pub(super) fn pointer_move(&self, pointer: Operand) -> Move {
-        let class = self.class_of(pointer.ty);
-        let number = self.arguments.get(usize::from(class));
+    /// The move of a code pointer that was just popped: it stays in its register if no argument goes there, else it goes to
+    /// the first that carries none.
+    pub(super) fn pointer_move(&self, pointer: Operand, arguments: &[Move]) -> Move {
+        let from = self.source_of(pointer, self.stack.len());
+        let to = match from {
+            From::Reg(reg) if arguments.iter().all(|mv| mv.to != reg) => reg,
+            _ => {
+                let class = self.class_of(pointer.ty);
+                let number = self.arguments.get(usize::from(class));
+                Reg::new(class, number.copied().unwrap_or(0))
+            }
+        };
         Move {
             ty: pointer.ty,
-            to: Reg::new(class, number.copied().unwrap_or(0)),
-            from: self.source_of(pointer, self.stack.len()),
+            to,
+            from,
         }
     }
 

@@ -87,7 +87,7 @@ impl FunctionBuilder<'_, '_> {
                 }),
             }
         }
-        let pointer_move = pointer.map(|pointer| self.pointer_move(pointer));
+        let pointer_move = pointer.map(|pointer| self.pointer_move(pointer, &moves));
         moves.extend(pointer_move);
         self.clear_the_way(&moves, &mut in_slots);
         self.parallel_move(&mut moves);
