@@ -113,6 +113,8 @@ impl FunctionBuilder<'_, '_> {
             })
             .collect();
         read.sort_unstable();
+        let scratch = self.scratch_slot(0)..self.operand_slot(0);
+        let put_aside = in_slots.first().map_or(0, |argument| argument.own);
         for at in 0..in_slots.len() {
             let InSlot {
                 slot,
@@ -122,13 +124,9 @@ impl FunctionBuilder<'_, '_> {
             } = in_slots[at];
             let to = match from {
                 From::Reg(reg) => {
-                    // Slots above the variables' are scratch, or other arguments' own.
                     let unread = read.binary_search(&slot).is_err();
-                    let to = if unread && (slot as usize) < self.vars.len() {
-                        slot
-                    } else {
-                        own
-                    };
+                    let unused = slot < put_aside && !scratch.contains(&slot);
+                    let to = if unread && unused { slot } else { own };
                     self.store(ty, to, reg);
                     to
                 }
