@@ -12,9 +12,9 @@
 //!
 //! An argument that travels in a slot is written over variables and operands that others may still be read from. Three steps
 //! make that safe without a search for cycles:
-//! 1. Arguments in registers are stored, and those whose slot would be written before it was read are copied: to the
-//!    operand's own slot, which lies above the argument's, or, from a register, to the argument's at once if nothing is read there.
-//! 2. Arguments in registers get there, and so does the code pointer: a parallel move, as for any call.
+//! 1. What is in a register is stored where it goes if nothing is read there, else in the operand's own slot, which lies above
+//!    that; what would be overwritten before it was read is copied there too.
+//! 2. Arguments that travel in registers get there: a parallel move, as for any call.
 //! 3. The other slots are written in ascending order. What they are read from lies above them, or is a constant.
 
 use copatch_spec::types::ValueType;
@@ -87,11 +87,26 @@ impl FunctionBuilder<'_, '_> {
                 }),
             }
         }
-        let pointer_move = pointer.map(|pointer| self.pointer_move(pointer, &moves));
-        moves.extend(pointer_move);
-        self.clear_the_way(&moves, &mut in_slots);
-        self.parallel_move(&mut moves);
-        self.fill_slots(&moves, &in_slots);
+        let mut pointer_move = pointer.map(|pointer| self.pointer_move(pointer, &moves));
+        if in_slots.is_empty() {
+            moves.extend(pointer_move);
+            self.parallel_move(&mut moves);
+        } else {
+            // A class may have one register more than carry arguments, which slots are filled through: until then the pointer
+            // waits in its own slot, above all others.
+            let top = self.stack.len();
+            if let (Some(pointer), Some(mv)) = (pointer, &mut pointer_move) {
+                let slot = self.operand_slot(top);
+                self.copy_to_slot(pointer, top, slot);
+                mv.from = From::Slot(slot);
+            }
+            self.clear_the_way(&moves, &mut in_slots);
+            self.parallel_move(&mut moves);
+            self.fill_slots(&moves, &in_slots);
+            if let Some(mv) = pointer_move {
+                self.move_to_reg(mv.ty, mv.to, mv.from);
+            }
+        }
         self.moves = moves;
         if let Some(pointer) = pointer {
             self.free_operand(pointer);
@@ -101,9 +116,6 @@ impl FunctionBuilder<'_, '_> {
 
     /// Step 1: afterwards no argument of `in_slots` is in a register, or in a slot that step 3 writes before it reads it.
     fn clear_the_way(&mut self, moves: &[Move], in_slots: &mut [InSlot]) {
-        if in_slots.is_empty() {
-            return;
-        }
         let sources = moves.iter().map(|mv| mv.from);
         let sources = sources.chain(in_slots.iter().map(|argument| argument.from));
         let mut read: Vec<u32> = sources
@@ -147,9 +159,6 @@ impl FunctionBuilder<'_, '_> {
 
     /// Step 3. The builder's state stays as it is.
     fn fill_slots(&mut self, moves: &[Move], in_slots: &[InSlot]) {
-        if in_slots.is_empty() {
-            return;
-        }
         // All that was in registers has been read: what carries no argument is free to copy through.
         let before = self.registers.clone();
         self.registers.reset();
