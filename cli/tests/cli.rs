@@ -328,6 +328,47 @@ fn an_inner_loop_is_shown_without_traffic_of_locals_and_with_one_branch() {
     assert!(error.contains("m.wasm") && error.contains("99"), "{error}");
 }
 
+/// A function that calls only in its own place has no prologue, and passes on what it has where it is.
+#[test]
+fn a_tail_call_is_shown_as_a_jump_to_a_function() {
+    let text = r#"(module
+        (table 1 funcref) (elem (i32.const 0) $turn)
+        (func $turn (param i64 i64 i64 i64 i64 i64) (result i64)
+            (if (i64.eqz (local.get 0)) (then (return (local.get 5))))
+            (return_call $turn (i64.sub (local.get 0) (i64.const 1)) (local.get 1) (local.get 2) (local.get 3) (local.get 4)
+                (local.get 5)))
+        (func $leave (param i32) (result i64)
+            (drop (memory.grow (local.get 0)))
+            (return_call_indirect (param i32) (result i64) (i32.const 1) (i32.const 0)))
+        (memory 1))"#;
+    let case = Case::wat(text);
+    let turn = case.run("explain m.wasm --func 0");
+    assert!(turn.ok().contains("core.tail_call\n"), "{}", turn.out);
+    let lines: Vec<&str> = turn.out.lines().map(str::trim).collect();
+    let jump = lines.iter().position(|line| *line == "core.tail_call");
+    let hole = jump.and_then(|at| lines.get(at + 1)).expect("its hole");
+    assert!(hole.contains("function turn = 0x"), "{hole}");
+    let inside = |what: &str| turn.out.matches(what).count();
+    assert_eq!(
+        inside("core.enter") + inside("core.leave"),
+        0,
+        "{}",
+        turn.out
+    );
+    // The last parameter stays in its slot; it is read only where it is returned.
+    assert_eq!(inside("[r14"), 1, "{}", turn.out);
+    let leave = case.run("explain m.wasm --func 1");
+    let out = leave.ok();
+    let order = [
+        "core.enter",
+        "table.entry",
+        "core.leave",
+        "core.tail_call_ptr",
+    ]
+    .map(|op| out.find(op));
+    assert!(order.is_sorted() && order[0].is_some(), "{out}");
+}
+
 /// Address and text of a line that holds an instruction.
 fn instruction(line: &str) -> Option<(u64, &str)> {
     let (address, rest) = line.trim_start().split_once("  ")?;

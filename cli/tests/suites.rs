@@ -53,6 +53,11 @@ fn simd() {
     assert_eq!(check(proposal(Proposal::Simd)), 25_989);
 }
 
+#[test]
+fn tail_calls() {
+    assert_eq!(check(proposal(Proposal::TailCall)), 119);
+}
+
 /// The same on the pack that every processor of this architecture can run.
 #[test]
 fn all_pass_on_the_baseline() {
@@ -67,6 +72,7 @@ fn all_pass_on_the_baseline() {
     let engine = Engine::new(Config::new().packs(folder.path())).expect("a pack for this machine");
     assert_eq!(check_on(&engine, proposal(Proposal::Simd)), 25_989);
     assert_eq!(check_on(&engine, spec(SpecVersion::V2)), 28_012);
+    assert_eq!(check_on(&engine, proposal(Proposal::TailCall)), 119);
 }
 
 #[test]

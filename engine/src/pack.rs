@@ -92,6 +92,9 @@ pub(crate) struct Core {
     pub return_leaf: OpId,
     pub call: OpId,
     pub call_pointer: OpId,
+    pub leave: OpId,
+    pub tail_call: OpId,
+    pub tail_call_pointer: OpId,
     pub entry: OpId,
     pub unwind: OpId,
 }
@@ -385,6 +388,9 @@ impl Index {
             return_leaf: find("core.return_leaf")?,
             call: find("core.call")?,
             call_pointer: find("core.call_ptr")?,
+            leave: find("core.leave")?,
+            tail_call: find("core.tail_call")?,
+            tail_call_pointer: find("core.tail_call_ptr")?,
             entry: find("core.entry")?,
             unwind: find("core.unwind")?,
         };

@@ -164,7 +164,7 @@ impl Planner {
         *weight = (*weight | always) + u32::from(*weight & COUNT < COUNT);
     }
 
-    /// A call of anything, helpers included.
+    /// A call of anything, helpers included. Tail calls do not count: the function is over then.
     pub fn call(&mut self, _pos: u32) {
         self.plan.calls = true;
         self.innermost.calls = self.innermost.calls.saturating_add(1);

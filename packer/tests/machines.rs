@@ -1,7 +1,8 @@
 //! Five operations (integer add, compare-and-branch, load, float add, call) through generation, probing, trimming and
 //! patching on every architecture, executed on this machine or under qemu. `--nocapture` shows the stencils.
 //!
-//! The program sums an array in a loop, shows a negative i32 at full width, and calls a leaf that adds floats:
+//! The program sums an array in a loop, shows a negative i32 at full width, and calls a function that leaves the work to a
+//! leaf, which adds floats and returns to the caller:
 //!
 //! ```text
 //! f:    enter; r0 = 0; r1 = 0
@@ -9,7 +10,8 @@
 //!       slot0 = r1; r1 = r1 + 74565; r1 = r1 + -100000; slot1 = r1 (64 bits)
 //!       if !(r1 < r0) goto bad; call g; return
 //! bad:  return
-//! g:    f0 = slot0; f1 = slot1; f0 = f0 + f1; slot2 = f0; return
+//! g:    enter; leave; go to h
+//! h:    f0 = slot0; f1 = slot1; f0 = f0 + f1; slot2 = f0; return
 //! ```
 
 use std::collections::BTreeMap;
@@ -112,7 +114,7 @@ impl Step {
     }
 }
 
-/// Bytes between the frames of `f` and `g`.
+/// Bytes between the frames of `f` and `g`, which `h` takes over.
 const FRAME: i64 = 64;
 
 fn program(target: &Target) -> Vec<Step> {
@@ -144,9 +146,12 @@ fn program(target: &Target) -> Vec<Step> {
             .to("g"),
         step("core.return", &[], None, &[]),
         step("core.return", &[], None, &[]).at("bad"),
+        step("core.enter", &[], None, &[]).at("g"),
+        step("core.leave", &[], None, &[]),
+        step("core.tail_call", &[], None, &[]).to("h"),
         step("core.move_f32", &[Slot], r, &[0])
             .value(slot(0), SLOT)
-            .at("g"),
+            .at("h"),
         step("core.move_f32", &[Slot], r, &[1]).value(slot(1), SLOT),
         step("f32.add", &[Register, Register], r, &[0, 1, 0]),
         step("core.move_f32", &[Register], Some(Slot), &[0]).value(slot(2), SLOT),

@@ -33,9 +33,15 @@ pub fn generate(metadata: &Metadata, dialect: &dyn Dialect, numbers: &[u64]) -> 
         program.helpers.push(Signature { params, results });
     }
     let count = 1 + choices.below(4);
-    let signatures: Vec<Signature> = (0..count)
+    let mut signatures: Vec<Signature> = (0..count)
         .map(|_| pick_signature(&types, &mut choices))
         .collect();
+    // Tail calls need functions that return the same.
+    for index in 1..count {
+        if choices.one_in(2) {
+            signatures[index].results = signatures[index - 1].results.clone();
+        }
+    }
     let mut costs = vec![0; count];
     for index in (0..count).rev() {
         let generator = Generator {
@@ -89,7 +95,7 @@ fn pick_types(types: &[ValueType], count: usize, choices: &mut Choices) -> Vec<V
 /// Now and then there are more parameters or results than registers that carry them.
 fn pick_signature(types: &[ValueType], choices: &mut Choices) -> Signature {
     let params = if choices.one_in(6) {
-        12
+        9 + choices.below(16)
     } else {
         choices.below(4)
     };
@@ -549,8 +555,39 @@ impl Generator<'_, '_> {
                 let kind = self.choices.below(self.metadata.traps.len()) as u8;
                 self.end_unless(Step::Trap(kind));
             }
+            2 | 3 => self.tail_call(),
             _ => self.branch_if(),
         }
+    }
+
+    /// Goes on in another function if a condition does not hold.
+    fn tail_call(&mut self) {
+        let (signatures, costs) = (self.signatures, self.costs);
+        let fits = |callee: &usize| {
+            let same = signatures[*callee].results == signatures[self.index].results;
+            same && costs[*callee] + self.cost < STEPS
+        };
+        let found: Vec<usize> = (self.index + 1..signatures.len()).filter(fits).collect();
+        let Some(callee) = self.choices.pick(&found).copied() else {
+            return;
+        };
+        self.begin_unless();
+        // State machines pass their variables on, to other places.
+        let plain = self.choices.one_in(2);
+        for ty in &signatures[callee].params {
+            match self.variable(*ty, false) {
+                Some(var) if plain => self.emit(Step::Get(var)),
+                _ => self.expression(*ty),
+            }
+        }
+        // At most once, in whatever loop it stands.
+        self.cost += costs[callee];
+        let last = if self.choices.one_in(3) {
+            Step::TailCallPointer(callee as u32)
+        } else {
+            Step::TailCall(callee as u32)
+        };
+        self.end_unless(last);
     }
 
     /// Opens a block that is left at once if a condition holds.
@@ -711,6 +748,8 @@ mod tests {
                 "Trap",
                 "Call",
                 "CallPointer",
+                "TailCall",
+                "TailCallPointer",
             ];
             for step in constructs
                 .into_iter()

@@ -45,6 +45,10 @@ pub enum Step {
     Call(u32),
     /// Calls a function of the program through a pointer.
     CallPointer(u32),
+    /// Calls a function of the program in place of the one that is running.
+    TailCall(u32),
+    /// The same through a pointer.
+    TailCallPointer(u32),
     /// Calls a helper of the program.
     Helper(u32),
 }

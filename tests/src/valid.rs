@@ -196,6 +196,18 @@ impl Checker<'_> {
                     .ok_or("no such function")?;
                 self.call(&callee.signature)?;
             }
+            Step::TailCall(callee) | Step::TailCallPointer(callee) => {
+                let callee = self
+                    .program
+                    .functions
+                    .get(*callee as usize)
+                    .ok_or("no such function")?;
+                if callee.signature.results != self.function.signature.results {
+                    return Err("a tail call of a function that returns other types".to_owned());
+                }
+                self.pop(&callee.signature.params)?;
+                self.die()?;
+            }
             Step::Helper(index) => {
                 let signature = self
                     .program

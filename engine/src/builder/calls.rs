@@ -220,12 +220,7 @@ impl FunctionBuilder<'_, '_> {
     /// of the code pointer, which is one that carries no argument.
     fn pass(&mut self, signature: &Signature, pointer: Option<Operand>) -> Option<Reg> {
         self.leave_leaf();
-        let count = signature.params.len();
-        if self.stack.len() - self.floor < count {
-            self.misuse("the operand stack is too short for the arguments");
-            return None;
-        }
-        let first = self.stack.len() - count;
+        let first = self.first_argument(signature)?;
         let mut places = self.places();
         let mut moves = std::mem::take(&mut self.moves);
         moves.clear();
@@ -239,18 +234,8 @@ impl FunctionBuilder<'_, '_> {
                 None => self.settle_operand(first + index, true),
             }
         }
-        let mut pointer_reg = None;
-        if let Some(operand) = pointer {
-            let class = self.class_of(operand.ty);
-            let number = self.arguments.get(usize::from(class));
-            let to = Reg::new(class, number.copied().unwrap_or(0));
-            moves.push(Move {
-                ty: operand.ty,
-                to,
-                from: self.source_of(operand, self.stack.len()),
-            });
-            pointer_reg = Some(to);
-        }
+        let pointer = pointer.map(|operand| self.pointer_move(operand, &moves));
+        moves.extend(pointer);
         // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
         // a variable that is saved keeps its slot.
         self.pop_all(first);
@@ -259,7 +244,36 @@ impl FunctionBuilder<'_, '_> {
         self.moves = moves;
         self.registers.unlock_all();
         self.registers.free_all();
-        pointer_reg
+        pointer.map(|mv| mv.to)
+    }
+
+    /// The position of the first argument on the stack, or an error if there are too few.
+    pub(super) fn first_argument(&mut self, signature: &Signature) -> Option<usize> {
+        let room = self.stack.len() - self.floor;
+        if room < signature.params.len() {
+            self.misuse("the operand stack is too short for the arguments");
+            return None;
+        }
+        Some(self.stack.len() - signature.params.len())
+    }
+
+    /// The move of a code pointer that was just popped: it stays in its register if no argument goes there, else it goes to
+    /// the first that carries none.
+    pub(super) fn pointer_move(&self, pointer: Operand, arguments: &[Move]) -> Move {
+        let from = self.source_of(pointer, self.stack.len());
+        let to = match from {
+            From::Reg(reg) if arguments.iter().all(|mv| mv.to != reg) => reg,
+            _ => {
+                let class = self.class_of(pointer.ty);
+                let number = self.arguments.get(usize::from(class));
+                Reg::new(class, number.copied().unwrap_or(0))
+            }
+        };
+        Move {
+            ty: pointer.ty,
+            to,
+            from,
+        }
     }
 
     /// Pops operands down to that height without giving back their registers.

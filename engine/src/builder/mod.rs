@@ -10,6 +10,7 @@
 //! | `labels` | what labels expect, and the moves on edges |
 //! | `pins` | registers that a loop reserves |
 //! | `calls` | calls, returns, helpers, wrappers |
+//! | `tail` | calls in place of the function that calls |
 //! | `moves` | moves, one at a time and in parallel |
 
 mod calls;
@@ -20,6 +21,7 @@ mod ops;
 mod pending;
 mod pins;
 mod state;
+mod tail;
 mod values;
 
 use std::sync::Arc;

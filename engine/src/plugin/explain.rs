@@ -234,7 +234,8 @@ impl Explainer<'_> {
             Some(Source::Target(_)) => {
                 let place = place();
                 let function = place.and_then(|place| self.entries.get(&place));
-                let called = op.name.starts_with("core.call");
+                let called =
+                    op.name.starts_with("core.call") || op.name.starts_with("core.tail_call");
                 let what = match function {
                     Some(function) if called => format!("function {}", (self.name)(*function)),
                     _ => "branch target".to_owned(),

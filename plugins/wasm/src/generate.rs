@@ -134,7 +134,7 @@ fn unsupported() -> Box<Fault> {
     Box::new(Fault::Unsupported)
 }
 
-impl Generator<'_, '_, '_> {
+impl<'a> Generator<'a, '_, '_> {
     /// An access whose offset reaches beyond the reserved range: the address is computed and checked first. `lane` is the
     /// access's second immediate, if it has one.
     #[cold]
@@ -167,6 +167,18 @@ impl Generator<'_, '_, '_> {
         let table = table.first().copied().unwrap_or_default();
         let descriptor = self.context.layout.table(table);
         self.builder.op_imm(op, &[i64::from(descriptor)]);
+    }
+
+    /// Replaces an index by the code of that element of a table, if it is of that type, which is given.
+    fn element(&mut self, ty: u32, table: u32) -> Check<&'a Signature> {
+        let context = self.context;
+        let signature = context.description.types.get(ty as usize);
+        let signature = signature.ok_or_else(unsupported)?;
+        let number = context.signatures.get(ty as usize).copied().unwrap_or(0);
+        let descriptor = context.layout.table(table);
+        let check = [i64::from(descriptor), i64::from(number)];
+        self.builder.op_imm(context.operations.table_entry, &check);
+        Ok(signature)
     }
 
     /// A helper that takes `params` operands from the stack, then these indices.
@@ -282,13 +294,7 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     fn call_indirect(&mut self, ty: u32, table: u32) -> Check {
-        let context = self.context;
-        let signature = context.description.types.get(ty as usize);
-        let signature = signature.ok_or_else(unsupported)?;
-        let number = context.signatures.get(ty as usize).copied().unwrap_or(0);
-        let descriptor = context.layout.table(table);
-        let check = [i64::from(descriptor), i64::from(number)];
-        self.builder.op_imm(context.operations.table_entry, &check);
+        let signature = self.element(ty, table)?;
         self.builder.call_pointer(signature);
         Ok(())
     }
@@ -372,6 +378,19 @@ impl Sink for Generator<'_, '_, '_> {
             Kind::RefNull => self.builder.constant(ValueType::I64, 0),
             Kind::RefIsNull => self.builder.op(self.context.operations.is_null),
             Kind::RefFunc => self.helper(helpers::REF_FUNC, 0, indices, &[ValueType::I64]),
+            Kind::ReturnCall => {
+                let function = indices.first().copied().ok_or_else(unsupported)?;
+                let signature = self.context.description.signature(function);
+                self.builder
+                    .tail_call(function, signature.ok_or_else(unsupported)?);
+            }
+            Kind::ReturnCallIndirect => {
+                let &[ty, table] = indices else {
+                    return Err(unsupported());
+                };
+                let signature = self.element(ty, table)?;
+                self.builder.tail_call_pointer(signature);
+            }
             _ => return Err(unsupported()),
         }
         Ok(())

@@ -21,8 +21,12 @@
 //! | WASI preview 1 | `wasi` |
 //! | the front end of the command line | `front_end` |
 //!
-//! Supported: WebAssembly 2.0, vectors included, and extended constant expressions. What is not supported is refused by name
-//! and offset.
+//! Supported: WebAssembly 2.0, vectors included, extended constant expressions, and tail calls. What is not supported is refused
+//! by name and offset.
+//!
+//! A chain of tail calls takes no stack as long as it stays in one instance, through tables too. A tail call to a host function
+//! or to another instance is a call and a return, so that a chain that crosses from instance to instance takes stack for each
+//! crossing.
 //!
 //! The interface is that of `wasmtime` and `wasmi` as far as ordinary programs use it: moving over from them is an edit of
 //! `Cargo.toml` and of imports. Handles ([`Instance`], [`Func`], [`Memory`], [`Table`], [`Global`]) are numbers in a

@@ -231,7 +231,12 @@ fn rare<'a>(
             }
         }
         Kind::Lane | Kind::MemorySize | Kind::RefNull => drop(cursor.byte()?),
-        Kind::TableGet | Kind::TableSize => cursor.skip_integer()?,
+        // A tail call is none: the function is over then.
+        Kind::TableGet | Kind::TableSize | Kind::ReturnCall => cursor.skip_integer()?,
+        Kind::ReturnCallIndirect => {
+            cursor.skip_integer()?;
+            cursor.skip_integer()?;
+        }
         Kind::BrTable => {
             for _ in 0..=cursor.u32()? {
                 cursor.skip_integer()?;
@@ -244,7 +249,6 @@ fn rare<'a>(
         }
         // Helpers and other calls, with one index or two.
         Kind::MemoryGrow
-        | Kind::ReturnCall
         | Kind::TableSet
         | Kind::RefFunc
         | Kind::DataDrop
@@ -256,7 +260,6 @@ fn rare<'a>(
             cursor.skip_integer()?;
         }
         Kind::CallIndirect
-        | Kind::ReturnCallIndirect
         | Kind::MemoryInit
         | Kind::MemoryCopy
         | Kind::TableInit

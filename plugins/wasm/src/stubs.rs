@@ -54,7 +54,8 @@ impl Stubs {
     }
 }
 
-/// A function that calls what the context's `callee` refers to: directly, if that runs in this context.
+/// A function that calls what the context's `callee` refers to: in its own place, if that runs in this context, so that a
+/// chain of tail calls through a shared table does not grow.
 fn away(builder: &mut FunctionBuilder<'_, '_>, engine: &Engine, signature: &Signature) {
     let operations = engine.operations();
     let own = signature.params.len() as u32;
@@ -70,7 +71,7 @@ fn away(builder: &mut FunctionBuilder<'_, '_>, engine: &Engine, signature: &Sign
         builder.get(var);
     }
     builder.get(own);
-    builder.call_pointer(signature);
+    builder.tail_call_pointer(signature);
     builder.end();
     builder.end();
 }

@@ -14,33 +14,33 @@ use crate::opaque::{Opaque, Root};
 use crate::record::HostFunction;
 use crate::store::{AsContextMut, StoreContextMut};
 use crate::types::{FuncType, ValType, list};
-use crate::value::{ExternRef, Ref};
+use crate::value::{ExternRef, Ref, V128, width, words};
 
-/// Slots for parameters or results of a typed function: more than any tuple has.
-const SLOTS: usize = 16;
+/// Words for parameters or results of a typed function: those of a tuple of vectors, which is as large as any.
+const WORDS: usize = 32;
 
 mod sealed {
     use super::{Opaque, ValType};
 
-    /// How a type of Rust travels in a slot.
+    /// How a type of Rust travels: in one word of 64 bits, or in two.
     pub trait Slot: Sized {
         const TYPE: ValType;
-        fn into_word(self, store: &Opaque) -> u64;
-        fn from_word(word: u64, store: &Opaque) -> Self;
+        fn into_words(self, store: &Opaque) -> [u64; 2];
+        fn from_words(words: [u64; 2], store: &Opaque) -> Self;
     }
 
-    /// How values travel in slots, one after another.
+    /// How values travel, one after another.
     pub trait Slots: Sized {
         fn types() -> Vec<ValType>;
-        fn write(self, words: &mut [u64; super::SLOTS], store: &Opaque);
-        fn read(words: &[u64; super::SLOTS], store: &Opaque) -> Self;
+        fn write(self, words: &mut [u64; super::WORDS], store: &Opaque);
+        fn read(words: &[u64; super::WORDS], store: &Opaque) -> Self;
     }
 }
 
 use sealed::{Slot, Slots};
 
-/// A Rust type that is a type of WebAssembly: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `Option<Func>` and
-/// `Option<ExternRef>`.
+/// A Rust type that is a type of WebAssembly: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, [`V128`],
+/// `Option<Func>` and `Option<ExternRef>`.
 pub trait WasmTy: Slot + Send + 'static {}
 
 /// Parameters of a function: a value, or a tuple of up to sixteen.
@@ -66,10 +66,12 @@ macro_rules! numbers {
         $(
             impl Slot for $ty {
                 const TYPE: ValType = ValType::$val;
-                fn into_word(self, _: &Opaque) -> u64 {
-                    $into(self)
+                #[inline]
+                fn into_words(self, _: &Opaque) -> [u64; 2] {
+                    [$into(self), 0]
                 }
-                fn from_word(word: u64, _: &Opaque) -> Self {
+                #[inline]
+                fn from_words([word, _]: [u64; 2], _: &Opaque) -> Self {
                     $from(word)
                 }
             }
@@ -87,12 +89,26 @@ numbers! {
     f64, F64, |value: f64| value.to_bits(), f64::from_bits;
 }
 
+impl Slot for V128 {
+    const TYPE: ValType = ValType::V128;
+    #[inline]
+    fn into_words(self, _: &Opaque) -> [u64; 2] {
+        let bits = self.as_u128();
+        [bits as u64, (bits >> 64) as u64]
+    }
+    #[inline]
+    fn from_words([low, high]: [u64; 2], _: &Opaque) -> Self {
+        (u128::from(low) | u128::from(high) << 64).into()
+    }
+}
+impl WasmTy for V128 {}
+
 impl Slot for Option<Func> {
     const TYPE: ValType = ValType::FUNCREF;
-    fn into_word(self, store: &Opaque) -> u64 {
-        Ref::Func(self).to_word(store)
+    fn into_words(self, store: &Opaque) -> [u64; 2] {
+        [Ref::Func(self).to_word(store), 0]
     }
-    fn from_word(word: u64, store: &Opaque) -> Self {
+    fn from_words([word, _]: [u64; 2], store: &Opaque) -> Self {
         store.function_of(word)
     }
 }
@@ -100,10 +116,10 @@ impl WasmTy for Option<Func> {}
 
 impl Slot for Option<ExternRef> {
     const TYPE: ValType = ValType::EXTERNREF;
-    fn into_word(self, store: &Opaque) -> u64 {
-        Ref::Extern(self).to_word(store)
+    fn into_words(self, store: &Opaque) -> [u64; 2] {
+        [Ref::Extern(self).to_word(store), 0]
     }
-    fn from_word(word: u64, store: &Opaque) -> Self {
+    fn from_words([word, _]: [u64; 2], store: &Opaque) -> Self {
         match Ref::from_word(crate::RefType::Extern, word, store) {
             Ref::Extern(object) => object,
             Ref::Func(_) => None,
@@ -112,15 +128,36 @@ impl Slot for Option<ExternRef> {
 }
 impl WasmTy for Option<ExternRef> {}
 
+/// Writes a value at `at`, which then is behind it.
+#[inline]
+fn put<A: Slot>(value: A, words: &mut [u64; WORDS], at: &mut usize, store: &Opaque) {
+    let both = value.into_words(store);
+    for word in &both[..width(A::TYPE)] {
+        words[*at] = *word;
+        *at += 1;
+    }
+}
+
+/// Reads the value at `at`, which then is behind it.
+#[inline]
+fn take<A: Slot>(words: &[u64; WORDS], at: &mut usize, store: &Opaque) -> A {
+    let mut both = [0; 2];
+    for word in &mut both[..width(A::TYPE)] {
+        *word = words[*at];
+        *at += 1;
+    }
+    A::from_words(both, store)
+}
+
 impl<A: WasmTy> Slots for A {
     fn types() -> Vec<ValType> {
         vec![A::TYPE]
     }
-    fn write(self, words: &mut [u64; SLOTS], store: &Opaque) {
-        words[0] = self.into_word(store);
+    fn write(self, words: &mut [u64; WORDS], store: &Opaque) {
+        put(self, words, &mut 0, store);
     }
-    fn read(words: &[u64; SLOTS], store: &Opaque) -> Self {
-        A::from_word(words[0], store)
+    fn read(words: &[u64; WORDS], store: &Opaque) -> Self {
+        take(words, &mut 0, store)
     }
 }
 impl<A: WasmTy> WasmParams for A {}
@@ -152,17 +189,17 @@ fn host<T: 'static, P: WasmParams, R: WasmRet>(
     body: impl Fn(Caller<'_, T>, P) -> R + Send + Sync + 'static,
 ) -> HostFunction {
     let ty = engine.intern(&FuncType::of(P::types(), <R::Results as Slots>::types()));
-    let (takes, gives) = (ty.ty.params().len(), ty.ty.results().len());
+    let (takes, gives) = (words(ty.ty.params()), words(ty.ty.results()));
     let run = move |root: Root, caller: Option<u32>, arguments: *const u64, results: *mut u64| {
         // SAFETY: host functions get into a store only by way of its own type of data.
         let mut store = unsafe { StoreContextMut::<T>::from_root(root) };
-        let mut words = [0; SLOTS];
-        // SAFETY: the caller has put the arguments there, which are no more than `SLOTS`.
+        let mut words = [0; WORDS];
+        // SAFETY: the caller has put the arguments there, which take no more than `WORDS` words: a tuple has sixteen.
         unsafe { std::ptr::copy_nonoverlapping(arguments, words.as_mut_ptr(), takes) };
         let parameters = P::read(&words, store.opaque());
         let given = body(Caller::new(store.as_context_mut(), caller), parameters).into_result()?;
         given.write(&mut words, store.opaque());
-        // SAFETY: the caller has a slot for each result.
+        // SAFETY: the caller has room for the results.
         unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), results, gives) };
         Ok(())
     };
@@ -179,13 +216,15 @@ macro_rules! tuples {
                 fn types() -> Vec<ValType> {
                     vec![$($name::TYPE),*]
                 }
-                #[allow(unused_variables, reason = "the empty tuple uses none")]
-                fn write(self, words: &mut [u64; SLOTS], store: &Opaque) {
-                    $(words[$index] = self.$index.into_word(store);)*
+                #[allow(unused_variables, unused_mut, reason = "the empty tuple uses none")]
+                fn write(self, words: &mut [u64; WORDS], store: &Opaque) {
+                    let mut at = 0;
+                    $(put(self.$index, words, &mut at, store);)*
                 }
-                #[allow(unused_variables, clippy::unused_unit, reason = "the empty tuple uses none")]
-                fn read(words: &[u64; SLOTS], store: &Opaque) -> Self {
-                    ($($name::from_word(words[$index], store),)*)
+                #[allow(unused_variables, unused_mut, clippy::unused_unit, reason = "the empty tuple uses none")]
+                fn read(words: &[u64; WORDS], store: &Opaque) -> Self {
+                    let mut at = 0;
+                    ($(take::<$name>(words, &mut at, store),)*)
                 }
             }
             impl<$($name: WasmTy),*> WasmParams for ($($name,)*) {}
@@ -291,7 +330,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     pub fn call(&self, mut store: impl AsContextMut, params: P) -> Result<R> {
         let mut store = store.as_context_mut();
         let record = NonNull::from(store.opaque().record(self.func.0));
-        let mut words = [0; SLOTS];
+        let mut words = [0; WORDS];
         params.write(&mut words, store.opaque());
         let slots = words.as_mut_ptr();
         // SAFETY: the store is borrowed for this call alone, the record is its own, and types were checked in `new`.

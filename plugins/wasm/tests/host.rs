@@ -5,7 +5,7 @@ mod common;
 use common::{Alone, engine, i32s, module};
 use copatch_wasm::{
     Caller, Error, Func, FuncType, Global, GlobalType, Instance, Linker, Memory, MemoryType,
-    Mutability, Result, Store, TrapCode, Val, ValType,
+    Mutability, Result, Store, TrapCode, V128, Val, ValType,
 };
 
 fn linker<T>() -> Linker<T> {
@@ -104,6 +104,56 @@ fn closures_of_typed_parameters_are_host_functions() {
     assert_eq!(
         wrong.unwrap_err().to_string(),
         "c: the function is (i32) -> (), not (i32) -> (i32)"
+    );
+}
+
+#[test]
+fn vectors_are_typed_values() {
+    let text = r#"(module
+        (import "host" "mix" (func $mix (param i32 v128 i64 v128) (result v128 i32 v128)))
+        (func (export "mix") (param i32 v128 i64 v128) (result v128 i32 v128)
+            (call $mix (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+        (func (export "not") (param v128) (result v128) (v128.not (local.get 0)))
+        (func (export "last") (param v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128 v128)
+            (result v128 v128) (local.get 15) (local.get 0)))"#;
+    let mut linker = linker::<()>();
+    linker
+        .func_wrap("host", "mix", |a: i32, b: V128, c: i64, d: V128| {
+            (d, a + c as i32, b)
+        })
+        .unwrap();
+    let mut alone = Alone::new(&linker, &module(text), ()).unwrap();
+    let (instance, store) = (alone.instance, &mut alone.store);
+    let vector = |n: u128| V128::from(n << 64 | 0x1234_5678_9abc_def0 | n);
+    let mix = instance
+        .get_typed_func::<(i32, V128, i64, V128), (V128, i32, V128)>(&mut *store, "mix")
+        .unwrap();
+    assert_eq!(
+        mix.call(&mut *store, (5, vector(1), -7, vector(2)))
+            .unwrap(),
+        (vector(2), -2, vector(1))
+    );
+    let not = instance
+        .get_typed_func::<V128, V128>(&mut *store, "not")
+        .unwrap();
+    assert_eq!(
+        not.call(&mut *store, vector(3)).unwrap().as_u128(),
+        !vector(3).as_u128()
+    );
+    // As many as there may be.
+    let v = vector;
+    #[rustfmt::skip]
+    type Sixteen = (V128, V128, V128, V128, V128, V128, V128, V128, V128, V128, V128, V128, V128, V128, V128, V128);
+    #[rustfmt::skip]
+    let all = (v(0), v(1), v(2), v(3), v(4), v(5), v(6), v(7), v(8), v(9), v(10), v(11), v(12), v(13), v(14), v(15));
+    let last = instance
+        .get_typed_func::<Sixteen, (V128, V128)>(&mut *store, "last")
+        .unwrap();
+    assert_eq!(last.call(&mut *store, all).unwrap(), (v(15), v(0)));
+    let wrong = instance.get_typed_func::<i64, V128>(&mut *store, "not");
+    assert_eq!(
+        wrong.unwrap_err().to_string(),
+        "not: the function is (v128) -> (v128), not (i64) -> (v128)"
     );
 }
 

@@ -18,7 +18,7 @@ const ENDLESS: &str = r#"(module
     (import "host" "call" (func $host (param i32)))
     (memory 16)
     (type $t (func (param i64) (result i64)))
-    (table 1 funcref) (elem (i32.const 0) $leaf)
+    (table 2 funcref) (elem (i32.const 0) $leaf $there)
     (func $leaf (type $t) (i64.mul (local.get 0) (i64.const 3)))
     (func (export "tight") (loop $l (br $l)))
     (func (export "count") (local i64)
@@ -38,9 +38,12 @@ const ENDLESS: &str = r#"(module
     (func (export "nested") (call $host (i32.const 0)))
     (func (export "often nested") (loop $l (call $host (i32.const 1)) (br $l)))
     (func (export "short"))
+    (func $there (export "tail") (return_call $back (i64.const 1)))
+    (func $back (param i64) (return_call_indirect (i32.const 1)))
+    (func (export "tail indirect") (return_call $back (i64.const 2)))
     (data $d ""))"#;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "tight",
     "count",
     "calls",
@@ -51,6 +54,8 @@ const NAMES: [&str; 10] = [
     "helpers",
     "nested",
     "often nested",
+    "tail",
+    "tail indirect",
 ];
 
 fn world() -> (Store<()>, Instance) {

@@ -15,7 +15,6 @@ fn features_that_are_not_supported_are_named() {
         ("(module (memory 1 1 shared))", "threads"),
         ("(module (memory i64 1))", "memory64"),
         ("(module (memory 1) (memory 1))", "multi"),
-        ("(module (func $f (return_call $f)))", "return_call"),
         ("(module (tag))", "exceptions"),
     ];
     for (text, name) in cases {

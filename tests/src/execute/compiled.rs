@@ -109,9 +109,13 @@ impl Compiled {
                 Step::Trap(kind) => builder.trap(*kind),
                 Step::Call(index) => builder.call(*index, callee(*index)),
                 Step::CallPointer(index) => {
-                    builder.constant(ValueType::I64, u64::from(*index));
-                    builder.helper(ADDRESS, 1, &[ValueType::I64]);
+                    address_of(builder, *index);
                     builder.call_pointer(callee(*index));
+                }
+                Step::TailCall(index) => builder.tail_call(*index, callee(*index)),
+                Step::TailCallPointer(index) => {
+                    address_of(builder, *index);
+                    builder.tail_call_pointer(callee(*index));
                 }
                 Step::Helper(index) => {
                     let signature = program.helpers.get(*index as usize).unwrap_or(&nothing);
@@ -125,6 +129,12 @@ impl Compiled {
     fn op(&self, name: &str) -> copatch::Result<OpId> {
         self.pack.op(name)
     }
+}
+
+/// Pushes the address of a function's code.
+fn address_of(builder: &mut FunctionBuilder, function: u32) {
+    builder.constant(ValueType::I64, u64::from(function));
+    builder.helper(ADDRESS, 1, &[ValueType::I64]);
 }
 
 fn plan<'p>(planner: &'p mut Planner, function: &Function) -> &'p Plan {
@@ -141,6 +151,8 @@ fn plan<'p>(planner: &'p mut Planner, function: &Function) -> &'p Plan {
             Step::Else => planner.else_(position),
             Step::End => planner.end(position),
             Step::Call(_) | Step::CallPointer(_) | Step::Helper(_) => planner.call(position),
+            // It asks a helper for the address.
+            Step::TailCallPointer(_) => planner.call(position),
             _ => {}
         }
     }

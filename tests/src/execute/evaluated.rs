@@ -187,14 +187,13 @@ impl Machine<'_> {
                 Step::Return => branch = Some(frames.len() as u32 - 1),
                 Step::Trap(kind) => return Err(Stop::Trap(*kind)),
                 Step::Call(callee) | Step::CallPointer(callee) => {
-                    let callee = *callee as usize;
-                    let params = self
-                        .program
-                        .functions
-                        .get(callee)
-                        .map_or(0, |callee| callee.signature.params.len());
-                    let arguments = top(&mut stack, params)?;
-                    stack.extend(self.call(callee, arguments)?);
+                    let arguments = self.arguments(*callee, &mut stack)?;
+                    stack.extend(self.call(*callee as usize, arguments)?);
+                }
+                // Programs of the kit are not so deep that it would matter what a tail call leaves behind.
+                Step::TailCall(callee) | Step::TailCallPointer(callee) => {
+                    let arguments = self.arguments(*callee, &mut stack)?;
+                    return self.call(*callee as usize, arguments);
                 }
                 Step::Helper(index) => {
                     let nothing = Signature::default();
@@ -223,6 +222,15 @@ impl Machine<'_> {
                 frames.truncate(at + stays);
             }
         }
+    }
+
+    /// Pops the arguments of a function.
+    fn arguments(&self, callee: u32, stack: &mut Vec<u64>) -> Result<Vec<u64>, Stop> {
+        let callee = self.program.functions.get(callee as usize);
+        top(
+            stack,
+            callee.map_or(0, |callee| callee.signature.params.len()),
+        )
     }
 
     fn operation(

@@ -85,7 +85,7 @@ fn config() -> Config {
         // wasmi 2.0.0 jumps to nowhere in some modules with vectors: the official scripts and the kit judge those.
         simd_enabled: false,
         table_max_size_required: true,
-        tail_call_enabled: false,
+        tail_call_enabled: true,
         threads_enabled: false,
         wide_arithmetic_enabled: false,
         ..Config::default()

@@ -144,10 +144,17 @@ impl<'a> Generator<'a> {
     fn function(&mut self, index: u32) {
         // Some have more parameters and results than registers carry.
         let most = if self.choose(8) == 7 { 14 } else { 4 };
-        let ty = Type {
+        let mut ty = Type {
             params: self.types(most),
             results: self.types(most.min(7)),
         };
+        // Tail calls need functions that return the same.
+        let same = self.choose(2) == 1;
+        if let Some(before) = self.functions.last()
+            && same
+        {
+            ty.results = before.results.clone();
+        }
         let names = |types: &[ValueType]| {
             types
                 .iter()
@@ -341,8 +348,15 @@ impl<'a> Generator<'a> {
         self.value(I32, depth - 1);
         self.line("if");
         self.inside(&[], false, |this| {
+            let alike: Vec<u32> = (0..this.functions.len())
+                .filter(|index| this.functions[*index].results == this.results)
+                .map(|index| index as u32)
+                .collect();
             if this.choose(4) == 3 {
                 this.line("unreachable");
+            } else if !alike.is_empty() && this.choose(2) == 1 {
+                let index = alike[this.choose(alike.len() as u32) as usize];
+                this.call_of(index, "return_", depth);
             } else {
                 for ty in this.results.clone() {
                     this.value(ty, 1);
@@ -359,12 +373,18 @@ impl<'a> Generator<'a> {
             return Vec::new();
         }
         let index = self.choose(self.functions.len() as u32);
+        self.call_of(index, "", depth);
+        self.functions[index as usize].results.clone()
+    }
+
+    /// A call of that function with arguments, directly or through the table; `prefix` makes it a tail call.
+    fn call_of(&mut self, index: u32, prefix: &str, depth: u32) {
         let ty = self.functions[index as usize].clone();
         for param in &ty.params {
             self.value(*param, depth.saturating_sub(2));
         }
         if self.choose(2) == 0 {
-            let _ = writeln!(self.text, "call $f{index}");
+            let _ = writeln!(self.text, "{prefix}call $f{index}");
         } else {
             // Sometimes an element that is null, of another type, or not there; never a function after this one.
             let element = match self.choose(8) {
@@ -382,10 +402,9 @@ impl<'a> Generator<'a> {
             let (params, results) = (names(&ty.params), names(&ty.results));
             let _ = writeln!(
                 self.text,
-                "i32.const {element}\ncall_indirect (param{params}) (result{results})"
+                "i32.const {element}\n{prefix}call_indirect (param{params}) (result{results})"
             );
         }
-        ty.results
     }
 
     fn bulk(&mut self, depth: u32) {

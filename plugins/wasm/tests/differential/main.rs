@@ -222,4 +222,7 @@ fn the_generator_covers_the_op_table() {
         })
         .collect();
     assert_eq!(missing, [] as [&str; 0]);
+    for name in ["return_call $f", "return_call_indirect (param"] {
+        assert!(seen.contains(name), "{name}");
+    }
 }

@@ -1,10 +1,13 @@
 //! The function builder on the toy pack: each test writes a small function, runs it and compares with plain Rust.
 #![allow(unsafe_code, reason = "runs generated code")]
 
+mod tail;
+
 use std::sync::Arc;
 
 use copatch::{
-    Context, FunctionBuilder, Pack, Plan, Planner, Program, Signature, Stack, Unit, ValueType, call,
+    Context, FunctionBuilder, Pack, Plan, Planner, Program, Signature, Stack, Trap, Unit,
+    ValueType, call,
 };
 
 const I32: ValueType = ValueType::I32;
@@ -43,11 +46,16 @@ fn compile(
 }
 
 fn run(program: &Program, args: &[u64]) -> Vec<u64> {
+    enter(program, 1, args).expect("no trap")
+}
+
+/// Calls the wrapper of that number.
+fn enter(program: &Program, wrapper: u32, args: &[u64]) -> Result<Vec<u64>, Trap> {
     let stack = Stack::new(1 << 20).expect("a stack");
     let mut context = Context::new(stack.limit(), std::ptr::null());
-    let mut slots = vec![0u64; 16];
+    let mut slots = vec![0u64; 32];
     slots[..args.len()].copy_from_slice(args);
-    let entry = program.entry(1).expect("the wrapper");
+    let entry = program.entry(wrapper).expect("the wrapper");
     // SAFETY: the wrapper reads and writes its first slots; the stack's memory begins at its base and is 8-aligned.
     unsafe {
         std::ptr::copy_nonoverlapping(slots.as_ptr(), stack.base(), slots.len());
@@ -57,11 +65,10 @@ fn run(program: &Program, args: &[u64]) -> Vec<u64> {
             &mut context,
             stack.base(),
             std::ptr::null_mut(),
-        )
-        .expect("no trap");
+        )?;
         std::ptr::copy_nonoverlapping(stack.base(), slots.as_mut_ptr(), slots.len());
     }
-    slots
+    Ok(slots)
 }
 
 #[test]
