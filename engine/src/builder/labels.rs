@@ -80,12 +80,11 @@ impl FunctionBuilder<'_, '_> {
         if self.stack.len() < self.floor + (end - first) as usize {
             self.misuse("the operand stack is too short for a branch");
         }
-        if self.in_register(&frame) && frame.result_reg.is_none() {
-            let reg = self.top_to_register();
-            self.frames[index].result_reg = Some(reg);
-        }
         if let Some(layout) = frame.layout {
             return layout;
+        }
+        if self.in_register(&frame) {
+            self.frames[index].result_reg = self.top_to_register();
         }
         let layout = self.only_live(self.registers.layout());
         let at = self.add_layout(layout);
@@ -93,16 +92,21 @@ impl FunctionBuilder<'_, '_> {
         at
     }
 
-    /// Brings the top operand into a register of its own.
-    fn top_to_register(&mut self) -> Reg {
-        let index = self.stack.len().wrapping_sub(1);
-        let Some(operand) = self.stack.get(index).copied() else {
-            return Reg::new(0, 0);
-        };
+    /// Brings the top operand into a register of its own, if there is one left.
+    fn top_to_register(&mut self) -> Option<Reg> {
+        let index = self.stack.len().checked_sub(1)?;
+        let operand = self.stack[index];
         if let At::Reg(reg) = operand.at {
-            return reg;
+            return Some(reg);
         }
         let from = self.source_of(operand, index);
+        let own = match from {
+            From::Reg(reg) => reg,
+            _ => Reg::NONE,
+        };
+        if self.registers.room(self.class_of(operand.ty), own) == 0 {
+            return None;
+        }
         let locked = self.registers.locked;
         if let From::Reg(reg) = from {
             self.registers.lock(reg);
@@ -115,7 +119,7 @@ impl FunctionBuilder<'_, '_> {
         }
         self.registers.give_temp(reg, index);
         self.stack[index].at = At::Reg(reg);
-        reg
+        Some(reg)
     }
 
     /// A layout without the variables whose values nobody reads any more.

@@ -347,6 +347,16 @@ impl Registers {
         (set != 0).then_some(Reg(set.trailing_zeros() as u8))
     }
 
+    /// How many registers could be had beside `but`: what is neither reserved nor read by the operation in hand.
+    #[inline]
+    pub fn room(&self, class: u8, but: Reg) -> u32 {
+        if !self.exist(class) {
+            return 0;
+        }
+        let set = self.of_class(class) & !self.pinned & !self.locked & !but.bit();
+        set.count_ones()
+    }
+
     /// Whether a class has registers at all.
     #[inline]
     pub fn exist(&self, class: u8) -> bool {

@@ -410,7 +410,9 @@ impl FunctionBuilder<'_, '_> {
                 continue;
             }
             let state = self.vars[var as usize];
-            if !self.registers.exist(state.class) {
+            // The variable's own register, if it has yet to be loaded, and the copy's. A class without registers has no room.
+            let needed = 1 + u32::from(state.reg == Reg::NONE);
+            if self.registers.room(state.class, state.reg) < needed {
                 self.spill_read(index, var);
                 continue;
             }

@@ -113,6 +113,55 @@ fn swapped_locals_in_a_loop() {
     assert_eq!(table(text, [1, 2, 3, 10, 30]), [1, 1, 2, 55, 832_040]);
 }
 
+/// A function with a loop that reserves every register it may for `$a` to `$d` and `$n`, and runs `body` in each round.
+fn crowded(body: &str) -> String {
+    format!(
+        r#"(module (func (export "f") (param $n i32) (result i32)
+        (local $a i32) (local $b i32) (local $c i32) (local $d i32) (local $x i32) (local $y i32) (local $z i32)
+        (local.set $x (i32.mul (local.get $n) (i32.const 3)))
+        (loop $again
+            (local.set $a (i32.add (local.get $a) (local.get $n)))
+            (local.set $b (i32.add (local.get $b) (local.get $a)))
+            (local.set $c (i32.add (local.get $c) (local.get $b)))
+            (local.set $d (i32.add (local.get $d) (local.get $c)))
+            (local.set $a (i32.xor (local.get $d) (local.get $a)))
+            (local.set $b (i32.xor (local.get $d) (local.get $b)))
+            (local.set $c (i32.xor (local.get $d) (local.get $c)))
+            (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+            {body}
+            (br_if $again (local.get $n)))
+        (i32.add (local.get $x) (i32.add (local.get $d)
+            (i32.add (local.get $c) (i32.add (local.get $a) (local.get $b)))))))"#
+    )
+}
+
+#[test]
+fn a_variable_is_written_while_it_is_read_and_every_register_is_in_use() {
+    // The quotient's operands have two of the three registers that are left, the variable has the third, and its old
+    // value has to outlive the write.
+    let text = crowded(
+        "(local.get $x)
+        (local.tee $x (i32.div_u (i32.and (local.get $x) (i32.const 65535)) (i32.const 10)))
+        (local.set $d (i32.add (i32.add) (local.get $d)))",
+    );
+    assert_eq!(table(&text, [1, 2, 7]), [4, 33, 201884]);
+}
+
+#[test]
+fn a_branch_carries_a_variable_while_every_register_is_in_use() {
+    // The comparison's operands have two of the three registers that are left, and what the branch carries the third.
+    let text = crowded(
+        "(local.set $x (i32.add (local.get $x) (local.get $a)))
+        (local.set $y (i32.add (local.get $x) (local.get $b)))
+        (local.set $z (i32.add (local.get $y) (local.get $c)))
+        (local.set $d (block $l (result i32)
+            (br_if $l (local.get $x) (i32.lt_s (local.get $y) (local.get $z)))
+            (drop)
+            (i32.xor (local.get $y) (local.get $d))))",
+    );
+    assert_eq!(table(&text, [1, 2, 7]), [5, 32, 257489]);
+}
+
 #[test]
 fn functions_return_several_values() {
     let text = r#"(module
