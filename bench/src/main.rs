@@ -3,6 +3,7 @@
 //! ```text
 //! kernels/*.wasm ──► every contender prints the same? ──► rounds, contenders in turn ──► medians, ratios
 //! one large module ──► every contender compiles it ──► rounds, contenders in turn ──► medians, ratios
+//! kernels/*.c ──► copatch and llc -O0 generate code ──► rounds, in turn ──► medians, ratio
 //! ```
 //!
 //! | phase | file |
@@ -14,6 +15,7 @@
 //! | the module to compile | `module` |
 //! | processor time | `clock` |
 //! | rounds, medians | `measure` |
+//! | generation beside LLVM's | `llc` |
 //! | tables and JSON | `report` |
 //! | the picture | `chart` |
 
@@ -21,6 +23,7 @@ mod chart;
 mod clock;
 mod contender;
 mod kernels;
+mod llc;
 mod measure;
 mod module;
 mod report;
@@ -57,6 +60,9 @@ struct Arguments {
     /// Leaves out the kernels.
     #[arg(long)]
     no_kernels: bool,
+    /// Leaves out generation beside `llc -O0`.
+    #[arg(long)]
+    no_llc: bool,
     /// Runs each kernel once under every contender, compares the outputs and times nothing.
     #[arg(long)]
     check: bool,
@@ -119,6 +125,14 @@ fn run(arguments: &Arguments) -> Result<()> {
             report
                 .modules
                 .push(measure::module(module, &mut contenders, arguments.rounds)?);
+        }
+    }
+    let packs = arguments.packs.as_deref();
+    if !arguments.no_llc {
+        eprintln!("llc …");
+        match llc::measure(&kernels, packs, arguments.rounds) {
+            Ok(generation) => report.generation = Some(generation),
+            Err(error) => eprintln!("copatch-bench: without llc: {error}"),
         }
     }
     if let Some(file) = &arguments.chart {

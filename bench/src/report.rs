@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::contender::Contender;
+use crate::llc::Generation;
 use crate::measure::{Measured, geometric_mean};
 
 /// Everything of one run.
@@ -20,6 +21,9 @@ pub struct Report {
     pub kernels: Vec<Measured>,
     /// Times of whole-module compilation, validation included.
     pub modules: Vec<Measured>,
+    /// Generation beside LLVM's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
 }
 
 impl Report {
@@ -35,6 +39,7 @@ impl Report {
             contenders,
             kernels: Vec::new(),
             modules: Vec::new(),
+            generation: None,
         }
     }
 
@@ -120,6 +125,10 @@ impl fmt::Display for Report {
             for module in &self.modules {
                 writeln!(f, "{}: {:.1} MB", module.name, module.bytes as f64 / 1e6)?;
             }
+            writeln!(f)?;
+        }
+        if let Some(generation) = &self.generation {
+            write!(f, "{generation}")?;
         }
         Ok(())
     }
