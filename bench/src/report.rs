@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::contender::Contender;
 use crate::llc::Generation;
 use crate::measure::{Measured, geometric_mean};
+use crate::shapes::Shapes;
 
 /// Everything of one run.
 #[derive(Serialize)]
@@ -24,6 +25,9 @@ pub struct Report {
     /// Generation beside LLVM's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
+    /// Generation as functions grow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shapes: Option<Shapes>,
 }
 
 impl Report {
@@ -40,6 +44,7 @@ impl Report {
             kernels: Vec::new(),
             modules: Vec::new(),
             generation: None,
+            shapes: None,
         }
     }
 
@@ -129,6 +134,9 @@ impl fmt::Display for Report {
         }
         if let Some(generation) = &self.generation {
             write!(f, "{generation}")?;
+        }
+        if let Some(shapes) = &self.shapes {
+            write!(f, "{shapes}")?;
         }
         Ok(())
     }
