@@ -52,6 +52,9 @@ impl Config {
     /// Compiles the functions of a module on so many threads, the calling one among them; 1, which starts none, if nothing
     /// else is said. Code and errors are the same for any number.
     ///
+    /// `wasmtime` is told only whether to, and takes a thread for each processor:
+    /// [`std::thread::available_parallelism`] says how many there are.
+    ///
     /// A thread costs as much as some kilobytes of WebAssembly take to compile: small modules gain nothing.
     pub fn parallel_compilation(&mut self, jobs: NonZeroUsize) -> &mut Self {
         self.jobs = jobs.get();
