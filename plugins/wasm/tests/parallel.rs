@@ -1,11 +1,14 @@
 //! A module compiled on several threads is the one compiled on one: the same code, the same traps, the same first error.
 
+#[path = "common/shapes.rs"]
+mod shapes;
 #[path = "common/threads.rs"]
 mod threads;
 
 use std::path::Path;
 
 use copatch_wasm::{Engine, Error, Instance, Module, Result, Store};
+use shapes::Shape;
 use threads::{assert_same, engines};
 
 #[test]
@@ -26,6 +29,13 @@ fn kernels_have_the_same_code_on_any_number_of_threads() {
         }
     }
     assert!(count >= 19, "{count} kernels");
+}
+
+#[test]
+fn large_functions_of_every_shape_have_the_same_code_on_any_number_of_threads() {
+    for shape in Shape::ALL {
+        assert_same(shape.name, &shape.module(3_000, 12).0);
+    }
 }
 
 /// A module of `count` functions of some hundred bytes, each with what `body` makes of its number in front.
