@@ -9,6 +9,7 @@ mod wasmi;
 use std::path::Path;
 use std::time::Duration;
 
+pub use self::copatch::engine;
 use crate::kernels::Kernel;
 
 /// Every failure ends the run: a benchmark with a hole in it is none.

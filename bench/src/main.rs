@@ -3,6 +3,8 @@
 //! ```text
 //! kernels/*.wasm ──► every contender prints the same? ──► rounds, contenders in turn ──► medians, ratios
 //! one large module ──► every contender compiles it ──► rounds, contenders in turn ──► medians, ratios
+//! kernels/*.c ──► copatch and llc -O0 generate code ──► rounds, in turn ──► medians, ratio
+//! functions of different sizes ──► copatch compiles them ──► rounds, sizes in turn ──► medians
 //! ```
 //!
 //! | phase | file |
@@ -14,6 +16,8 @@
 //! | the module to compile | `module` |
 //! | processor time | `clock` |
 //! | rounds, medians | `measure` |
+//! | generation beside LLVM's | `llc` |
+//! | generation as functions grow | `shapes` |
 //! | tables and JSON | `report` |
 //! | the picture | `chart` |
 
@@ -21,9 +25,11 @@ mod chart;
 mod clock;
 mod contender;
 mod kernels;
+mod llc;
 mod measure;
 mod module;
 mod report;
+mod shapes;
 mod wasi;
 
 use std::path::PathBuf;
@@ -57,6 +63,12 @@ struct Arguments {
     /// Leaves out the kernels.
     #[arg(long)]
     no_kernels: bool,
+    /// Leaves out generation beside `llc -O0`.
+    #[arg(long)]
+    no_llc: bool,
+    /// Leaves out functions of different sizes.
+    #[arg(long)]
+    no_shapes: bool,
     /// Runs each kernel once under every contender, compares the outputs and times nothing.
     #[arg(long)]
     check: bool,
@@ -120,6 +132,19 @@ fn run(arguments: &Arguments) -> Result<()> {
                 .modules
                 .push(measure::module(module, &mut contenders, arguments.rounds)?);
         }
+    }
+    let packs = arguments.packs.as_deref();
+    if !arguments.no_llc {
+        eprintln!("llc …");
+        match llc::measure(&kernels, packs, arguments.rounds) {
+            Ok(generation) => report.generation = Some(generation),
+            Err(error) => eprintln!("copatch-bench: without llc: {error}"),
+        }
+    }
+    if !arguments.no_shapes {
+        eprintln!("functions of different sizes …");
+        let engine = contender::engine(packs)?;
+        report.shapes = Some(shapes::measure(&engine, arguments.rounds)?);
     }
     if let Some(file) = &arguments.chart {
         let title = "Kernels: processor time, as a multiple of copatch's (geometric mean)";

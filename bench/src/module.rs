@@ -25,9 +25,20 @@ pub fn read(file: &Path) -> Result<Module> {
     Ok(Module { name, bytes })
 }
 
-/// A module of some megabytes that has the functions of `small` many times over. A copy calls the first copies of the
-/// functions that its original calls, so that nothing has to be rewritten.
+/// A module of some megabytes that has the functions of `small` many times over.
 pub fn synthetic(small: &[u8]) -> Result<Module> {
+    let mut once = 0;
+    for payload in Parser::new(0).parse_all(small) {
+        if let Payload::CodeSectionEntry(body) = payload? {
+            once += slice(small, body.range()).len();
+        }
+    }
+    repeated(small, SIZE.div_ceil(once.max(1)))
+}
+
+/// A module that has the functions of `small` so many times. A copy calls the first copies of the functions that its original
+/// calls, so that nothing has to be rewritten.
+pub fn repeated(small: &[u8], copies: usize) -> Result<Module> {
     let mut types = Vec::new();
     let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(small) {
@@ -41,9 +52,6 @@ pub fn synthetic(small: &[u8]) -> Result<Module> {
             _ => {}
         }
     }
-    let once: usize = bodies.iter().map(|body| body.len()).sum();
-    let copies = SIZE.div_ceil(once.max(1));
-
     let mut functions = wasm_encoder::FunctionSection::new();
     let mut code = CodeSection::new();
     for _ in 0..copies {

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::contender::Contender;
+use crate::llc::Generation;
 use crate::measure::{Measured, geometric_mean};
+use crate::shapes::Shapes;
 
 /// Everything of one run.
 #[derive(Serialize)]
@@ -20,6 +22,12 @@ pub struct Report {
     pub kernels: Vec<Measured>,
     /// Times of whole-module compilation, validation included.
     pub modules: Vec<Measured>,
+    /// Generation beside LLVM's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+    /// Generation as functions grow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shapes: Option<Shapes>,
 }
 
 impl Report {
@@ -35,6 +43,8 @@ impl Report {
             contenders,
             kernels: Vec::new(),
             modules: Vec::new(),
+            generation: None,
+            shapes: None,
         }
     }
 
@@ -120,6 +130,13 @@ impl fmt::Display for Report {
             for module in &self.modules {
                 writeln!(f, "{}: {:.1} MB", module.name, module.bytes as f64 / 1e6)?;
             }
+            writeln!(f)?;
+        }
+        if let Some(generation) = &self.generation {
+            write!(f, "{generation}")?;
+        }
+        if let Some(shapes) = &self.shapes {
+            write!(f, "{shapes}")?;
         }
         Ok(())
     }

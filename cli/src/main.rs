@@ -22,6 +22,7 @@ mod front_end;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -63,6 +64,9 @@ struct Source {
     /// Take stencil packs from this folder instead of the built-in ones.
     #[arg(long, value_name = "DIR")]
     packs: Option<PathBuf>,
+    /// Compile on so many threads; the code is the same for any number. Front ends other than wasm use one.
+    #[arg(long, value_name = "N", default_value = "1")]
+    jobs: NonZeroUsize,
     /// The program; its front end is chosen by its content.
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -171,6 +175,7 @@ impl Source {
         let options = CompileOptions {
             packs_dir: self.packs.clone(),
             trace,
+            jobs: Some(self.jobs),
         };
         front_end.compile(&bytes, &options).map_err(fail)
     }

@@ -599,6 +599,18 @@ fn packs_that_are_none_are_named() {
 }
 
 #[test]
+fn any_number_of_threads_gives_the_same_code() {
+    let case = Case::wat(FUNCTIONS);
+    let one = case.run("explain m.wasm");
+    for jobs in ["1", "2", "7"] {
+        let several = case.run(&format!("explain m.wasm --jobs {jobs}"));
+        assert_eq!(several.ok(), one.ok());
+        let ran = case.run(&format!("run --jobs {jobs} --invoke add m.wasm 40 2"));
+        assert_eq!(ran.ok(), "42\n");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_exits_with_2() {
     let case = Case::wat(FUNCTIONS);
     for line in [
@@ -608,6 +620,7 @@ fn a_wrong_command_line_exits_with_2() {
         "run --dir :: m.wasm",
         "explain m.wasm --func x",
         "compile m.wasm --timings xml",
+        "compile m.wasm --jobs 0",
     ] {
         let ran = case.run(line);
         assert_eq!(ran.code, 2, "{line}");

@@ -14,8 +14,7 @@ pub struct Answer;
 /// Its programs.
 struct Program {
     word: String,
-    trace: bool,
-    packs_dir: String,
+    options: CompileOptions,
 }
 
 impl FrontEnd for Answer {
@@ -35,14 +34,9 @@ impl FrontEnd for Answer {
         if word.is_empty() {
             return Err(format!("byte {}: a word is missing", bytes.len()));
         }
-        let packs_dir = options
-            .packs_dir
-            .as_ref()
-            .map_or(String::new(), |dir| dir.display().to_string());
         let program = Program {
             word,
-            trace: options.trace,
-            packs_dir,
+            options: options.clone(),
         };
         program.panic_in("compile");
         Ok(Box::new(program))
@@ -64,10 +58,7 @@ impl Compiled for Program {
         let function = Some("main".to_owned());
         match self.word.as_str() {
             "exit" => Ok(options.args.len() as i32),
-            "options" => Err(RunError::Usage(format!(
-                "{options:?} {} {}",
-                self.trace, self.packs_dir
-            ))),
+            "options" => Err(RunError::Usage(format!("{options:?} {:?}", self.options))),
             "trap" => Err(RunError::Trap {
                 kind: "unreachable".to_owned(),
                 function,

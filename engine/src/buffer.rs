@@ -4,6 +4,8 @@
 //! it refers to everything else by distance. What a hole is filled with and how is data of the pack; this module
 //! knows no architecture.
 
+mod join;
+
 use copatch_spec::limits::{CODE_PADDING, STENCIL_BYTES};
 use copatch_spec::pack::PackView;
 use copatch_spec::patch::Source;
@@ -47,13 +49,13 @@ pub struct Emitted {
     pub function: u32,
 }
 
-/// A hole that waits for a label, a function or a trap stub.
+/// A hole that waits for a label, a function, a trap stub or the constant pool.
 #[derive(Clone, Copy, Debug)]
 struct Fixup<'p> {
     hole: &'p Hole,
     /// Offset of the hole in the buffer.
     at: u32,
-    /// A label, a function or a source offset, as the list it is in says.
+    /// A label, a function or a source offset, as the list it is in says; nothing for the pool.
     what: u32,
     trap: u8,
 }
@@ -63,11 +65,13 @@ pub(crate) struct CodeBuffer<'p> {
     view: PackView<'p>,
     forms: &'p Forms,
     len: usize,
+    /// Where the constant pool lies, or [`UNBOUND`] in a buffer that has none of its own.
     pool: u32,
     labels: Vec<u32>,
     label_fixups: Vec<Fixup<'p>>,
     trap_fixups: Vec<Fixup<'p>>,
     call_fixups: Vec<Fixup<'p>>,
+    pool_fixups: Vec<Fixup<'p>>,
     table_fixups: Vec<(Fixup<'p>, u32, u32)>,
     table_entries: Vec<Label>,
     pub sites: Vec<TrapSite>,
@@ -95,11 +99,12 @@ impl<'p> CodeBuffer<'p> {
             view,
             forms,
             len: 0,
-            pool: 0,
+            pool: UNBOUND,
             labels: Vec::new(),
             label_fixups: Vec::new(),
             trap_fixups: Vec::new(),
             call_fixups: Vec::new(),
+            pool_fixups: Vec::new(),
             table_fixups: Vec::new(),
             table_entries: Vec::new(),
             sites: Vec::new(),
@@ -156,9 +161,7 @@ impl<'p> CodeBuffer<'p> {
 
     #[cold]
     fn full(&mut self) {
-        self.fail(Error::Limit {
-            what: "generated code is larger than the space reserved for it",
-        });
+        self.fail(Error::Limit { what: CODE_SPACE });
     }
 
     /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
@@ -401,7 +404,8 @@ impl<'p> CodeBuffer<'p> {
                 fixup.what = emit.source;
                 self.trap_fixups.push(fixup);
             }
-            (Source::Pool, _) => return self.pool,
+            (Source::Pool, _) if self.pool != UNBOUND => return self.pool,
+            (Source::Pool, _) => self.pool_fixups.push(fixup),
             (Source::Value(_), _) => {}
         }
         UNBOUND
@@ -521,6 +525,8 @@ impl<'p> CodeBuffer<'p> {
     }
 }
 
+/// The limit that is exceeded where code does not fit.
+pub(crate) const CODE_SPACE: &str = "generated code is larger than the space reserved for it";
 /// Bytes copied at once.
 const CHUNK: usize = 16;
 /// Room for any stencil, and for the eight bytes of a hole at its end.

@@ -101,6 +101,10 @@ pub struct Planner {
     spare: Vec<Loop>,
     /// What marks a variable that is written first here: [`KILLED`] directly in a loop's body, else nothing.
     killed: u32,
+    /// The most loops that were open at once.
+    deepest: usize,
+    /// See [`Planner::work`].
+    work: usize,
 }
 
 impl Planner {
@@ -120,6 +124,8 @@ impl Planner {
         self.vars = vars;
         self.frames.clear();
         self.killed = 0;
+        self.deepest = 0;
+        self.work = 0;
         while let Some(outer) = self.around.pop() {
             let mut open = std::mem::replace(&mut self.innermost, outer);
             open.touched
@@ -196,6 +202,11 @@ impl Planner {
         open.weights.resize(self.vars, 0);
         self.around
             .push(std::mem::replace(&mut self.innermost, open));
+        // Whether or not there are counters from functions before: what becomes of a function depends on itself alone.
+        if self.around.len() > self.deepest {
+            self.deepest = self.around.len();
+            self.work += self.vars;
+        }
         self.plan.loops.push((0, 0));
         self.frames.push(true);
         self.killed = KILLED;
@@ -245,6 +256,7 @@ impl Planner {
         outer.calls = outer
             .calls
             .saturating_add(open.calls.saturating_mul(NESTING));
+        self.work += open.touched.len();
         for var in open.touched.drain(..) {
             let weight = std::mem::take(&mut open.weights[var as usize]);
             if weight & KILLED == 0 {
@@ -263,6 +275,14 @@ impl Planner {
             }
         }
         self.spare.push(open);
+    }
+
+    /// What this function cost beyond its calls so far: counters made for open loops, and added to those of the loops around.
+    /// Many variables in loops deep inside each other make it grow faster than the function; whoever wants time in
+    /// proportion gives up the plan when there is more than what the function's size warrants.
+    #[inline]
+    pub fn work(&self) -> usize {
+        self.work
     }
 
     /// The plan.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::buffer::{CodeBuffer, Emit, Emitted, Target};
+use crate::buffer::{CODE_SPACE, CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
 use crate::forms::Values;
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
+use crate::part::{Part, Parts};
 use crate::program::{NO_ENTRY, Program};
 use crate::templates::Templates;
 use copatch_spec::variants::FormKey;
@@ -21,10 +22,11 @@ pub struct Unit<'p> {
     pub(crate) templates: &'p Templates,
     pub(crate) buffer: CodeBuffer<'p>,
     pub(crate) space: CodeSpace,
-    entries: Vec<u32>,
+    /// Functions, and where their code begins, in the order of the code.
+    begun: Vec<(u32, u32)>,
     shim: u32,
     unwind: u32,
-    wide: bool,
+    pub(crate) wide: bool,
 }
 
 impl<'p> Unit<'p> {
@@ -33,24 +35,26 @@ impl<'p> Unit<'p> {
     /// # Errors
     /// [`Error::Memory`] where it cannot be had.
     pub fn new(pack: &'p Arc<Pack>, capacity: usize) -> Result<Self> {
-        let space = CodeSpace::new(capacity.min(MAX_CODE))?;
-        let view = pack.view()?;
-        let templates = pack.templates(&view);
-        let buffer = CodeBuffer::new(view, pack.forms());
-        let mut unit = Self {
-            pack,
-            templates,
-            buffer,
-            space,
-            entries: Vec::new(),
-            shim: 0,
-            unwind: 0,
-            wide: false,
-        };
+        let mut unit = Self::empty(pack, capacity)?;
         unit.buffer.place_pool(unit.space.bytes_mut());
         unit.shim = unit.place(pack.core().entry);
         unit.unwind = unit.place(pack.core().unwind);
         Ok(unit)
+    }
+
+    /// A unit without constant pool and shims: the inside of a [`Part`].
+    pub(crate) fn empty(pack: &'p Arc<Pack>, capacity: usize) -> Result<Self> {
+        let view = pack.view()?;
+        Ok(Self {
+            pack,
+            templates: pack.templates(&view),
+            buffer: CodeBuffer::new(view, pack.forms()),
+            space: CodeSpace::new(capacity.min(MAX_CODE))?,
+            begun: Vec::new(),
+            shim: 0,
+            unwind: 0,
+            wide: false,
+        })
     }
 
     /// Remembers every stencil for [`Program::listing`].
@@ -137,17 +141,13 @@ impl<'p> Unit<'p> {
         self.buffer
             .align(self.space.bytes_mut(), FUNCTION_ALIGNMENT);
         self.buffer.function = index;
-        let at = index as usize;
-        if at >= MAX_FUNCTIONS {
+        if index >= MAX_FUNCTIONS {
             self.buffer.fail(Error::Limit {
                 what: "number of functions",
             });
             return;
         }
-        if at >= self.entries.len() {
-            self.entries.resize(at + 1, NO_ENTRY);
-        }
-        self.entries[at] = self.buffer.len() as u32;
+        self.begun.push((index, self.buffer.len() as u32));
     }
 
     /// Ends the code of a function.
@@ -158,13 +158,59 @@ impl<'p> Unit<'p> {
         );
     }
 
+    /// Where each function begins, [`NO_ENTRY`] for numbers without one.
+    fn entries(&self) -> Vec<u32> {
+        let count = self.begun.iter().map(|(index, _)| index + 1).max();
+        let mut entries = vec![NO_ENTRY; count.unwrap_or(0) as usize];
+        for (index, at) in &self.begun {
+            entries[*index as usize] = *at;
+        }
+        entries
+    }
+
+    /// What makes parts of this unit, of which functions can be compiled on other threads.
+    pub fn parts(&mut self) -> Parts<'p> {
+        Parts {
+            pack: self.pack,
+            capacity: self.space.bytes_mut().len(),
+            wide: self.wide,
+            trace: self.buffer.trace.is_some(),
+        }
+    }
+
+    /// Puts the functions of a part behind those that are there, with the bytes that they would have had if they had been
+    /// compiled in this unit one after another. The part is empty afterwards, and can be filled again.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where they do not fit; both are then as they were. [`Error::Misuse`] for a part of a unit with other
+    /// slots or another pack.
+    pub fn join(&mut self, part: &mut Part<'p>) -> Result<()> {
+        let part = &mut part.unit;
+        if part.wide != self.wide || !Arc::ptr_eq(part.pack, self.pack) {
+            return Err(Error::Misuse {
+                what: "a part of another unit",
+                at: 0,
+            });
+        }
+        let (memory, code) = (self.space.bytes_mut(), part.space.bytes_mut());
+        let distance = self
+            .buffer
+            .append(memory, &mut part.buffer, code, FUNCTION_ALIGNMENT)
+            .ok_or(Error::Limit { what: CODE_SPACE })?;
+        let begun = part.begun.drain(..);
+        self.begun
+            .extend(begun.map(|(index, at)| (index, at + distance)));
+        Ok(())
+    }
+
     /// Resolves the calls between functions and makes the code executable.
     ///
     /// # Errors
     /// What went wrong first while code was generated, or [`Error::Memory`].
     pub fn finish(mut self) -> Result<Program> {
         let slot_bytes = self.slot_bytes();
-        self.buffer.link(self.space.bytes_mut(), &self.entries);
+        let entries = self.entries();
+        self.buffer.link(self.space.bytes_mut(), &entries);
         if let Some(error) = self.buffer.take_error() {
             return Err(error);
         }
@@ -175,7 +221,7 @@ impl<'p> Unit<'p> {
         Ok(Program::new(
             self.pack,
             code,
-            self.entries,
+            entries,
             sites,
             self.shim,
             self.unwind,
@@ -188,4 +234,4 @@ impl<'p> Unit<'p> {
 /// Branches between functions reach at least this far on every target that has a pack.
 const MAX_CODE: usize = 1 << 30;
 /// Functions of a unit.
-const MAX_FUNCTIONS: usize = 1 << 24;
+const MAX_FUNCTIONS: u32 = 1 << 24;

@@ -6,6 +6,7 @@
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsString;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -125,16 +126,17 @@ fn options_arrive_as_they_were() {
     let options = CompileOptions {
         packs_dir: Some("/packs".into()),
         trace: true,
+        jobs: NonZeroUsize::new(3),
     };
     let told = load()
         .compile(b"#!answer options", &options)
         .unwrap()
         .run(&run);
-    assert_eq!(told, Err(RunError::Usage(format!("{run:?} true /packs"))));
-    let none = RunOptions::default();
+    assert_eq!(told, Err(RunError::Usage(format!("{run:?} {options:?}"))));
+    let (none, unsaid) = (RunOptions::default(), CompileOptions::default());
     assert_eq!(
         compile("options").run(&none),
-        Err(RunError::Usage(format!("{none:?} false ")))
+        Err(RunError::Usage(format!("{none:?} {unsaid:?}")))
     );
 }
 

@@ -18,11 +18,7 @@ pub struct Copatch {
 
 impl Copatch {
     pub fn new(packs: Option<&Path>) -> Result<Self> {
-        let mut config = Config::new();
-        if let Some(directory) = packs {
-            config.packs(directory);
-        }
-        let engine = Engine::new(&config)?;
+        let engine = engine(packs)?;
         let mut linker = Linker::<Wasi>::new(&engine);
         for (call, name, parameters, has_result) in Call::ALL {
             let params = parameters.bytes().map(|ty| match ty {
@@ -52,6 +48,15 @@ impl Copatch {
             module: None,
         })
     }
+}
+
+/// An engine with packs from that folder, or with those built in.
+pub fn engine(packs: Option<&Path>) -> Result<Engine> {
+    let mut config = Config::new();
+    if let Some(directory) = packs {
+        config.packs(directory);
+    }
+    Ok(Engine::new(&config)?)
 }
 
 fn integer(value: &Val) -> i64 {

@@ -3,9 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
-
 use super::{Contender, Result, Run, ended_well};
+use crate::clock;
 use crate::kernels::{self, Kernel};
 
 /// What compiles; the kernels' build script uses the same.
@@ -35,15 +34,6 @@ impl Clang {
     }
 }
 
-/// Processor time of all processes that were waited for.
-fn children() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let duration = |time: nix::sys::time::TimeVal| {
-        Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000)
-    };
-    Ok(duration(usage.user_time()) + duration(usage.system_time()))
-}
-
 impl Contender for Clang {
     fn name(&self) -> &'static str {
         self.name
@@ -65,9 +55,9 @@ impl Contender for Clang {
 
     /// The time is that of the whole process, whose start is a millisecond.
     fn run(&mut self) -> Result<Run> {
-        let begin = children()?;
+        let begin = clock::children()?;
         let output = Command::new(self.program()).output()?;
-        let time = children()? - begin;
+        let time = clock::children()? - begin;
         ended_well(output.status.code())?;
         Ok(Run {
             time,

@@ -235,6 +235,8 @@ impl Registers {
         self.free_all();
         self.pinned = 0;
         self.locked = 0;
+        // So that code depends on nothing but its own function.
+        self.next_victim = [0; CLASSES];
     }
 
     /// What variables are in registers now.

@@ -149,6 +149,8 @@ pub struct CompileArguments {
     pub packs_dir: Bytes,
     /// 0 or 1.
     pub trace: u32,
+    /// How many threads to compile on; 0 if the caller does not say.
+    pub jobs: u32,
 }
 
 /// Two strings: a variable and its value, a folder of the host and its name in the guest.

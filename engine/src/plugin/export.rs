@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, c_void};
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::path::PathBuf;
@@ -97,6 +98,7 @@ unsafe extern "C" fn compile<F: FrontEnd + Default>(
         packs_dir: unsafe { options.packs_dir.get() }
             .map(|path| PathBuf::from(OsStr::from_bytes(path))),
         trace: options.trace != 0,
+        jobs: NonZeroUsize::new(options.jobs as usize),
     };
     match guard(|| F::default().compile(program, &options)) {
         Ok(Ok(handle)) => {

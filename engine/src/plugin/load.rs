@@ -221,6 +221,9 @@ impl FrontEnd for PluginLibrary {
         let arguments = CompileArguments {
             packs_dir,
             trace: u32::from(options.trace),
+            jobs: options
+                .jobs
+                .map_or(0, |jobs| u32::try_from(jobs.get()).unwrap_or(u32::MAX)),
         };
         let (mut handle, mut message) = (null_mut(), Buffer::EMPTY);
         // SAFETY: lends bytes and options, and places for handle and message.

@@ -27,6 +27,7 @@ mod find;
 mod load;
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub use explain::{Explanation, FunctionListing, HoleListing, StencilListing};
@@ -57,6 +58,8 @@ pub struct CompileOptions {
     pub packs_dir: Option<PathBuf>,
     /// Keep what [`Compiled::explain`] needs.
     pub trace: bool,
+    /// Compile on so many threads, where the front end can; the result is the same for any number, and for none given.
+    pub jobs: Option<NonZeroUsize>,
 }
 
 /// A program that can run.
@@ -131,7 +134,7 @@ fn trap_line(kind: &str, function: Option<&str>, message: &str) -> String {
     line
 }
 
-/// What compiling took. Times are nanoseconds of wall clock.
+/// What compiling took. Times are nanoseconds by the clock on the wall, from one event to another, but for `prescan_ns`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[repr(C)]
 pub struct Timings {
@@ -143,9 +146,10 @@ pub struct Timings {
     pub functions: u64,
     /// Operations compiled.
     pub operations: u64,
-    /// The part of `generate_ns` spent in the scan that precedes code generation.
+    /// The sum over all functions of the time that the scan before code generation takes. On one thread this is a part of
+    /// `generate_ns`; on several, threads scan at the same time, and the sum may exceed it.
     pub prescan_ns: u64,
-    /// Pre-scan, decoding, validation and code generation.
+    /// Pre-scan, decoding, validation and code generation; on several threads until the last has ended.
     pub generate_ns: u64,
     /// Linking and making executable.
     pub publish_ns: u64,

@@ -305,3 +305,41 @@ fn a_table_branches_to_each_target_and_to_the_default() {
         [10, 7, 30, 30, 30]
     );
 }
+
+/// A function that runs out of registers, so that operands are vacated in turn.
+fn crowded(builder: &mut FunctionBuilder<'_, '_>, pack: &Pack, index: u32, operands: u64) {
+    let add = pack.op("i64.add").unwrap();
+    builder.at(0);
+    builder.begin(index, &signature(&[I64], &[I64]), &[], &Plan::default());
+    for value in 0..operands {
+        builder.get(0);
+        builder.constant(I64, value);
+        builder.op(add);
+    }
+    for _ in 1..operands {
+        builder.op(add);
+    }
+    builder.end();
+    builder.finish().expect("the function");
+}
+
+#[test]
+fn code_does_not_depend_on_the_functions_before() {
+    let pack = pack();
+    let code = |before: &[u64]| {
+        let mut unit = Unit::new(&pack, 1 << 20).expect("memory");
+        let mut builder = FunctionBuilder::new(&mut unit);
+        for (index, operands) in (1..).zip(before) {
+            crowded(&mut builder, &pack, index, *operands);
+        }
+        crowded(&mut builder, &pack, 0, 20);
+        drop(builder);
+        let program = unit.finish().expect("the program");
+        let begin = program.entry(0).expect("function 0") - program.range().start;
+        program.code()[begin..].to_vec()
+    };
+    let alone = code(&[]);
+    for before in 1..30 {
+        assert!(code(&[before]) == alone, "behind {before} operands");
+    }
+}

@@ -12,6 +12,7 @@ use crate::facts::Facts;
 use crate::generate::{Context, Generator, SCRATCH};
 use crate::layout::Layout;
 use crate::module::{Body, Description};
+use crate::parallel;
 use crate::prescan;
 use crate::stubs;
 use crate::visit::Visit;
@@ -30,8 +31,7 @@ pub(crate) struct Input<'a> {
 /// Code that is not yet executable.
 pub(crate) struct Output<'p> {
     pub unit: Unit<'p>,
-    pub operations: u64,
-    pub prescan_ns: u64,
+    pub worked: Worked,
 }
 
 /// Address space for the code of a module: stencils take far less than this for a byte of WebAssembly.
@@ -41,7 +41,7 @@ fn capacity(input: &Input<'_>) -> usize {
         + input.description.imported_functions as usize * 8192
 }
 
-/// Generates imported functions' wrappers, and all bodies in order.
+/// Generates imported functions' wrappers, and all bodies in order, with the engine's number of threads.
 ///
 /// # Errors
 /// The first body that is invalid or too large.
@@ -50,6 +50,39 @@ pub(crate) fn generate<'p>(
     input: &Input<'_>,
     bodies: &[Body<'_>],
 ) -> Result<Output<'p>, Error> {
+    let Some((first, body)) = bodies.first() else {
+        let unit = begin(engine, input)?;
+        return Ok(Output {
+            unit,
+            worked: Worked::default(),
+        });
+    };
+    let refuse = |what: &str| Error::Unsupported {
+        what: what.to_owned(),
+        offset: body.range().start,
+    };
+    let facts = Facts::new(first.resources.clone()).map_err(refuse)?;
+    let context = Context::new(engine, input);
+    let spans = parallel::spans(bodies, engine.jobs());
+    if spans.len() > 1
+        && let Some(output) = parallel::generate(
+            || begin(engine, input),
+            || Worker::new(&context, &facts),
+            &spans,
+            engine.jobs(),
+        )?
+    {
+        return Ok(output);
+    }
+    let mut unit = begin(engine, input)?;
+    let mut worker = Worker::new(&context, &facts);
+    worker.compile(FunctionBuilder::new(&mut unit), bodies)?;
+    let worked = worker.worked;
+    Ok(Output { unit, worked })
+}
+
+/// A unit with the wrappers of imported functions.
+fn begin<'p>(engine: &'p Engine, input: &Input<'_>) -> Result<Unit<'p>, Error> {
     let mut unit = Unit::new(engine.pack(), capacity(input))?.with_vectors();
     if input.trace {
         unit = unit.with_trace();
@@ -64,91 +97,111 @@ pub(crate) fn generate<'p>(
             builder.finish()?;
         }
     }
-    let mut state = State::default();
-    if let Some((first, body)) = bodies.first() {
-        let refuse = |what: &str| Error::Unsupported {
-            what: what.to_owned(),
-            offset: body.range().start,
-        };
-        let facts = Facts::new(first.resources.clone()).map_err(refuse)?;
-        let context = Context::new(engine, input);
-        let mut visit = Visit::new(&engine.operations().table, &facts);
-        for (function, body) in bodies {
-            builder = self::function(
-                &mut state,
-                &mut visit,
-                &context,
-                builder,
-                function.index,
-                body,
-            )?;
-        }
-    }
     drop(builder);
-    Ok(Output {
-        unit,
-        operations: state.operations,
-        prescan_ns: state.prescan_ns,
-    })
+    Ok(unit)
 }
 
-/// What is kept from function to function.
-#[derive(Default)]
-struct State {
+/// What was counted while bodies were compiled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Worked {
+    pub operations: u64,
+    pub prescan_ns: u64,
+}
+
+impl Worked {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: Self) {
+        self.operations += other.operations;
+        self.prescan_ns = self.prescan_ns.saturating_add(other.prescan_ns);
+    }
+}
+
+/// Compiles bodies, one after another; each thread has one.
+pub(crate) struct Worker<'a> {
+    context: &'a Context<'a>,
+    visit: Visit<'a>,
     planner: Planner,
     /// An empty plan, for functions whose scan did not come to their end.
     unplanned: Plan,
     locals: Vec<ValueType>,
-    operations: u64,
-    prescan_ns: u64,
+    pub worked: Worked,
 }
 
-/// The body of function `index`.
-fn function<'u, 'p>(
-    state: &mut State,
-    visit: &mut Visit<'_>,
-    context: &Context<'_>,
-    mut builder: FunctionBuilder<'u, 'p>,
-    index: u32,
-    body: &FunctionBody<'_>,
-) -> Result<FunctionBuilder<'u, 'p>, Error> {
-    // Modules are smaller than 2^30 bytes.
-    let mut cursor = Cursor::new(body.as_bytes(), body.range().end as u32);
-    let begin = cursor.offset();
-    let signature = context.signature(index, begin)?;
-    let variables = visit.begin(index, &mut cursor)?;
-    let locals = variables.get(signature.params.len()..).unwrap_or_default();
-    state.locals.clear();
-    state.locals.extend(locals.iter().map(|ty| ty.code()));
-
-    let start = cursor.offset();
-    let clock = Instant::now();
-    let scan = prescan::scan(context.table(), cursor, variables.len(), &mut state.planner);
-    let plan = if scan.complete && !scan.far {
-        state.planner.finish()
-    } else {
-        &state.unplanned
-    };
-    state.operations += scan.operations;
-    state.prescan_ns += u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-
-    let scratch = variables.len() as u32;
-    if scan.far {
-        state.locals.extend(SCRATCH);
+impl<'a> Worker<'a> {
+    pub fn new(context: &'a Context<'a>, facts: &'a Facts) -> Self {
+        Self {
+            context,
+            visit: Visit::new(context.table(), facts),
+            planner: Planner::new(),
+            unplanned: Plan::default(),
+            locals: Vec::new(),
+            worked: Worked::default(),
+        }
     }
-    builder.at(start);
-    builder.begin(index, signature, &state.locals, plan);
-    let mut generator = Generator {
-        builder,
-        context,
-        scratch,
-    };
-    visit.instructions(cursor, &mut generator)?;
-    let Generator { mut builder, .. } = generator;
-    builder.finish().map_err(|source| Error::Function {
-        function: index,
-        offset: u64::from(start),
-        source,
-    })?;
-    Ok(builder)
+
+    /// Compiles these bodies in order.
+    ///
+    /// # Errors
+    /// The first that is invalid or too large.
+    pub fn compile(
+        &mut self,
+        mut builder: FunctionBuilder<'_, '_>,
+        bodies: &[Body<'_>],
+    ) -> Result<(), Error> {
+        for (function, body) in bodies {
+            builder = self.function(builder, function.index, body)?;
+        }
+        Ok(())
+    }
+
+    /// The body of function `index`.
+    fn function<'u, 'p>(
+        &mut self,
+        mut builder: FunctionBuilder<'u, 'p>,
+        index: u32,
+        body: &FunctionBody<'_>,
+    ) -> Result<FunctionBuilder<'u, 'p>, Error> {
+        // Modules are smaller than 2^30 bytes.
+        let mut cursor = Cursor::new(body.as_bytes(), body.range().end as u32);
+        let begin = cursor.offset();
+        let context = self.context;
+        let signature = context.signature(index, begin)?;
+        let variables = self.visit.begin(index, &mut cursor)?;
+        let locals = variables.get(signature.params.len()..).unwrap_or_default();
+        self.locals.clear();
+        self.locals.extend(locals.iter().map(|ty| ty.code()));
+
+        let start = cursor.offset();
+        let clock = Instant::now();
+        let scan = prescan::scan(context.table(), cursor, variables.len(), &mut self.planner);
+        let plan = if scan.complete && !scan.far {
+            self.planner.finish()
+        } else {
+            &self.unplanned
+        };
+        self.worked.add(Worked {
+            operations: scan.operations,
+            prescan_ns: u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        });
+
+        let scratch = variables.len() as u32;
+        if scan.far {
+            self.locals.extend(SCRATCH);
+        }
+        builder.at(start);
+        builder.begin(index, signature, &self.locals, plan);
+        let mut generator = Generator {
+            builder,
+            context,
+            scratch,
+        };
+        self.visit.instructions(cursor, &mut generator)?;
+        let Generator { mut builder, .. } = generator;
+        builder.finish().map_err(|source| Error::Function {
+            function: index,
+            offset: u64::from(start),
+            source,
+        })?;
+        Ok(builder)
+    }
 }

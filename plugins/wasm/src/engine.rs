@@ -1,6 +1,7 @@
 //! What modules share: the stencil pack, its operations by number, and function types with the code that calls them.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -19,15 +20,17 @@ pub struct Config {
     packs: Option<PathBuf>,
     max_wasm_stack: usize,
     epochs: bool,
+    jobs: usize,
 }
 
 impl Config {
-    /// The built-in packs, 16 MiB of stack for a store, no epochs.
+    /// The built-in packs, 16 MiB of stack for a store, no epochs, compilation on one thread.
     pub fn new() -> Self {
         Self {
             packs: None,
             max_wasm_stack: 16 << 20,
             epochs: false,
+            jobs: 1,
         }
     }
 
@@ -43,6 +46,18 @@ impl Config {
     /// that nothing runs before another one is set. Compiled code is the same either way.
     pub fn epoch_interruption(&mut self, enabled: bool) -> &mut Self {
         self.epochs = enabled;
+        self
+    }
+
+    /// Compiles the functions of a module on so many threads, the calling one among them; 1, which starts none, if nothing
+    /// else is said. Code and errors are the same for any number.
+    ///
+    /// `wasmtime` is told only whether to, and takes a thread for each processor:
+    /// [`std::thread::available_parallelism`] says how many there are.
+    ///
+    /// A thread costs as much as some kilobytes of WebAssembly take to compile: small modules gain nothing.
+    pub fn parallel_compilation(&mut self, jobs: NonZeroUsize) -> &mut Self {
+        self.jobs = jobs.get();
         self
     }
 
@@ -217,6 +232,11 @@ impl Engine {
 
     pub(crate) fn stack_bytes(&self) -> usize {
         self.inner.config.max_wasm_stack
+    }
+
+    /// On how many threads bodies are compiled.
+    pub(crate) fn jobs(&self) -> usize {
+        self.inner.config.jobs
     }
 
     pub(crate) fn has_epochs(&self) -> bool {

@@ -40,6 +40,9 @@ impl FrontEnd for Wasm {
             if let Some(directory) = &options.packs_dir {
                 config.packs(directory);
             }
+            if let Some(jobs) = options.jobs {
+                config.parallel_compilation(jobs);
+            }
             let engine = Engine::new(&config)?;
             match options.trace {
                 true => Module::with_trace(&engine, bytes),

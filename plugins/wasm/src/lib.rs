@@ -11,6 +11,7 @@
 //! | what is known of each instruction | `opcodes` |
 //! | a look ahead at each function: uses of locals, calls | `prescan` |
 //! | each body in one visit: decoded, validated, generated | `compile`: `visit`, `validate`, `generate` |
+//! | bodies on several threads | `parallel` |
 //! | code that leads into functions from outside | `stubs` |
 //! | where an instance's words lie | `layout`, `context` |
 //! | what a store owns | `store`, `opaque`, `record`, `memory`, `table` |
@@ -79,6 +80,7 @@ mod module;
 mod names;
 mod opaque;
 mod opcodes;
+mod parallel;
 mod prescan;
 mod record;
 mod store;

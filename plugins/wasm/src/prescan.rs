@@ -24,8 +24,10 @@ pub(crate) struct Scan {
 /// Offsets from here on do not fit beside a 32-bit address into the reserved range of a linear memory.
 pub(crate) const FAR: u32 = 1 << 31;
 
-/// The planner has a counter for each variable in each open loop; beyond this many, there is no plan.
-const MAX_COUNTERS: usize = 1 << 24;
+/// Work that the planner may have with loops inside each other for each byte of the function, and in any; beyond that there is
+/// no plan. Functions written by compilers are far from it.
+const WORK: usize = 4;
+const LEAST_WORK: usize = 1 << 14;
 /// With this many bytes left, those that the short paths look at are there.
 const FEW: usize = 8;
 
@@ -36,7 +38,7 @@ pub(crate) fn scan(table: &Table, cursor: Cursor<'_>, vars: usize, planner: &mut
     let mut scanner = Scanner {
         table,
         cursor,
-        vars,
+        work: LEAST_WORK.saturating_add(cursor.rest().len().saturating_mul(WORK)),
         open: 0,
         scan: Scan::default(),
     };
@@ -60,7 +62,8 @@ pub(crate) fn scan(table: &Table, cursor: Cursor<'_>, vars: usize, planner: &mut
 struct Scanner<'a> {
     table: &'a Table,
     cursor: Cursor<'a>,
-    vars: usize,
+    /// The most that the planner may have.
+    work: usize,
     /// Frames around the cursor, but for the function's own.
     open: u32,
     scan: Scan,
@@ -76,6 +79,15 @@ impl Scanner<'_> {
                 ended => return (ended, self),
             }
         }
+    }
+
+    /// Stops where loops inside each other would take longer than the rest.
+    #[inline]
+    fn afford(&self, planner: &Planner) -> Check {
+        if planner.work() > self.work {
+            return Err(invalid("too many variables in loops inside each other"));
+        }
+        Ok(())
     }
 
     /// One instruction; gives whether it ends the function.
@@ -124,6 +136,7 @@ impl Scanner<'_> {
                 cursor.skip();
                 self.open -= 1;
                 planner.end(pos);
+                self.afford(planner)?;
             }
             Kind::Block => {
                 cursor.skip();
@@ -141,10 +154,8 @@ impl Scanner<'_> {
                 cursor.skip();
                 cursor.skip_integer()?;
                 self.open += 1;
-                if self.open as usize * self.vars > MAX_COUNTERS {
-                    return Err(invalid("too many loops inside each other"));
-                }
                 planner.loop_(pos);
+                self.afford(planner)?;
             }
             Kind::Call => {
                 cursor.skip();
@@ -321,6 +332,36 @@ mod tests {
         let cursor = Cursor::new(&code, code.len() as u32);
         assert!(scan(&table, cursor, 10, &mut planner).complete);
         assert!(!scan(&table, cursor, 50_000, &mut planner).complete);
+    }
+
+    #[test]
+    fn work_is_in_proportion_to_the_function() {
+        // Loops inside each other, around a read and a write of each variable.
+        let body = |loops: usize, vars: u8| {
+            let mut code = [0x03, 0x40].repeat(loops);
+            (0..vars).for_each(|var| code.extend([0x20, var, 0x21, var]));
+            code.extend([0x0b].repeat(loops + 1));
+            code
+        };
+        let table = Table::new(None);
+        let mut planner = Planner::new();
+        let mut complete = |loops, vars| {
+            let code = body(loops, vars);
+            // Twice, since the planner keeps its counters from function to function.
+            let mut again = || {
+                let cursor = Cursor::new(&code, code.len() as u32);
+                let scan = scan(&table, cursor, usize::from(vars), &mut planner);
+                let most = LEAST_WORK + code.len() * WORK + usize::from(vars);
+                assert!(planner.work() <= most, "{loops} loops, {vars} variables");
+                (scan, planner.work())
+            };
+            let (first, second) = (again(), again());
+            assert_eq!(first, second, "{loops} loops, {vars} variables");
+            first.0.complete
+        };
+        assert!(complete(60, 127), "as deep as programs are");
+        assert!(complete(10_000, 3));
+        assert!(!complete(10_000, 127));
     }
 
     #[test]

@@ -91,6 +91,12 @@ impl<'a> Generator<'a> {
 
     /// A module that exports `run` with these parameters, its memory and its globals.
     pub fn module(mut self) -> (String, Vec<ValueType>) {
+        let count = 1 + self.choose(3);
+        self.module_of(count)
+    }
+
+    /// The same with that many functions, of which `run` is the last.
+    pub fn module_of(mut self, count: u32) -> (String, Vec<ValueType>) {
         self.line("(module");
         self.line("  (memory (export \"memory\") 1 2)");
         for ty in TYPES {
@@ -101,7 +107,6 @@ impl<'a> Generator<'a> {
             );
         }
         self.line("  (data \"\\01\\80\\ff\\7fabcdefgh\")");
-        let count = 1 + self.choose(3);
         for index in 0..count {
             self.function(index);
         }

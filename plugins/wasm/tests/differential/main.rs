@@ -3,6 +3,8 @@
 //! `COPATCH_CASES` sets how many modules are tried.
 
 mod generate;
+#[path = "../common/threads.rs"]
+mod threads;
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -193,6 +195,28 @@ fn random_modules_agree_with_wasmi() {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+#[test]
+fn random_modules_have_the_same_code_on_any_number_of_threads() {
+    let operations = generate::operations();
+    let choices = prop::collection::vec(any::<u8>(), 4000..12000);
+    let mut runner = TestRunner::new(Config {
+        cases: 60,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let spread = Cell::new(0);
+    let outcome = runner.run(&choices, |choices| {
+        let (text, _) = Generator::new(&choices, &operations).module_of(40);
+        let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        threads::assert_same("random", &bytes);
+        // Below a kilobyte of code functions stay together.
+        spread.set(spread.get() + u32::from(bytes.len() > 4096));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(spread.get() >= 40, "{} modules were large", spread.get());
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! Generating code takes time in proportion to the size of a function, whatever its shape.
+
+#[path = "common/shapes.rs"]
+mod shapes;
+
+use std::time::Duration;
+
+use copatch_wasm::{Engine, Module};
+use rustix::time::{ClockId, clock_gettime};
+use shapes::Shape;
+
+/// Operations of a function. A module has as many functions as make the largest, so that all take about as long.
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+/// An operation of a large function may take this many times as long as one of a small function: caches account for two.
+/// In quadratic time it would take 10 times as long at the next size.
+const BOUND: f64 = 4.0;
+/// Neighbours on the machine, who take caches if not time, only make things slower: the least of many rounds counts.
+const ROUNDS: usize = 30;
+
+/// Shapes that take longer than in proportion, and why. Remove what is mended.
+const KNOWN: [(&str, &str); 2] = [
+    (
+        "branches with constant locals",
+        "a constant written to a constant variable makes the next branch look at all constants again (`clean_constants`)",
+    ),
+    (
+        "branches with a constant for a register",
+        "while one constant cannot be stored, each branch looks at all constants again (`settle_constants`)",
+    ),
+];
+
+/// Processor time of this thread so far.
+fn now() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// How many times as long an operation takes as in a smaller function, at worst.
+fn growth(times: &[f64; SIZES.len()]) -> f64 {
+    let mut worst = 1.0f64;
+    for (at, small) in times.iter().enumerate() {
+        for large in &times[at..] {
+            worst = worst.max(large / small);
+        }
+    }
+    worst
+}
+
+/// Nanoseconds an operation for each size, once they grow no more than the bound, or after so many rounds.
+fn measure(engine: &Engine, shape: &Shape, rounds: usize) -> [f64; SIZES.len()] {
+    let modules = SIZES.map(|size| shape.module(size, SIZES[SIZES.len() - 1] / size));
+    let mut least = [f64::INFINITY; SIZES.len()];
+    for round in 0..rounds {
+        for ((bytes, operations), least) in modules.iter().zip(&mut least) {
+            let begin = now();
+            let module = Module::new(engine, bytes);
+            let time = now() - begin;
+            module.unwrap_or_else(|error| panic!("{}: {error}", shape.name));
+            *least = least.min(time.as_secs_f64() * 1e9 / *operations as f64);
+        }
+        if round > 1 && growth(&least) <= BOUND {
+            break;
+        }
+    }
+    least
+}
+
+#[test]
+fn an_operation_takes_as_long_in_a_large_function_as_in_a_small_one() {
+    let engine = Engine::default();
+    for shape in Shape::ALL {
+        let known = KNOWN.iter().any(|(name, _)| *name == shape.name);
+        let times = measure(&engine, &shape, if known { 1 } else { ROUNDS });
+        println!("{:42} {times:6.1?} ns an operation", shape.name);
+        match (growth(&times) <= BOUND, known) {
+            (true, true) => panic!("{} is linear now: take it off the list", shape.name),
+            (false, false) => panic!("{}: {times:?} ns an operation", shape.name),
+            _ => {}
+        }
+    }
+}
