@@ -81,34 +81,67 @@ struct Form {
     op: u16,
 }
 
-/// One value of an alternative: what it admits is `lo..=lo + span` where the bits of `odd` are zero, but for exceptions.
+/// The values from `lo` to `lo + span` where the bits of `odd` are zero.
 #[derive(Clone, Copy, Debug)]
-struct Row {
+pub(crate) struct Interval {
     lo: i64,
     span: u64,
     odd: u64,
+}
+
+impl Interval {
+    pub const ALL: Self = Self {
+        lo: i64::MIN,
+        span: u64::MAX,
+        odd: 0,
+    };
+    pub const NONE: Self = Self {
+        lo: 1,
+        span: 0,
+        odd: 1,
+    };
+
+    /// The multiples of 2 to the power `align` from `lo` to `hi`.
+    fn new(lo: i64, hi: i64, align: u16) -> Self {
+        Self {
+            lo,
+            span: hi.wrapping_sub(lo) as u64,
+            odd: (1 << (align & 63)) - 1,
+        }
+    }
+
+    #[inline(always)]
+    pub fn admits(&self, value: i64) -> bool {
+        value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0
+    }
+
+    /// Whether it has all values of another, each with `addend` added.
+    fn covers(&self, other: &Self, addend: i32) -> bool {
+        let moved = |value: i128| value + i128::from(addend) - i128::from(self.lo);
+        let first = i128::from(other.lo);
+        let last = first + i128::from(other.span);
+        moved(first) >= 0
+            && moved(last) <= i128::from(self.span)
+            && other.odd & self.odd == self.odd
+            && i64::from(addend) as u64 & self.odd == 0
+    }
+}
+
+/// One value of an alternative: what it admits, but for exceptions.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    domain: Interval,
     /// The alternative's first record in the pack's stencil table.
     stencils: u32,
     /// One more than the index of the list of exceptions; 0 for none.
     exceptions: u32,
 }
 
-/// What one alternative of a form with one value or none admits: `lo..=lo + span` where the bits of `odd` are zero.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Domain {
-    pub lo: i64,
-    pub span: u64,
-    pub odd: u64,
-    /// The alternative's first record in the pack's stencil table.
-    pub stencils: u32,
-}
-
 /// A hole of a stencil, with its kind spread out where that has one field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hole {
-    lo: i64,
-    span: u64,
-    odd: u64,
+    /// What may be filled in.
+    reach: Interval,
     /// The field's bits in the window.
     mask: u64,
     field_addend: i64,
@@ -146,8 +179,12 @@ impl Hole {
         let value = values[usize::from(self.source) % values.len()];
         let value = value.wrapping_add(i64::from(self.addend));
         let bits = window & !self.mask | value as u64 & self.mask;
-        (value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0)
-            .then_some(bits)
+        self.reach.admits(value).then_some(bits)
+    }
+
+    /// Whether it is filled with a value of the form, as that is.
+    pub fn of_value(&self) -> bool {
+        self.plain && self.value(&Values::default()).is_some()
     }
 
     /// The bits of a plain value in the window.
@@ -156,14 +193,8 @@ impl Hole {
     }
 
     /// Whether every value of a domain is in reach of a hole that a value fills as it is.
-    pub fn reaches(&self, domain: &Domain) -> bool {
-        let moved = |value: i128| value + i128::from(self.addend) - i128::from(self.lo);
-        let first = i128::from(domain.lo);
-        let last = first + i128::from(domain.span);
-        moved(first) >= 0
-            && moved(last) <= i128::from(self.span)
-            && domain.odd & self.odd == self.odd
-            && i64::from(self.addend) as u64 & self.odd == 0
+    pub fn reaches(&self, domain: &Interval) -> bool {
+        self.reach.covers(domain, self.addend)
     }
 
     /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
@@ -172,7 +203,7 @@ impl Hole {
         let value = value
             .wrapping_add(i64::from(self.addend))
             .wrapping_sub(i64::from(at & self.pc));
-        if value.wrapping_sub(self.lo) as u64 > self.span || value as u64 & self.odd != 0 {
+        if !self.reach.admits(value) {
             return None;
         }
         if self.whole {
@@ -251,9 +282,7 @@ impl Forms {
                 u32::from(hole.offset.get()) + u32::from(window)
             };
             let patch = match forms.holes.get(first..first + count)? {
-                [hole] if hole.plain && hole.value(&Values::default()).is_some() => {
-                    Patch::Value(*hole)
-                }
+                [hole] if hole.of_value() => Patch::Value(*hole),
                 _ => Patch::Holes {
                     first: row.first.get(),
                     count: row.count.get(),
@@ -287,9 +316,7 @@ impl Forms {
             let stencils = alternative.stencils.get();
             if form.values.get() == 0 {
                 self.rows.push(Row {
-                    lo: 0,
-                    span: 0,
-                    odd: 0,
+                    domain: Interval::ALL,
                     stencils,
                     exceptions: 0,
                 });
@@ -308,10 +335,9 @@ impl Forms {
                         .push(list.iter().map(|value| value.get()).collect());
                     exceptions = self.exceptions.len() as u32;
                 }
+                let (lo, hi) = (domain.lo.get(), domain.hi.get());
                 self.rows.push(Row {
-                    lo: domain.lo.get(),
-                    span: domain.hi.get().wrapping_sub(domain.lo.get()) as u64,
-                    odd: odd(domain.align.get()),
+                    domain: Interval::new(lo, hi, domain.align.get()),
                     stencils,
                     exceptions,
                 });
@@ -382,33 +408,27 @@ impl Forms {
         Some(row.first()?.stencils)
     }
 
-    /// What an alternative of a form admits as its value of that number, if that has no exceptions. For a form without
-    /// values, anything.
-    pub fn domain(&self, form: FormId, alternative: usize, value: usize) -> Option<Domain> {
+    /// What an alternative of a form admits as its value of that number, if that has no exceptions (for a form without
+    /// values, anything), and the alternative's first record in the pack's stencil table.
+    pub fn domain(
+        &self,
+        form: FormId,
+        alternative: usize,
+        value: usize,
+    ) -> Option<(Interval, u32)> {
         let form = self.forms.get(usize::from(form))?;
-        let values = usize::from(form.values);
-        if value >= values.max(1) || alternative >= usize::from(form.alternatives) {
+        let rows = usize::from(form.values).max(1);
+        if value >= rows || alternative >= usize::from(form.alternatives) {
             return None;
         }
-        let first = form.first as usize + alternative * values.max(1);
+        let first = form.first as usize + alternative * rows;
         let row = self.rows.get(first + value)?;
-        let (lo, span) = match values {
-            0 => (i64::MIN, u64::MAX),
-            _ => (row.lo, row.span),
-        };
-        (row.exceptions == 0).then_some(Domain {
-            lo,
-            span,
-            odd: row.odd,
-            stencils: row.stencils,
-        })
+        (row.exceptions == 0).then_some((row.domain, row.stencils))
     }
 
     #[inline]
     fn admits(&self, row: &Row, value: i64) -> bool {
-        value.wrapping_sub(row.lo) as u64 <= row.span
-            && value as u64 & row.odd == 0
-            && (row.exceptions == 0 || !self.excepted(row, value))
+        row.domain.admits(value) && (row.exceptions == 0 || !self.excepted(row, value))
     }
 
     #[cold]
@@ -434,8 +454,7 @@ impl Forms {
                 apart,
             } => {
                 let holes = self.holes(*first, *count);
-                let plain = |hole: &Hole| hole.plain && hole.value(&Values::default()).is_some();
-                (*apart && holes.iter().all(plain)).then_some(holes)
+                (*apart && holes.iter().all(Hole::of_value)).then_some(holes)
             }
         }
     }
@@ -450,11 +469,6 @@ impl Forms {
     }
 }
 
-/// The bits that are zero in a multiple of 2 to that power.
-fn odd(align: u16) -> u64 {
-    (1 << (align & 63)) - 1
-}
-
 fn hole(row: &HoleRow, kind: &PatchKind) -> Hole {
     let field = kind.fields.first().copied();
     let mask = field.map_or(0, |field| {
@@ -466,9 +480,7 @@ fn hole(row: &HoleRow, kind: &PatchKind) -> Hole {
         field.start == 0 && field.shift == 0 && !field.negate && field.addend == 0
     }) && !general;
     Hole {
-        lo: kind.lo,
-        span: kind.hi.wrapping_sub(kind.lo) as u64,
-        odd: odd(u16::from(kind.align)),
+        reach: Interval::new(kind.lo, kind.hi, u16::from(kind.align)),
         mask,
         field_addend: field.map_or(0, |field| field.addend),
         addend: row.addend.get(),

@@ -4,7 +4,7 @@
 use copatch_spec::pack::PackView;
 use copatch_spec::types::ValueType;
 
-use crate::forms::{Domain, FormId, Forms, Hole};
+use crate::forms::{FormId, Forms, Hole, Interval};
 use crate::pack::{ClassInfo, Core};
 
 /// Bytes of code, at most; longer moves are emitted as any other stencil.
@@ -29,12 +29,11 @@ pub(crate) enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Copy, Kind::Constant, Kind::Load, Kind::Store];
 
-/// A hole of a plain value and what is admitted there: `lo..=lo + span` where the bits of `odd` are zero.
+/// A hole of a plain value.
 #[derive(Clone, Copy, Debug)]
 struct Blank {
-    lo: i64,
-    span: u64,
-    odd: u64,
+    /// What is admitted there.
+    domain: Interval,
     addend: i64,
     /// The hole's bits in the eight bytes from `within`; none where the stencil has no such hole.
     mask: u64,
@@ -44,23 +43,19 @@ struct Blank {
 impl Blank {
     /// Admits nothing.
     const NONE: Self = Self {
-        lo: 1,
-        span: 0,
-        odd: 1,
+        domain: Interval::NONE,
         addend: 0,
         mask: 0,
         within: 0,
     };
 
-    fn new(domain: &Domain, hole: Option<&Hole>) -> Option<Self> {
+    fn new(domain: Interval, hole: Option<&Hole>) -> Option<Self> {
         let blank = Self {
-            lo: domain.lo,
-            span: domain.span,
-            odd: domain.odd,
+            domain,
             ..Self::NONE
         };
         match hole {
-            Some(hole) if hole.reaches(domain) && usize::from(hole.offset) <= LAST => Some(Self {
+            Some(hole) if hole.reaches(&domain) && usize::from(hole.offset) <= LAST => Some(Self {
                 addend: i64::from(hole.addend),
                 mask: hole.mask(),
                 within: hole.offset as u8,
@@ -69,11 +64,6 @@ impl Blank {
             Some(_) => None,
             None => Some(blank),
         }
-    }
-
-    #[inline(always)]
-    fn admits(&self, value: i64) -> bool {
-        value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0
     }
 
     /// Where the eight bytes begin that an admitted value changes.
@@ -121,7 +111,7 @@ impl<const N: usize> Template<N> {
         alternative: usize,
         index: u32,
     ) -> Option<Self> {
-        let row = forms.domain(form, alternative, 0)?.stencils + index;
+        let row = forms.domain(form, alternative, 0)?.1 + index;
         let stencil = view.stencils.get(row as usize)?;
         let (first, length) = (
             stencil.code.get() as usize,
@@ -137,11 +127,11 @@ impl<const N: usize> Template<N> {
         template.code.get_mut(..length)?.copy_from_slice(code);
         let holes = forms.plain_holes(stencil.holes.get())?;
         for (value, blank) in template.blanks.iter_mut().enumerate() {
-            let domain = forms.domain(form, alternative, value)?;
+            let (domain, _) = forms.domain(form, alternative, value)?;
             let mut own = holes
                 .iter()
                 .filter(|hole| usize::from(hole.source) == value);
-            *blank = Blank::new(&domain, own.next())?;
+            *blank = Blank::new(domain, own.next())?;
             if own.next().is_some() {
                 return None;
             }
@@ -170,7 +160,7 @@ impl<const N: usize> Template<N> {
         self.blanks
             .iter()
             .zip(values)
-            .all(|(blank, value)| blank.admits(value))
+            .all(|(blank, value)| blank.domain.admits(value))
     }
 
     /// Writes the stencil with these values, which it admits, to the beginning of `room`; spoils what lies behind it there.
