@@ -102,8 +102,21 @@ impl<const N: usize> Template<N> {
         length: 0,
     };
 
-    /// The stencil of that index of a form's alternative, if it is short and has no other holes than those of its `N`
-    /// values, each in reach wherever the alternative admits it.
+    /// The stencils of that index of a form's alternatives, narrowest first, up to the first that cannot be prepared: a value
+    /// that is for that one must not get one of those behind it.
+    fn all(
+        view: &PackView<'_>,
+        forms: &Forms,
+        form: FormId,
+        index: u32,
+    ) -> impl Iterator<Item = Self> {
+        (0..)
+            .map_while(move |alternative| Self::new(view, forms, form, alternative, index))
+            .fuse()
+    }
+
+    /// One stencil, if it is short and has no other holes than those of its `N` values, each in reach wherever the
+    /// alternative admits it.
     fn new(
         view: &PackView<'_>,
         forms: &Forms,
@@ -140,21 +153,6 @@ impl<const N: usize> Template<N> {
         holes.iter().all(known).then_some(template)
     }
 
-    /// [`Self::new`], if all alternatives before this one are prepared too: else a value that is for one of them would get
-    /// this one.
-    fn up_to(
-        view: &PackView<'_>,
-        forms: &Forms,
-        form: FormId,
-        alternative: usize,
-        index: u32,
-    ) -> Option<Self> {
-        for earlier in 0..alternative {
-            Self::new(view, forms, form, earlier, index)?;
-        }
-        Self::new(view, forms, form, alternative, index)
-    }
-
     #[inline(always)]
     fn admits(&self, values: [i64; N]) -> bool {
         self.blanks
@@ -174,6 +172,7 @@ impl<const N: usize> Template<N> {
             room[within..within + 8].copy_from_slice(&bits);
             return;
         }
+        // In whatever order holes lie: a window may reach into one that was filled.
         for (blank, value) in self.blanks.iter().zip(values) {
             let within = blank.within();
             let bits = blank.fill(&room[within..within + 8], value);
@@ -182,22 +181,19 @@ impl<const N: usize> Template<N> {
     }
 }
 
-/// The templates of one kind of move of one type: the first of each alternative's, one an index.
-#[derive(Clone, Copy, Debug, Default)]
-struct List {
-    first: u32,
-    /// How many indices there are.
-    stride: u32,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Templates {
-    moves: Vec<Template<1>>,
-    lists: [List; ValueType::ALL.len() * KINDS.len()],
+    /// Short and long displacements, or [`Template::NONE`].
+    moves: Vec<[Template<1>; ALTERNATIVES]>,
+    /// Where the moves of each type and kind begin, one an index; [`ABSENT`] for those that a pack has not.
+    first: [u32; ValueType::ALL.len() * KINDS.len()],
     /// For each type the stencils that write a constant to a slot.
     constants: [Vec<Template<2>>; ValueType::ALL.len()],
 }
+
+/// Behind all moves.
+const ABSENT: u32 = u32::MAX;
 
 impl Templates {
     /// Looks up the moves of a pack.
@@ -209,7 +205,7 @@ impl Templates {
     ) -> Self {
         let mut all = Self {
             moves: Vec::new(),
-            lists: Default::default(),
+            first: [ABSENT; _],
             constants: Default::default(),
         };
         for ty in ValueType::ALL {
@@ -220,25 +216,19 @@ impl Templates {
             let [copy, constant, load] = moves.to_register;
             let [store, constant_to_slot, _] = moves.to_slot;
             for (kind, form) in KINDS.into_iter().zip([copy, constant, load, store]) {
-                let stride = match kind {
+                let Some(form) = form else { continue };
+                let indices = match kind {
                     Kind::Copy => registers * registers,
                     _ => registers,
                 };
-                all.lists[list(ty, kind)] = List {
-                    first: all.moves.len() as u32,
-                    stride,
-                };
-                for alternative in 0..ALTERNATIVES {
-                    all.moves.extend((0..stride).map(|index| {
-                        form.and_then(|form| Template::up_to(view, forms, form, alternative, index))
-                            .unwrap_or(Template::NONE)
-                    }));
-                }
+                all.first[list(ty, kind)] = all.moves.len() as u32;
+                all.moves.extend((0..indices).map(|index| {
+                    let mut templates = Template::all(view, forms, form, index);
+                    [(); ALTERNATIVES].map(|()| templates.next().unwrap_or(Template::NONE))
+                }));
             }
             if let Some(form) = constant_to_slot {
-                all.constants[ty as usize] = (0..)
-                    .map_while(|alternative| Template::new(view, forms, form, alternative, 0))
-                    .collect();
+                all.constants[ty as usize] = Template::all(view, forms, form, 0).collect();
             }
         }
         all
@@ -247,13 +237,11 @@ impl Templates {
     /// The prepared stencil for that index and value, if there is one.
     #[inline(always)]
     pub fn find(&self, ty: ValueType, kind: Kind, index: u32, value: i64) -> Option<&Template<1>> {
-        let list = self.lists[list(ty, kind)];
-        let at = (list.first + index) as usize;
-        let short = self.moves.get(at)?;
+        let at = self.first[list(ty, kind)] as usize + index as usize;
+        let [short, long] = self.moves.get(at)?;
         if short.admits([value]) {
             return Some(short);
         }
-        let long = self.moves.get(at + list.stride as usize)?;
         long.admits([value]).then_some(long)
     }
 
