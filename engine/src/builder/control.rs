@@ -183,10 +183,15 @@ impl FunctionBuilder<'_, '_> {
             Mode::Dead
         };
         if frame.else_edge {
-            self.unit.buffer.bind(frame.else_label);
-            self.adopt(frame.snapshot, self.missing(frame.snapshot));
-            self.push_slots(frame.params);
+            self.begin_untaken(&frame);
         }
+    }
+
+    /// Binds the label of the untaken branch of an `if_`, and takes on what it has in registers.
+    fn begin_untaken(&mut self, frame: &Frame) {
+        self.unit.buffer.bind(frame.else_label);
+        self.adopt(frame.snapshot, self.missing(frame.snapshot));
+        self.push_slots(frame.params);
     }
 
     /// Ends the innermost construct.
@@ -261,9 +266,7 @@ impl FunctionBuilder<'_, '_> {
         let Some(layout) = frame.layout else {
             // The first arm leaves for good: only the other edge gets here.
             self.truncate(frame.height);
-            self.unit.buffer.bind(frame.else_label);
-            self.adopt(frame.snapshot, self.missing(frame.snapshot));
-            self.push_slots(frame.params);
+            self.begin_untaken(&frame);
             self.mode = Mode::Ready;
             return;
         };
@@ -275,9 +278,7 @@ impl FunctionBuilder<'_, '_> {
             self.jump(frame.label);
         }
         self.truncate(frame.height);
-        self.unit.buffer.bind(frame.else_label);
-        self.adopt(frame.snapshot, self.missing(frame.snapshot));
-        self.push_slots(frame.params);
+        self.begin_untaken(&frame);
         let missing = self.settle(layout);
         self.edge(index, missing);
         self.arrive(index, missing);
@@ -383,8 +384,7 @@ impl FunctionBuilder<'_, '_> {
             } else if types.0 == types.1 && known.0 == layout {
                 known.1
             } else {
-                let missing = layout.map_or(0, |layout| self.missing(layout));
-                self.needs_moves(index, missing)
+                self.needs_moves(index, self.missing_at(index))
             };
             if types.0 == types.1 {
                 known = (layout, apart);
@@ -445,9 +445,7 @@ impl FunctionBuilder<'_, '_> {
         if self.frames[index].kind == FrameKind::Function {
             return self.emit_return();
         }
-        let layout = self.frames[index].layout;
-        let missing = layout.map_or(0, |layout| self.missing(layout));
-        self.edge(index, missing);
+        self.edge(index, self.missing_at(index));
         self.jump(self.frames[index].label);
     }
 

@@ -157,11 +157,10 @@ impl FunctionBuilder<'_, '_> {
     /// Stores what a label expects in memory and is only in registers. Gives the registers that the label expects and that
     /// do not hold what it expects in them.
     pub(super) fn settle(&mut self, index: u32) -> RegSet {
+        let missing = self.missing(index);
         let layout = &self.layouts[index as usize];
-        let same = self.registers.matching(layout);
-        let missing = layout.bound & !same;
         // What is where the label expects it stays there.
-        let dirty = self.registers.dirty & !(layout.dirty & same);
+        let dirty = self.registers.dirty & !(layout.dirty & !missing);
         let elsewhere = layout.dirty & missing;
         if dirty != 0 {
             self.store_dirty(dirty, elsewhere, index);
@@ -214,6 +213,12 @@ impl FunctionBuilder<'_, '_> {
     pub(super) fn missing(&self, layout: u32) -> RegSet {
         let layout = &self.layouts[layout as usize];
         layout.bound & !self.registers.matching(layout)
+    }
+
+    /// [`Self::missing`] for a frame's label; nothing where it is not decided what that expects.
+    pub(super) fn missing_at(&self, index: usize) -> RegSet {
+        let layout = self.frames[index].layout;
+        layout.map_or(0, |layout| self.missing(layout))
     }
 
     /// Whether anything is to be moved on the way to a frame's label, which expects more in these registers.

@@ -98,32 +98,20 @@ impl FunctionBuilder<'_, '_> {
         let (bottom, index) = match (info.operand_count, self.stack.as_slice()) {
             (1, [below @ .., a]) if below.len() >= self.floor => {
                 let (bottom, at) = (below.len(), a.at);
-                let mut a = look(&mut self.vars, at, &mut dying);
+                let a = look(&mut self.vars, at, &mut dying);
                 self.registers.lock(a);
-                if a == Reg::NONE
-                    && let At::Var(var) = at
-                {
-                    a = self.load_operand(var);
-                }
+                let a = self.loaded(a, at);
                 let index = if a != Reg::NONE { a.number() } else { ODD };
                 (bottom, index)
             }
             (2, [below @ .., a, b]) if below.len() >= self.floor => {
                 let (bottom, left, right) = (below.len(), a.at, b.at);
-                let mut a = look(&mut self.vars, left, &mut dying);
-                let mut b = look(&mut self.vars, right, &mut dying);
+                let a = look(&mut self.vars, left, &mut dying);
+                let b = look(&mut self.vars, right, &mut dying);
                 self.registers.lock(a);
                 self.registers.lock(b);
-                if a == Reg::NONE
-                    && let At::Var(var) = left
-                {
-                    a = self.load_operand(var);
-                }
-                if b == Reg::NONE
-                    && let At::Var(var) = right
-                {
-                    b = self.load_operand(var);
-                }
+                let a = self.loaded(a, left);
+                let b = self.loaded(b, right);
                 let index = match right {
                     _ if a == Reg::NONE => ODD,
                     At::Const(value) => {
@@ -174,6 +162,15 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         self.prepare_looked(op, info, immediates)
+    }
+
+    /// The register of an operand that was looked at, once a variable in its slot is loaded.
+    #[inline(always)]
+    fn loaded(&mut self, reg: Reg, at: At) -> Reg {
+        match at {
+            At::Var(var) if reg == Reg::NONE => self.load_operand(var),
+            _ => reg,
+        }
     }
 
     /// Loads a variable that is in its slot and locks its register. Gives no register where another form may serve better:
