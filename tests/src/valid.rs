@@ -85,7 +85,13 @@ struct Checker<'c> {
 
 type Check = Result<(), String>;
 
-impl Checker<'_> {
+impl<'c> Checker<'c> {
+    /// The function of that number.
+    fn callee(&self, number: u32) -> Result<&'c Function, String> {
+        let function = self.program.functions.get(number as usize);
+        function.ok_or_else(|| "no such function".to_owned())
+    }
+
     fn step(&mut self, step: &Step) -> Check {
         match step {
             Step::Constant(ty, _) => self.stack.push(*ty),
@@ -189,19 +195,11 @@ impl Checker<'_> {
                 self.die()?;
             }
             Step::Call(callee) | Step::CallPointer(callee) => {
-                let callee = self
-                    .program
-                    .functions
-                    .get(*callee as usize)
-                    .ok_or("no such function")?;
+                let callee = self.callee(*callee)?;
                 self.call(&callee.signature)?;
             }
             Step::TailCall(callee) | Step::TailCallPointer(callee) => {
-                let callee = self
-                    .program
-                    .functions
-                    .get(*callee as usize)
-                    .ok_or("no such function")?;
+                let callee = self.callee(*callee)?;
                 if callee.signature.results != self.function.signature.results {
                     return Err("a tail call of a function that returns other types".to_owned());
                 }
