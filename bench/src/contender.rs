@@ -9,7 +9,8 @@ mod wasmi;
 use std::path::Path;
 use std::time::Duration;
 
-pub use self::copatch::engine;
+pub use self::copatch::{compile, engine};
+pub use self::native::{COMPILER, finish};
 use crate::kernels::Kernel;
 
 /// Every failure ends the run: a benchmark with a hole in it is none.

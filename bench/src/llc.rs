@@ -23,11 +23,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use copatch_wasm::{Engine, Module};
+use copatch_wasm::Module;
 use serde::Serialize;
 
 use crate::clock;
-use crate::contender::Result;
+use crate::contender::{self, COMPILER, Result, compile, finish};
 use crate::kernels::{self, Kernel};
 use crate::measure::median;
 use crate::module::repeated;
@@ -95,7 +95,7 @@ pub fn measure(kernels: &[Kernel], packs: Option<&Path>, rounds: u32) -> Result<
     let empty = folder.join("empty.ll");
     std::fs::write(&empty, "")?;
 
-    let engine = crate::contender::engine(packs)?;
+    let engine = contender::engine(packs)?;
     let timings = Module::new(&engine, &module)?.timings();
     let (mut copatch, mut llc, mut llc_start) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -156,30 +156,11 @@ impl fmt::Display for Generation {
     }
 }
 
-fn compile(engine: &Engine, module: &[u8]) -> Result<Duration> {
-    let begin = clock::now();
-    let module = Module::new(engine, module)?;
-    let time = clock::now() - begin;
-    drop(module);
-    Ok(time)
-}
-
 fn generate(program: &Path) -> Result<Duration> {
     let begin = clock::children()?;
     let arguments = ["-O0", "-disable-verify", "-filetype=obj", "-o", "/dev/null"];
-    run(Command::new("llc-19").args(arguments).arg(program))?;
+    finish(Command::new("llc-19").args(arguments).arg(program))?;
     Ok(clock::children()? - begin)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|error| format!("{name} cannot be started: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// What the kernel's `main` is called in a program that has all of them.
@@ -188,13 +169,15 @@ fn entry(name: &str) -> String {
 }
 
 fn clang(name: &str, arguments: &[&str], output: &Path) -> Result<()> {
-    run(Command::new("clang-19")
-        .args(CLANG)
-        .args(arguments)
-        .arg(format!("-Dmain={}", entry(name)))
-        .arg(kernels::source(name))
-        .arg("-o")
-        .arg(output))
+    finish(
+        Command::new(COMPILER)
+            .args(CLANG)
+            .args(arguments)
+            .arg(format!("-Dmain={}", entry(name)))
+            .arg(kernels::source(name))
+            .arg("-o")
+            .arg(output),
+    )
 }
 
 /// All kernels as one module.
@@ -208,7 +191,7 @@ fn wasm(folder: &Path, names: &[&str]) -> Result<Vec<u8>> {
         clang(name, &WASM, &object)?;
         link.arg(format!("--export={}", entry(name))).arg(object);
     }
-    run(&mut link)?;
+    finish(&mut link)?;
     Ok(std::fs::read(output)?)
 }
 
@@ -232,7 +215,7 @@ fn bitcode(folder: &Path, names: &[&str]) -> Result<(PathBuf, usize)> {
             link.arg(file);
         }
     }
-    run(&mut link)?;
+    finish(&mut link)?;
     Ok((output, instructions))
 }
 

@@ -5,11 +5,10 @@ mod made;
 
 use std::fmt;
 
-use copatch_wasm::{Engine, Module};
+use copatch_wasm::Engine;
 use serde::Serialize;
 
-use crate::clock;
-use crate::contender::Result;
+use crate::contender::{Result, compile};
 use crate::measure::median;
 
 /// Operations of a function. A module has as many functions as make the largest.
@@ -41,10 +40,7 @@ pub fn measure(engine: &Engine, rounds: u32) -> Result<Shapes> {
         let mut times = SIZES.map(|_| Vec::new());
         for _ in 0..rounds {
             for ((bytes, operations), times) in modules.iter().zip(&mut times) {
-                let begin = clock::now();
-                let module = Module::new(engine, bytes)?;
-                let time = clock::now() - begin;
-                drop(module);
+                let time = compile(engine, bytes)?;
                 times.push(time.as_secs_f64() * 1e9 / *operations as f64);
             }
         }

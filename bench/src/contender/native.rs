@@ -8,7 +8,7 @@ use crate::clock;
 use crate::kernels::{self, Kernel};
 
 /// What compiles; the kernels' build script uses the same.
-const COMPILER: &str = "clang-19";
+pub const COMPILER: &str = "clang-19";
 
 pub struct Clang {
     name: &'static str,
@@ -34,23 +34,34 @@ impl Clang {
     }
 }
 
+/// Runs a tool to its end.
+///
+/// # Errors
+/// Where it cannot be started, or fails: with what it says.
+pub fn finish(tool: &mut Command) -> Result<()> {
+    let name = tool.get_program().to_string_lossy().into_owned();
+    let output = tool
+        .output()
+        .map_err(|error| format!("{name} cannot be started: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
 impl Contender for Clang {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn load(&mut self, kernel: &Kernel) -> Result<()> {
-        let output = Command::new(COMPILER)
-            .args([self.level, "-ffp-contract=off", "-fno-math-errno"])
-            .arg(kernels::source(&kernel.name))
-            .arg("-o")
-            .arg(self.program())
-            .output()?;
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into())
-        }
+        finish(
+            Command::new(COMPILER)
+                .args([self.level, "-ffp-contract=off", "-fno-math-errno"])
+                .arg(kernels::source(&kernel.name))
+                .arg("-o")
+                .arg(self.program()),
+        )
     }
 
     /// The time is that of the whole process, whose start is a millisecond.
