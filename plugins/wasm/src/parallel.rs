@@ -20,12 +20,12 @@ const MOST: usize = 1 << 16;
 /// The functions in spans that threads take in turn; a single one for one thread. They count by bytes, which tell better
 /// than functions how long it will take.
 pub(crate) fn spans<'s, 'b>(bodies: &'s [Body<'b>], jobs: usize) -> Vec<&'s [Body<'b>]> {
+    if jobs <= 1 {
+        return vec![bodies];
+    }
     let bytes = |(_, body): &Body<'_>| body.as_bytes().len();
     let total: usize = bodies.iter().map(bytes).sum();
-    let wanted = match jobs {
-        0 | 1 => usize::MAX,
-        _ => (total / (4 * jobs)).clamp(LEAST, MOST),
-    };
+    let wanted = (total / (4 * jobs)).clamp(LEAST, MOST);
     let mut spans = Vec::new();
     let mut rest = bodies;
     while !rest.is_empty() {
