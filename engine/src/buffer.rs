@@ -12,7 +12,7 @@ use copatch_spec::patch::Source;
 
 use crate::error::Error;
 use crate::forms::{FormId, Forms, Hole, Patch, Values};
-use crate::program::TrapSite;
+use crate::sites::Sites;
 use crate::templates::Template;
 
 /// A place in the code that may not be known yet.
@@ -74,7 +74,7 @@ pub(crate) struct CodeBuffer<'p> {
     pool_fixups: Vec<Fixup<'p>>,
     table_fixups: Vec<(Fixup<'p>, u32, u32)>,
     table_entries: Vec<Label>,
-    pub sites: Vec<TrapSite>,
+    pub sites: Sites,
     pub trace: Option<Vec<Emitted>>,
     pub function: u32,
     error: Option<Error>,
@@ -107,7 +107,7 @@ impl<'p> CodeBuffer<'p> {
             pool_fixups: Vec::new(),
             table_fixups: Vec::new(),
             table_entries: Vec::new(),
-            sites: Vec::new(),
+            sites: Sites::default(),
             trace: None,
             function: u32::MAX,
             error: None,
@@ -280,13 +280,8 @@ impl<'p> CodeBuffer<'p> {
     /// Records that a fault in the bytes since `start` is a trap.
     #[inline]
     pub fn site(&mut self, start: usize, kind: u8, source: u32) {
-        self.sites.push(TrapSite {
-            offset: start as u32,
-            length: (self.len - start) as u16,
-            function: self.function,
-            source,
-            kind,
-        });
+        let length = (self.len - start) as u16;
+        self.sites.push(start as u32, length, source, kind);
     }
 
     #[cold]
@@ -475,13 +470,8 @@ impl<'p> CodeBuffer<'p> {
 
     /// Appends an instruction that faults, recorded as a trap of that kind.
     pub fn raise(&mut self, memory: &mut [u8], instruction: &[u8], kind: u8, source: u32) {
-        self.sites.push(TrapSite {
-            offset: self.len as u32,
-            length: instruction.len() as u16,
-            function: self.function,
-            source,
-            kind,
-        });
+        let length = instruction.len() as u16;
+        self.sites.push(self.len as u32, length, source, kind);
         self.trace_raw();
         self.raw(memory, instruction);
     }

@@ -147,7 +147,9 @@ impl<'p> Unit<'p> {
             });
             return;
         }
-        self.begun.push((index, self.buffer.len() as u32));
+        let start = self.buffer.len() as u32;
+        self.begun.push((index, start));
+        self.buffer.sites.begin(index, start);
     }
 
     /// Ends the code of a function.

@@ -3,7 +3,7 @@
 //! Stencils refer to what lies in the same buffer by distance, which moving does not change. So only what a part does not hold
 //! is filled in here: the distance to the constant pool; and calls, when all functions have their places.
 
-use super::{CodeBuffer, Emitted, Fixup, ROOM, TrapSite};
+use super::{CodeBuffer, Emitted, Fixup, ROOM};
 use crate::error::Error;
 
 impl<'p> CodeBuffer<'p> {
@@ -32,10 +32,7 @@ impl<'p> CodeBuffer<'p> {
         for fixup in part.pool_fixups.drain(..).map(moved) {
             self.resolve(memory, &fixup, self.pool);
         }
-        self.sites.extend(part.sites.drain(..).map(|site| TrapSite {
-            offset: site.offset + distance,
-            ..site
-        }));
+        self.sites.append(&mut part.sites, distance);
         if let (Some(trace), Some(emitted)) = (&mut self.trace, &mut part.trace) {
             trace.extend(emitted.drain(..).map(|emitted| Emitted {
                 offset: emitted.offset + distance,
