@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::buffer::{CODE_SPACE, CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
-use crate::forms::Values;
+use crate::forms::{FormId, Values};
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
 use crate::program::{NO_ENTRY, Program};
 use crate::templates::Templates;
-use copatch_spec::variants::FormKey;
+use copatch_spec::variants::{FormKey, Outcome};
 
 /// Functions begin at multiples of this many bytes.
 const FUNCTION_ALIGNMENT: usize = 16;
@@ -111,10 +111,7 @@ impl<'p> Unit<'p> {
         target: Target,
         source: u32,
     ) {
-        let forms = self.pack.forms();
-        let form = forms.find(&self.pack.info(op).forms, FormKey::registers());
-        let row = form.and_then(|form| forms.admit(form, values));
-        let (Some(form), Some(row)) = (form, row) else {
+        let Some((form, row)) = self.in_registers(op, values) else {
             self.buffer.fail(Error::Missing {
                 what: format!("stencil of operation {} for these values", op.index()),
             });
@@ -127,6 +124,18 @@ impl<'p> Unit<'p> {
             source,
         };
         self.buffer.emit(self.space.bytes_mut(), &emit, values);
+    }
+
+    /// The form of an operation with everything in registers and the first record of its alternative for these values.
+    #[inline]
+    fn in_registers(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
+        let (forms, of) = (self.pack.forms(), &self.pack.info(op).forms);
+        of.plain(Outcome::Plain)
+            .or_else(|| forms.admit_span(of.own(false), values))
+            .or_else(|| {
+                let form = forms.find(of, FormKey::registers())?;
+                Some((form, forms.admit(form, values)?))
+            })
     }
 
     /// Appends an instruction that faults, recorded as a trap of that kind.

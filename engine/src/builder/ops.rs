@@ -128,7 +128,6 @@ impl FunctionBuilder<'_, '_> {
             (0, _) => (self.stack.len(), 0),
             _ => return self.prepare_any(op, info, immediates),
         };
-        let forms = self.pack.forms();
         if info.plain && index != ODD {
             for (place, value) in immediates.iter().enumerate() {
                 self.values[first + place] = *value;
@@ -136,9 +135,8 @@ impl FunctionBuilder<'_, '_> {
             let found = if first + N == 0 {
                 info.forms.plain(info.outcome)
             } else {
-                forms
-                    .find(&info.forms, key.with_outcome(info.outcome))
-                    .and_then(|form| Some((form, forms.admit(form, &self.values)?)))
+                let span = info.forms.own(first != 0);
+                self.pack.forms().admit_span(span, &self.values)
             };
             if let Some((form, stencils)) = found {
                 self.stack.truncate(bottom);
