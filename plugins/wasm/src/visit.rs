@@ -438,6 +438,23 @@ const I32_WRAP_I64: u8 = 0xa7;
 const I64_CONST: u8 = 0x42;
 const I64_ADD: u8 = 0x7c;
 
+/// The instructions that [`narrow_sum`] takes for one.
+pub(crate) const NARROW_SUM: u64 = 3;
+
+/// What [`narrow_sum`] would read, unread; gives whether it is there.
+#[inline(always)]
+pub(crate) fn skip_narrow_sum(cursor: &mut Cursor<'_>) -> bool {
+    let mut ahead = *cursor;
+    let there = ahead.next() == Some(I64_CONST)
+        && ahead.skip_integer().is_ok()
+        && ahead.next() == Some(I64_ADD)
+        && ahead.next() == Some(I32_WRAP_I64);
+    if there {
+        *cursor = ahead;
+    }
+    there
+}
+
 /// Behind an i32 that was widened without sign: a constant that is added to it before it is cut back to an i32, which
 /// comes to the same as adding 32 bits. Go's compiler adds to addresses so; a fifth of its instructions are this.
 #[inline(always)]
