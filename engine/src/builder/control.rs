@@ -3,7 +3,7 @@
 use copatch_spec::types::ValueType;
 
 use super::pending::Condition;
-use super::state::{At, Operand, Reg, each};
+use super::state::{At, Operand, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Label, Target};
 use crate::forms::Values;
@@ -316,12 +316,12 @@ impl FunctionBuilder<'_, '_> {
             Some(Condition::Known(true)) => return self.br(depth),
             Some(Condition::Known(false)) | None => return,
         };
-        let apart = if self.frames[index].kind == FrameKind::Function {
-            true
+        let (apart, missing) = if self.frames[index].kind == FrameKind::Function {
+            (true, 0)
         } else {
             let layout = self.expect(index);
             let missing = self.settle(layout);
-            self.needs_moves(index, missing)
+            (self.needs_moves(index, missing), missing)
         };
         if !apart {
             let label = self.frames[index].label;
@@ -329,7 +329,7 @@ impl FunctionBuilder<'_, '_> {
         }
         let skip = self.unit.buffer.label();
         self.emit_branch(&branches, false, skip);
-        self.leave(index);
+        self.leave(index, missing);
         self.unit.buffer.bind(skip);
     }
 
@@ -409,7 +409,7 @@ impl FunctionBuilder<'_, '_> {
             };
             if let Some(stub) = self.frames[index].stub.take() {
                 self.unit.buffer.bind(stub);
-                self.leave(index);
+                self.leave(index, self.missing_at(index));
             }
         }
         self.die();
@@ -433,19 +433,22 @@ impl FunctionBuilder<'_, '_> {
     }
 
     fn branch_always(&mut self, index: usize) {
-        if self.frames[index].kind != FrameKind::Function {
+        let missing = if self.frames[index].kind == FrameKind::Function {
+            0
+        } else {
             let layout = self.expect(index);
-            self.settle(layout);
-        }
-        self.leave(index);
+            self.settle(layout)
+        };
+        self.leave(index, missing);
     }
 
-    /// The moves of an edge and the jump (or the return) at its end; the builder's state stays as it is.
-    fn leave(&mut self, index: usize) {
+    /// The moves of an edge to a label, which expects more in these registers, and the jump (or the return) at its end; the
+    /// builder's state stays as it is.
+    fn leave(&mut self, index: usize, missing: RegSet) {
         if self.frames[index].kind == FrameKind::Function {
             return self.emit_return();
         }
-        self.edge(index, self.missing_at(index));
+        self.edge(index, missing);
         self.jump(self.frames[index].label);
     }
 
