@@ -28,7 +28,7 @@ pub(crate) enum Target {
     None,
     Label(Label),
     Function(u32),
-    /// A range of the entries given to [`CodeBuffer::table_entry`].
+    /// A range of the entries given to [`CodeBuffer::table_entries`].
     Table(u32, u32),
 }
 
@@ -421,10 +421,12 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// Adds an entry to the table that the next stencil with a table uses; gives its index.
-    pub fn table_entry(&mut self, label: Label) -> u32 {
-        self.table_entries.push(label);
-        self.table_entries.len() as u32 - 1
+    /// Adds entries to the table that the next stencil with a table uses; gives their range.
+    #[inline]
+    pub fn table_entries(&mut self, labels: impl IntoIterator<Item = Label>) -> (u32, u32) {
+        let first = self.table_entries.len() as u32;
+        self.table_entries.extend(labels);
+        (first, self.table_entries.len() as u32)
     }
 
     /// Ends a function: its trap stubs and tables go behind its code, its labels are patched and forgotten.
@@ -438,19 +440,7 @@ impl<'p> CodeBuffer<'p> {
             self.align(memory, 4);
             self.trace_raw();
             let table = self.len as u32;
-            for index in first..end {
-                let label = self.table_entries.get(index as usize).copied();
-                let place = label
-                    .and_then(|label| self.labels.get(label.0 as usize))
-                    .copied()
-                    .unwrap_or(UNBOUND);
-                if place == UNBOUND {
-                    self.fail(Error::Internal {
-                        what: "a table entry without a place".to_owned(),
-                    });
-                }
-                self.raw(memory, &place.wrapping_sub(table).to_le_bytes());
-            }
+            self.table(memory, first as usize..end as usize);
             self.resolve(memory, &fixup, table);
         }
         self.table_entries.clear();
@@ -466,6 +456,29 @@ impl<'p> CodeBuffer<'p> {
         self.label_fixups = fixups;
         self.label_fixups.clear();
         self.labels.clear();
+    }
+
+    /// Appends a branch table: the distance of each label from its beginning, in four bytes.
+    fn table(&mut self, memory: &mut [u8], range: std::ops::Range<usize>) {
+        let table = self.len as u32;
+        let entries = self.table_entries.get(range).unwrap_or_default();
+        let bytes = 4 * entries.len();
+        let Some(room) = memory.get_mut(self.len..self.len + bytes) else {
+            return self.full();
+        };
+        let mut bound = true;
+        for (label, room) in entries.iter().zip(room.as_chunks_mut().0) {
+            let place = self.labels.get(label.0 as usize).copied();
+            let place = place.unwrap_or(UNBOUND);
+            bound &= place != UNBOUND;
+            *room = place.wrapping_sub(table).to_le_bytes();
+        }
+        self.len += bytes;
+        if !bound {
+            self.fail(Error::Internal {
+                what: "a table entry without a place".to_owned(),
+            });
+        }
     }
 
     /// Appends an instruction that faults, recorded as a trap of that kind.

@@ -54,9 +54,15 @@ impl FunctionBuilder<'_, '_> {
 
     fn open(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) {
         let start = self.types.len() as u32;
-        self.types.extend_from_slice(params);
-        let middle = self.types.len() as u32;
-        self.types.extend_from_slice(results);
+        let (middle, end) = (
+            start + params.len() as u32,
+            start + (params.len() + results.len()) as u32,
+        );
+        // Most blocks have neither.
+        if start != end {
+            self.types.extend_from_slice(params);
+            self.types.extend_from_slice(results);
+        }
         let base = self.floor;
         let height = if self.dead() {
             self.stack.len()
@@ -76,7 +82,7 @@ impl FunctionBuilder<'_, '_> {
             else_edge: false,
             height: height.max(base),
             params: (start, middle),
-            results: (middle, self.types.len() as u32),
+            results: (middle, end),
             layout: None,
             result_reg: None,
             snapshot: 0,
@@ -343,14 +349,31 @@ impl FunctionBuilder<'_, '_> {
         if !self.prepare(op, info, &[targets.len() as i64]) {
             return;
         }
-        let depths = || targets.iter().chain([&default]).copied();
+        let Some(alike) = self.settle_targets(targets, default) else {
+            return;
+        };
+        match alike {
+            Some(index) if !self.needs_moves(index, self.missing_at(index)) => {
+                self.table_of_labels(targets, default);
+            }
+            _ => self.table_with_stubs(targets, default),
+        }
+        self.die();
+    }
+
+    /// Settles for all targets of a branch table. Gives one of them if the others expect the same and none takes values;
+    /// `None` for a target that does not exist.
+    fn settle_targets(&mut self, targets: &[u32], default: u32) -> Option<Option<usize>> {
         let (mut settled, mut shared) = (None, None);
-        for depth in depths() {
-            let Some(index) = self.frame_at(depth) else {
-                return;
-            };
+        let (mut alike, mut kinds) = (None, 0);
+        for depth in targets.iter().chain([&default]).copied() {
+            let index = self.frame_at(depth)?;
             let frame = &self.frames[index];
-            if frame.kind == FrameKind::Function || settled.is_some() && frame.layout == settled {
+            if frame.kind == FrameKind::Function {
+                kinds = 2;
+                continue;
+            }
+            if settled.is_some() && frame.layout == settled {
                 continue;
             }
             // Targets without values that nothing has branched to yet share what they expect.
@@ -368,8 +391,29 @@ impl FunctionBuilder<'_, '_> {
             if settled != Some(layout) {
                 self.settle(layout);
                 settled = Some(layout);
+                kinds += 1;
+                let types = self.label_types(&self.frames[index]);
+                alike = (types.0 == types.1).then_some(index);
             }
         }
+        // Frames that take values share what they expect with no other.
+        Some(alike.filter(|_| kinds == 1))
+    }
+
+    /// Emits a branch table whose targets need no moves.
+    fn table_of_labels(&mut self, targets: &[u32], default: u32) {
+        let last = self.frames.len() - 1;
+        let frames = &self.frames;
+        let labels = targets.iter().chain([&default]);
+        // That they exist was seen when they were settled for.
+        let labels = labels.map(|depth| frames[last - *depth as usize].label);
+        let range = self.unit.buffer.table_entries(labels);
+        self.emit_table(range);
+    }
+
+    /// Emits a branch table, and behind it the moves to targets that need some.
+    fn table_with_stubs(&mut self, targets: &[u32], default: u32) {
+        let depths = || targets.iter().chain([&default]).copied();
         let (mut range, mut stubs) = (None, false);
         // What was found of the last layout.
         let mut known = (None, false);
@@ -399,8 +443,8 @@ impl FunctionBuilder<'_, '_> {
                 }
                 None => self.frames[index].label,
             };
-            let entry = self.unit.buffer.table_entry(label);
-            range = Some((range.map_or(entry, |(first, _)| first), entry + 1));
+            let entry = self.unit.buffer.table_entries([label]);
+            range = Some((range.map_or(entry.0, |(first, _)| first), entry.1));
         }
         self.emit_table(range.unwrap_or((0, 0)));
         for depth in depths().take_while(|_| stubs) {
@@ -412,7 +456,6 @@ impl FunctionBuilder<'_, '_> {
                 self.leave(index, self.missing_at(index));
             }
         }
-        self.die();
     }
 
     /// Raises a trap.

@@ -460,7 +460,15 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Brings every operand into its slot, but for constants.
+    #[inline]
     pub(super) fn spill_stack(&mut self) {
+        if self.settled < self.stack.len() {
+            self.spill_unsettled();
+        }
+    }
+
+    #[inline(never)]
+    fn spill_unsettled(&mut self) {
         for index in self.settled..self.stack.len() {
             let operand = self.stack[index];
             match operand.at {
