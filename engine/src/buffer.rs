@@ -318,9 +318,57 @@ impl<'p> CodeBuffer<'p> {
         emit: &Emit,
         values: &Values,
     ) {
+        match (patch, emit.target) {
+            (Patch::Branch(hole), Target::Label(label)) => {
+                self.patch_branch(room, code, start, hole, label);
+            }
+            _ => self.patch_all(room, code, start, patch, emit, values),
+        }
+    }
+
+    /// [`Self::patch_holes`] for a branch to a label.
+    #[inline(never)]
+    fn patch_branch(
+        &mut self,
+        room: &mut [u8; ROOM],
+        code: &[u8; ROOM],
+        start: usize,
+        hole: &'p Hole,
+        label: Label,
+    ) {
+        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+        let at = (start + within) as u32;
+        let place = self.labels.get(label.0 as usize).copied();
+        let place = place.unwrap_or(UNBOUND);
+        if place == UNBOUND {
+            self.label_fixups.push(Fixup {
+                at,
+                hole,
+                what: label.0,
+                trap: 0,
+            });
+            return;
+        }
+        let bits = word(&code[within..within + 8]);
+        match hole.fill(self.forms, bits, i64::from(place), at) {
+            Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+            None => self.out_of_reach(Some(i64::from(place)), at),
+        }
+    }
+
+    #[inline(never)]
+    fn patch_all(
+        &mut self,
+        room: &mut [u8; ROOM],
+        code: &[u8; ROOM],
+        start: usize,
+        patch: &'p Patch,
+        emit: &Emit,
+        values: &Values,
+    ) {
         let forms = self.forms;
         let (holes, apart) = match patch {
-            Patch::Value(hole) => (std::slice::from_ref(hole), true),
+            Patch::Value(hole) | Patch::Branch(hole) => (std::slice::from_ref(hole), true),
             Patch::Holes {
                 first,
                 count,

@@ -230,6 +230,11 @@ impl Hole {
         self.plain && self.value(&Values::default()).is_some()
     }
 
+    /// Whether it is filled with a place that the operation branches to.
+    fn of_target(&self) -> bool {
+        matches!(Source::decode(self.source), Some(Source::Target(_)))
+    }
+
     /// The bits of a plain value in the window.
     pub fn mask(&self) -> u64 {
         self.mask
@@ -276,6 +281,8 @@ impl Hole {
 pub(crate) enum Patch {
     /// One plain value.
     Value(Hole),
+    /// One place that the operation branches to.
+    Branch(Hole),
     /// A range of holes.
     Holes {
         first: u32,
@@ -326,6 +333,7 @@ impl Forms {
             };
             let patch = match forms.holes.get(first..first + count)? {
                 [hole] if hole.of_value() => Patch::Value(*hole),
+                [hole] if hole.of_target() => Patch::Branch(*hole),
                 _ => Patch::Holes {
                     first: row.first.get(),
                     count: row.count.get(),
@@ -514,6 +522,7 @@ impl Forms {
     pub fn plain_holes(&self, list: u16) -> Option<&[Hole]> {
         match self.patch(list)? {
             Patch::Value(hole) => Some(std::slice::from_ref(hole)),
+            Patch::Branch(_) => None,
             Patch::Holes {
                 first,
                 count,
