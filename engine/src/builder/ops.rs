@@ -36,8 +36,12 @@ impl FunctionBuilder<'_, '_> {
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
     #[inline]
     pub fn op_imm<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
-        if !self.ready() {
-            return;
+        match self.mode {
+            Mode::Ready => {}
+            Mode::Waiting => {
+                self.flush_here(Reg::NONE);
+            }
+            Mode::Dead => return,
         }
         let info = self.pack.info(op);
         if info.shape != Shape::Next || usize::from(info.immediates) != N {

@@ -87,7 +87,7 @@ pub(crate) struct Branches {
 
 impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, which has no result in a register.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn emit_effect(&mut self) {
         self.emit_pending(Reg::NONE, Target::None);
     }
@@ -104,6 +104,11 @@ impl FunctionBuilder<'_, '_> {
     /// operand then is.
     #[inline(never)]
     pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
+        self.flush_here(wanted)
+    }
+
+    #[inline(always)]
+    pub(super) fn flush_here(&mut self, wanted: Reg) -> Reg {
         let reg = self.emit_result(wanted);
         if let Some(top) = self.stack.len().checked_sub(1) {
             self.registers.give_temp(reg, top);
