@@ -12,6 +12,7 @@ use copatch_spec::patch::Source;
 
 use crate::error::Error;
 use crate::forms::{FormId, Forms, Hole, Patch, Values};
+use crate::program::NO_ENTRY;
 use crate::sites::Sites;
 use crate::templates::Template;
 
@@ -76,7 +77,10 @@ pub(crate) struct CodeBuffer<'p> {
     table_entries: Vec<Label>,
     pub sites: Sites,
     pub trace: Option<Vec<Emitted>>,
-    pub function: u32,
+    /// The function in hand.
+    function: u32,
+    /// Where functions begin, by number; [`NO_ENTRY`] for those that have not begun.
+    pub entries: Vec<u32>,
     error: Option<Error>,
 }
 
@@ -110,6 +114,7 @@ impl<'p> CodeBuffer<'p> {
             sites: Sites::default(),
             trace: None,
             function: u32::MAX,
+            entries: Vec::new(),
             error: None,
         }
     }
@@ -146,6 +151,17 @@ impl<'p> CodeBuffer<'p> {
             }
             None => self.full(),
         }
+    }
+
+    /// Begins a function at the present place.
+    pub fn begin_function(&mut self, function: u32) {
+        let (index, place) = (function as usize, self.len as u32);
+        if self.entries.len() <= index {
+            self.entries.resize(index + 1, NO_ENTRY);
+        }
+        self.entries[index] = place;
+        self.function = function;
+        self.sites.begin(function, place);
     }
 
     /// Appends bytes that are no stencil.
@@ -433,6 +449,10 @@ impl<'p> CodeBuffer<'p> {
                 self.label_fixups.push(fixup);
             }
             (Source::Target(_), Target::Function(function)) => {
+                let known = self.entries.get(function as usize).copied();
+                if let Some(known) = known.filter(|known| *known != NO_ENTRY) {
+                    return known;
+                }
                 fixup.what = function;
                 self.call_fixups.push(fixup);
             }
@@ -551,11 +571,11 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// Patches the calls of functions by number.
-    pub fn link(&mut self, memory: &mut [u8], entries: &[u32]) {
+    /// Patches the calls of functions that had not begun when they were called.
+    pub fn link(&mut self, memory: &mut [u8]) {
         for fixup in std::mem::take(&mut self.call_fixups) {
-            match entries.get(fixup.what as usize).copied() {
-                Some(place) if place != UNBOUND => self.resolve(memory, &fixup, place),
+            match self.entries.get(fixup.what as usize).copied() {
+                Some(place) if place != NO_ENTRY => self.resolve(memory, &fixup, place),
                 _ => self.fail(Error::Internal {
                     what: format!("a call of function {}, which has no code", fixup.what),
                 }),

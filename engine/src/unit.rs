@@ -8,7 +8,7 @@ use crate::forms::{FormId, Values};
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
-use crate::program::{NO_ENTRY, Program};
+use crate::program::Program;
 use crate::templates::Templates;
 use copatch_spec::variants::{FormKey, Outcome};
 
@@ -22,8 +22,6 @@ pub struct Unit<'p> {
     pub(crate) templates: &'p Templates,
     pub(crate) buffer: CodeBuffer<'p>,
     pub(crate) space: CodeSpace,
-    /// Functions, and where their code begins, in the order of the code.
-    begun: Vec<(u32, u32)>,
     shim: u32,
     unwind: u32,
     pub(crate) wide: bool,
@@ -50,7 +48,6 @@ impl<'p> Unit<'p> {
             templates: pack.templates(&view),
             buffer: CodeBuffer::new(view, pack.forms()),
             space: CodeSpace::new(capacity.min(MAX_CODE))?,
-            begun: Vec::new(),
             shim: 0,
             unwind: 0,
             wide: false,
@@ -149,16 +146,13 @@ impl<'p> Unit<'p> {
     pub(crate) fn begin_function(&mut self, index: u32) {
         self.buffer
             .align(self.space.bytes_mut(), FUNCTION_ALIGNMENT);
-        self.buffer.function = index;
         if index >= MAX_FUNCTIONS {
             self.buffer.fail(Error::Limit {
                 what: "number of functions",
             });
             return;
         }
-        let start = self.buffer.len() as u32;
-        self.begun.push((index, start));
-        self.buffer.sites.begin(index, start);
+        self.buffer.begin_function(index);
     }
 
     /// Ends the code of a function.
@@ -167,16 +161,6 @@ impl<'p> Unit<'p> {
             self.space.bytes_mut(),
             &self.pack.metadata().machine.trap_instruction,
         );
-    }
-
-    /// Where each function begins, [`NO_ENTRY`] for numbers without one.
-    fn entries(&self) -> Vec<u32> {
-        let count = self.begun.iter().map(|(index, _)| index + 1).max();
-        let mut entries = vec![NO_ENTRY; count.unwrap_or(0) as usize];
-        for (index, at) in &self.begun {
-            entries[*index as usize] = *at;
-        }
-        entries
     }
 
     /// What makes parts of this unit, of which functions can be compiled on other threads.
@@ -204,14 +188,9 @@ impl<'p> Unit<'p> {
             });
         }
         let (memory, code) = (self.space.bytes_mut(), part.space.bytes_mut());
-        let distance = self
-            .buffer
+        self.buffer
             .append(memory, &mut part.buffer, code, FUNCTION_ALIGNMENT)
-            .ok_or(Error::Limit { what: CODE_SPACE })?;
-        let begun = part.begun.drain(..);
-        self.begun
-            .extend(begun.map(|(index, at)| (index, at + distance)));
-        Ok(())
+            .ok_or(Error::Limit { what: CODE_SPACE })
     }
 
     /// Resolves the calls between functions and makes the code executable.
@@ -220,8 +199,7 @@ impl<'p> Unit<'p> {
     /// What went wrong first while code was generated, or [`Error::Memory`].
     pub fn finish(mut self) -> Result<Program> {
         let slot_bytes = self.slot_bytes();
-        let entries = self.entries();
-        self.buffer.link(self.space.bytes_mut(), &entries);
+        self.buffer.link(self.space.bytes_mut());
         if let Some(error) = self.buffer.take_error() {
             return Err(error);
         }
@@ -232,7 +210,7 @@ impl<'p> Unit<'p> {
         Ok(Program::new(
             self.pack,
             code,
-            entries,
+            std::mem::take(&mut self.buffer.entries),
             sites,
             self.shim,
             self.unwind,
