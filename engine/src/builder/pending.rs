@@ -11,7 +11,7 @@ use super::state::{At, Owner, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Emit, Label, Target};
 use crate::forms::FormId;
-use crate::pack::{NONE, OpId};
+use crate::pack::{NONE, OpId, OpInfo};
 
 /// A form that can take the values at hand, which are in the builder's `values`.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,26 @@ impl Pending {
         fault: NONE,
         negated: false,
     };
+
+    /// An operation of which no operand shares the result's register; the operands' registers are not listed then.
+    #[inline(always)]
+    pub(super) fn hold(
+        &mut self,
+        info: &OpInfo,
+        choice: Choice,
+        index: u32,
+        dying: RegSet,
+        source: u32,
+    ) {
+        self.choice = choice;
+        self.index = index;
+        self.radix = info.radix[1];
+        self.tie = NONE;
+        self.dying = dying;
+        self.source = source;
+        self.fault = info.fault;
+        self.negated = false;
+    }
 
     fn regs(&self) -> &[Reg] {
         &self.regs[..usize::from(self.count).min(OPERANDS)]

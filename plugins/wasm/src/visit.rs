@@ -30,6 +30,11 @@ pub(crate) trait Sink {
     /// A load or store of a lane, with its offset and lane.
     fn lane_access(&mut self, instruction: &Instruction, offset: u32, lane: i64) -> Check;
     fn constant(&mut self, ty: ValueType, bits: u64);
+    /// [`Self::constant`], and an instruction of two operands behind it.
+    fn operation_with(&mut self, instruction: &Instruction, ty: ValueType, bits: u64) -> Check {
+        self.constant(ty, bits);
+        self.operation(instruction, &[])
+    }
     fn block(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) -> Check;
     fn else_(&mut self);
     fn end(&mut self);
@@ -209,8 +214,8 @@ impl<'a> Visit<'a> {
                     Some(constant) => {
                         validator.pop(Type::I32)?;
                         validator.push(Type::I32);
-                        sink.constant(ValueType::I32, u64::from(constant));
-                        sink.operation(&table.plain[I32_ADD], &[])?;
+                        let add = &table.plain[I32_ADD];
+                        sink.operation_with(add, ValueType::I32, u64::from(constant))?;
                     }
                     None => {
                         validator.unary(instruction)?;
@@ -220,15 +225,13 @@ impl<'a> Visit<'a> {
             }
             Kind::I32Const => {
                 cursor.skip();
-                let value = cursor.i32()?;
-                validator.push(Type::I32);
-                sink.constant(ValueType::I32, u64::from(value as u32));
+                let bits = u64::from(cursor.i32()? as u32);
+                self.constant(table, (Type::I32, ValueType::I32), bits, cursor, sink)?;
             }
             Kind::I64Const => {
                 cursor.skip();
-                let value = cursor.i64()?;
-                validator.push(Type::I64);
-                sink.constant(ValueType::I64, value as u64);
+                let bits = cursor.i64()? as u64;
+                self.constant(table, (Type::I64, ValueType::I64), bits, cursor, sink)?;
             }
             Kind::Load => {
                 cursor.skip();
@@ -352,6 +355,31 @@ impl<'a> Visit<'a> {
             | Kind::TableFill => *cursor = self.rare(opcode, *cursor, sink)?,
         }
         Ok(false)
+    }
+
+    /// A constant that was read, and with it an instruction of two operands behind it, which is what most constants are for.
+    #[inline(always)]
+    fn constant<S: Sink>(
+        &mut self,
+        table: &'a Table,
+        (ty, code): (Type, ValueType),
+        bits: u64,
+        cursor: &mut Cursor<'_>,
+        sink: &mut S,
+    ) -> Check {
+        if let Some(opcode) = cursor.rest().first().copied()
+            && table.kinds[usize::from(opcode)] == Kind::Binary
+        {
+            let instruction = &table.plain[usize::from(opcode)];
+            if self.validator.binary_constant(instruction, ty) {
+                sink.at(cursor.offset());
+                cursor.skip();
+                return sink.operation_with(instruction, code, bits);
+            }
+        }
+        self.validator.push(ty);
+        sink.constant(code, bits);
+        Ok(())
     }
 
     #[inline(always)]
