@@ -149,7 +149,7 @@ impl FunctionBuilder<'_, '_> {
         }
         self.registers.take_on(layout);
         while let Some(var) = self.constants.pop() {
-            self.vars[var as usize].constant = false;
+            self.forget_constant(var);
         }
         self.clean_constants = 0;
     }
@@ -181,21 +181,20 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
+    /// Stores constants that a label expects in memory. Those that it expects in a register stay stale: no more than there are
+    /// registers, so that every other is looked at once for each time it is written.
     fn settle_constants(&mut self, elsewhere: RegSet, layout: u32) {
-        let mut clean = true;
         for at in self.clean_constants..self.constants.len() {
             let var = self.constants[at];
-            let state = &self.vars[var as usize];
-            if state.constant && state.stale {
+            if self.vars[var as usize].constant {
                 if self.expects(elsewhere, layout, var) {
-                    clean = false;
-                } else {
-                    self.clean(var);
+                    continue;
                 }
+                self.clean(var);
             }
-        }
-        if clean {
-            self.clean_constants = self.constants.len();
+            self.vars[var as usize].stale = false;
+            self.constants.swap(self.clean_constants, at);
+            self.clean_constants += 1;
         }
     }
 

@@ -97,7 +97,7 @@ pub struct FunctionBuilder<'u, 'p> {
     layouts: Vec<Layout>,
     /// Variables that may be constants.
     constants: Vec<u32>,
-    /// So many of them are not, or have their value in their slot.
+    /// The first so many of them are not, or have their value in their slot; the others are [`Var::stale`], each listed once.
     clean_constants: usize,
     results: Vec<ValueType>,
     /// Variables with a reserved register, and those of the loops around.

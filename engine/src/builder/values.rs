@@ -219,9 +219,7 @@ impl FunctionBuilder<'_, '_> {
             self.store_const(state.ty, var, value);
             return self.now_in_slot(var);
         }
-        if self.vars[var as usize].constant {
-            self.clean_constants = 0;
-        } else {
+        if !self.vars[var as usize].stale {
             self.constants.push(var);
         }
         let state = &mut self.vars[var as usize];
@@ -490,9 +488,16 @@ impl FunctionBuilder<'_, '_> {
         while let Some(var) = self.constants.pop() {
             if self.vars[var as usize].constant {
                 self.clean(var);
-                self.vars[var as usize].constant = false;
             }
+            self.forget_constant(var);
         }
         self.clean_constants = 0;
+    }
+
+    /// A variable was taken off the list of constants.
+    pub(super) fn forget_constant(&mut self, var: u32) {
+        let state = &mut self.vars[var as usize];
+        state.constant = false;
+        state.stale = false;
     }
 }
