@@ -19,6 +19,8 @@
 //! | one evaluator an operation | [`evaluator`] |
 //! | the whole build, and the layout of the pack | [`pipeline`] |
 //!
+//! What can be said of packs and of the toolchain: [`mod@summary`], [`inspect`], [`mod@diff`], [`targets`], [`doctor`].
+//!
 //! A stencil that is not understood, or not shown to do what was meant, is left out or is an error, never guessed at.
 //! The instruction set's C runs through the compiler and its code through the proof on this machine: build packs from
 //! instruction sets that you trust. To *use* packs, take the engine; it needs neither this crate nor clang.
@@ -26,7 +28,9 @@
 pub mod bits;
 pub mod cfg;
 pub mod clang;
+pub mod diff;
 pub mod disassembly;
+pub mod doctor;
 pub mod error;
 pub mod evaluator;
 pub mod inspect;
@@ -40,3 +44,5 @@ pub mod refusal;
 pub mod report;
 pub mod source;
 pub mod stencil;
+pub mod summary;
+pub mod targets;
