@@ -9,6 +9,7 @@ use crate::clang::ClangError;
 use crate::object_file::ObjectError;
 use crate::prove::ProveError;
 use crate::report::Failure;
+use crate::sign::SignError;
 use crate::source::SourceError;
 
 /// Why there is no pack.
@@ -49,6 +50,9 @@ pub enum BuildError {
         /// What is wrong and where.
         source: PackError,
     },
+    /// A key or a signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A file.
     #[error("{path}: {source}")]
     Io {

@@ -19,7 +19,7 @@
 //! | one evaluator an operation | [`evaluator`] |
 //! | the whole build, and the layout of the pack | [`pipeline`] |
 //!
-//! What can be said of packs and of the toolchain: [`mod@summary`], [`inspect`], [`mod@diff`], [`targets`], [`doctor`].
+//! What can be said of packs and of the toolchain: [`mod@summary`], [`inspect`], [`mod@diff`], [`targets`], [`doctor`]. Signatures: [`sign`].
 //!
 //! A stencil that is not understood, or not shown to do what was meant, is left out or is an error, never guessed at.
 //! The instruction set's C runs through the compiler and its code through the proof on this machine: build packs from
@@ -33,6 +33,7 @@ pub mod disassembly;
 pub mod doctor;
 pub mod error;
 pub mod evaluator;
+pub mod files;
 pub mod inspect;
 pub mod learn;
 pub mod object_file;
@@ -42,6 +43,7 @@ pub mod probe;
 pub mod prove;
 pub mod refusal;
 pub mod report;
+pub mod sign;
 pub mod source;
 pub mod stencil;
 pub mod summary;

@@ -51,6 +51,30 @@ enum Command {
     Verify {
         /// The pack file.
         pack: PathBuf,
+        /// Check that it is signed with this key, too: minisign's public key file, or the key itself.
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Makes a key pair in minisign's format; the password is that in COPATCH_KEY_PASSWORD.
+    Keygen {
+        /// The file for the secret key; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        secret: PathBuf,
+        /// The file for the public key; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        public: PathBuf,
+        /// Do not encrypt the secret key.
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// Signs packs, each in a file PACK.minisig beside it, as minisign would.
+    Sign {
+        /// The secret key; its password is that in COPATCH_KEY_PASSWORD, or asked for.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The pack files.
+        #[arg(required = true)]
+        packs: Vec<PathBuf>,
     },
     /// Shows what differs between two packs: header, sizes, operations and variants; exits with 1 if anything does.
     Diff {
@@ -86,7 +110,13 @@ fn main() -> ExitCode {
         Command::Inspect { pack, op, all } => {
             ("inspect", command::inspect(&pack, op.as_deref(), all))
         }
-        Command::Verify { pack } => ("verify", command::verify(&pack)),
+        Command::Verify { pack, key } => ("verify", command::verify(&pack, key.as_deref())),
+        Command::Keygen {
+            secret,
+            public,
+            no_password,
+        } => ("keygen", command::keygen(&secret, &public, no_password)),
+        Command::Sign { key, packs } => ("sign", command::sign(&packs, &key)),
         Command::Diff { old, new } => ("diff", command::diff(&old, &new)),
         Command::Targets => ("targets", command::targets()),
         Command::Doctor { settings, config } => (

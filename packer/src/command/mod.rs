@@ -4,19 +4,21 @@ pub(crate) mod output;
 pub(crate) mod settings;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use copatch_packer::diff::{self, Side};
 use copatch_packer::error::BuildError;
 use copatch_packer::pipeline::{self, Request};
 use copatch_packer::targets::{TargetName, known};
-use copatch_packer::{doctor, inspect, summary};
+use copatch_packer::{doctor, files, inspect, sign, summary};
 use copatch_spec::pack::{PackError, validate};
 use serde_json::json;
 
 use output::Outcome;
 use settings::Settings;
+
+/// The variable that a secret key's password is taken from.
+const PASSWORD: &str = "COPATCH_KEY_PASSWORD";
 
 /// The settings from flags, environment and file.
 pub(crate) fn settings(
@@ -57,7 +59,10 @@ pub(crate) fn build(settings: Settings, keep_going: bool) -> Result<Outcome, Bui
         let folder = settings.out.clone();
         let folder = folder.unwrap_or_else(|| Path::new("packs").join(&report.isa));
         let path = folder.join(name);
-        write_atomically(&folder, &path, &bytes)?;
+        files::replace(&path, &bytes).map_err(|source| BuildError::Io {
+            path: path.clone(),
+            source,
+        })?;
         report.file = path.display().to_string();
         let _ = writeln!(text, "{report}");
         failures.extend(report.failures.iter().cloned());
@@ -105,21 +110,67 @@ pub(crate) fn inspect(path: &Path, op: Option<&str>, all: bool) -> Result<Outcom
     }
 }
 
-/// `verify`.
-pub(crate) fn verify(path: &Path) -> Result<Outcome, BuildError> {
+/// `verify`: of the pack, and of its signature if a key is given.
+pub(crate) fn verify(path: &Path, key: Option<&str>) -> Result<Outcome, BuildError> {
     let bytes = read(path)?;
     let (_, metadata) = validate(&bytes).map_err(|source| in_file(path, source))?;
+    let signed = match key {
+        Some(key) => Some(sign::check(path, &bytes, &key_text(key)?)?),
+        None => None,
+    };
     let (isa, triple, length) = (&metadata.isa, &metadata.triple, bytes.len());
     let file = path.display().to_string();
+    let mut text = format!("{file}: valid: {isa} for {triple}, {length} bytes\n");
+    if let Some(comment) = &signed {
+        let _ = writeln!(text, "{file}: signed: {comment}");
+    }
     Outcome::new(
-        format!("{file}: valid: {isa} for {triple}, {length} bytes\n"),
+        text,
         &json!({
             "file": file,
             "isa": isa,
             "triple": triple,
             "features": metadata.features,
             "bytes": length,
+            "signed": signed,
         }),
+    )
+}
+
+/// A key is given as itself or as the name of its file.
+fn key_text(key: &str) -> Result<String, BuildError> {
+    match Path::new(key).exists() {
+        true => Ok(String::from_utf8_lossy(&read(Path::new(key))?).into_owned()),
+        false => Ok(key.to_owned()),
+    }
+}
+
+/// `keygen`.
+pub(crate) fn keygen(secret: &Path, public: &Path, plain: bool) -> Result<Outcome, BuildError> {
+    let password = std::env::var(PASSWORD).ok();
+    if password.is_none() && !plain {
+        let what = format!("give a password in {PASSWORD}, or --no-password");
+        return Err(BuildError::Usage(what));
+    }
+    sign::generate(secret, public, password.filter(|_| !plain))?;
+    let (secret, public) = (secret.display(), public.display());
+    Outcome::new(
+        format!("{secret}: secret key; keep it\n{public}: public key; give it to who trusts you\n"),
+        &json!({ "secret": secret.to_string(), "public": public.to_string() }),
+    )
+}
+
+/// `sign`.
+pub(crate) fn sign(packs: &[PathBuf], key: &Path) -> Result<Outcome, BuildError> {
+    let signer = sign::Signer::open(key, std::env::var(PASSWORD).ok())?;
+    let mut signatures = Vec::new();
+    for pack in packs {
+        signatures.push(signer.sign(pack)?.display().to_string());
+    }
+    let text = signatures.iter().map(|path| format!("{path}\n"));
+    Outcome::new(
+        text.collect::<String>(),
+        &json!({ "signatures": signatures }),
     )
 }
 
@@ -159,21 +210,4 @@ fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
         path: path.to_owned(),
         source,
     })
-}
-
-/// Whoever reads the file sees the old pack or the new one, never a part.
-fn write_atomically(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let error = |source| BuildError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    std::fs::create_dir_all(folder).map_err(error)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".pack-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(error)?;
-    file.write_all(bytes).map_err(error)?;
-    file.persist(path).map_err(|failure| error(failure.error))?;
-    Ok(())
 }
