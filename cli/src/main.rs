@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `main.rs` | arguments, errors, exit codes |
 //! | `front_end.rs` | which front end a file is for |
+//! | `packs.rs` | where stencil packs come from, and whom they must be signed by |
 //! | `explain.rs` | generated code as text |
 //! | `wast.rs` | WebAssembly's test scripts |
 //!
@@ -18,6 +19,7 @@
 
 mod explain;
 mod front_end;
+mod packs;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -29,6 +31,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use copatch::plugin::{CompileOptions, Compiled, GuestDir, RunError, RunOptions, Timings};
 use copatch_cli::wast;
 use copatch_wasm::{Config, Engine};
+use packs::Packs;
 
 /// What a process that aborts gives, as a shell shows it.
 const TRAPPED: i32 = 134;
@@ -61,9 +64,8 @@ struct Settings {
     /// Load a front end from this shared library; it is asked first.
     #[arg(long, value_name = "LIB")]
     plugin: Vec<PathBuf>,
-    /// Take stencil packs from this folder instead of the built-in ones.
-    #[arg(long, value_name = "DIR")]
-    packs: Option<PathBuf>,
+    #[command(flatten)]
+    packs: Packs,
     /// Compile on so many threads; the code is the same for any number. Front ends other than wasm use one.
     #[arg(long, value_name = "N", default_value = "1")]
     jobs: NonZeroUsize,
@@ -124,9 +126,8 @@ struct Explain {
 
 #[derive(Args)]
 struct Scripts {
-    /// Take stencil packs from this folder instead of the built-in ones.
-    #[arg(long, value_name = "DIR")]
-    packs: Option<PathBuf>,
+    #[command(flatten)]
+    packs: Packs,
     /// The scripts (`.wast`).
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -177,7 +178,7 @@ impl Settings {
         let bytes = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
         let front_end = front_end::choose(file, &bytes, &self.plugin)?;
         let options = CompileOptions {
-            packs_dir: self.packs.clone(),
+            packs: self.packs.folder()?,
             trace,
             jobs: Some(self.jobs),
         };
@@ -260,8 +261,8 @@ impl Explain {
 impl Scripts {
     fn run(self) -> Result<i32, Failure> {
         let mut config = Config::new();
-        if let Some(packs) = &self.packs {
-            config.packs(packs);
+        if let Some(folder) = self.packs.folder()? {
+            config.packs(folder);
         }
         let engine = Engine::new(&config).map_err(|error| Failure {
             code: FAILED,

@@ -564,10 +564,10 @@ fn files_that_cannot_be_read_are_named() {
 #[test]
 fn packs_that_are_none_are_named() {
     let case = Case::wat(FUNCTIONS);
-    let error = case.error("run --packs missing --invoke add m.wasm 1 2", 1);
+    let error = case.error("run --packs missing --unsigned --invoke add m.wasm 1 2", 1);
     assert!(error.contains("missing"), "{error}");
     fs::create_dir_all(case.dir.path().join("none/wasm")).unwrap();
-    let error = case.error("run --packs none --invoke add m.wasm 1 2", 1);
+    let error = case.error("run --packs none --unsigned --invoke add m.wasm 1 2", 1);
     assert!(error.contains("no stencil pack"), "{error}");
     // Files with the names of packs, and other content.
     let packs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs/wasm");
@@ -589,13 +589,16 @@ fn packs_that_are_none_are_named() {
     }
     assert!(count > 0, "packs are shipped");
     let sound = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs");
-    let line = format!("run --packs {} --invoke add m.wasm 1 2", sound.display());
+    let line = format!(
+        "run --packs {} --unsigned --invoke add m.wasm 1 2",
+        sound.display()
+    );
     assert_eq!(
         case.run(&line).ok(),
         "3\n",
         "and the same packs undamaged are used"
     );
-    let error = case.error("run --packs broken --invoke add m.wasm 1 2", 1);
+    let error = case.error("run --packs broken --unsigned --invoke add m.wasm 1 2", 1);
     assert!(
         error.contains(".pack") && error.contains("byte 0x"),
         "{error}"

@@ -26,6 +26,20 @@ pub enum Error {
         /// Why it does not fit.
         what: String,
     },
+    /// A pack file that nobody answers for whom the application trusts.
+    #[error("{name}: not trusted: {what}")]
+    Untrusted {
+        /// The file, or what stands for it.
+        name: String,
+        /// What is missing or wrong.
+        what: String,
+    },
+    /// What should be a public key is none.
+    #[error("public key: {what}")]
+    Key {
+        /// What is wrong with it.
+        what: String,
+    },
     /// No pack fits the host.
     #[error("no stencil pack for {triple} among {candidates}")]
     NoPack {

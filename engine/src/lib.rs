@@ -43,8 +43,8 @@
 //! ```
 //!
 //! **When not to use it:** for peak speed of long-running code, or where executable memory is forbidden
-//! ([`jit_available`]). **Trust:** a pack is machine code. Checks catch damage, not malice: embed packs, or take them from where
-//! you would take a program.
+//! ([`jit_available`]). **Trust:** a pack is machine code. Checks catch damage, not malice: embed packs, or open files that are signed
+//! with a key you trust ([`TrustedKeys`]).
 
 mod buffer;
 mod builder;
@@ -62,6 +62,7 @@ mod select;
 mod sites;
 mod templates;
 mod trap;
+mod trust;
 mod unit;
 
 pub use buffer::Emitted;
@@ -81,4 +82,5 @@ pub use select::host_triple;
 pub use trap::{
     HostGuard, Interrupt, Running, Trap, call, helper_guard, kind as trap_kind, native_stack_left,
 };
+pub use trust::{PackFolder, SIGNATURE_SUFFIX, TrustedKeys};
 pub use unit::Unit;

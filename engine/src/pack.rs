@@ -139,27 +139,18 @@ impl Pack {
         Self::index(view, metadata).and_then(|index| index.finish(Bytes::Embedded(bytes)))
     }
 
-    /// Opens a pack from memory after checking it in full.
-    ///
-    /// A check catches damage, not malice: a pack is machine code, so take it only from where you would take a program.
+    /// Opens a pack from memory after checking it in full; [`Pack::from_signed`] checks its signature, too.
     ///
     /// # Errors
     /// [`Error::Pack`] with offset and cause.
-    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Arc<Self>> {
+    ///
+    /// # Safety
+    /// The checks catch damage, not malice. If code is generated from the pack and run, the pack must be trusted as one trusts
+    /// a program.
+    #[allow(unsafe_code)]
+    pub unsafe fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Arc<Self>> {
         let index = Self::checked(name, &bytes)?;
         index.finish(Bytes::Owned(bytes))
-    }
-
-    /// Reads a pack file into memory and opens it after checking it in full.
-    ///
-    /// # Errors
-    /// [`Error::File`] or [`Error::Pack`].
-    pub fn read(path: &Path) -> Result<Arc<Self>> {
-        let bytes = std::fs::read(path).map_err(|source| Error::File {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::from_bytes(&path.display().to_string(), bytes)
     }
 
     /// Maps a pack file instead of reading it, and checks it in full.

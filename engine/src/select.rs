@@ -1,6 +1,5 @@
 //! Which pack fits this machine: by target triple and by what the processor can do.
 
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use target_lexicon::{Environment, OperatingSystem, Triple};
 
 use crate::error::{Error, Result};
 use crate::pack::Pack;
+use crate::trust::PackFolder;
 
 /// What of a triple decides whether code runs: vendors and versions do not, and equal machines have unequal triples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,13 +124,14 @@ impl Pack {
         )
     }
 
-    /// Opens the pack in `directory/isa` that fits this machine best, after checking it in full, and checks that it is
-    /// for that instruction set.
+    /// Opens the pack of instruction set `isa` in a folder that fits this machine best, if it is trusted, after checking it in
+    /// full. `digest` is the instruction set's, as [`InstructionSet::builtin_digest`](copatch_spec::InstructionSet::builtin_digest)
+    /// gives it for those that come with copatch: what a pack's operations mean may differ from version to version.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::NoPack`], [`Error::Foreign`] or [`Error::Pack`].
-    pub fn for_host_in(directory: &Path, isa: &str) -> Result<Arc<Self>> {
-        let folder = directory.join(isa);
+    /// [`Error::File`], [`Error::NoPack`], [`Error::Untrusted`], [`Error::Foreign`] or [`Error::Pack`].
+    pub fn for_host_in(packs: &PackFolder, isa: &str, digest: [u8; 32]) -> Result<Arc<Self>> {
+        let folder = packs.path().join(isa);
         let fault = |source| Error::File {
             path: folder.clone(),
             source,
@@ -144,18 +145,39 @@ impl Pack {
         }
         names.sort();
         let names = names.into_iter().filter(|name| name.ends_with(".pack"));
-        let pack = best(names, |name| Self::read(&folder.join(name)))?;
-        if pack.metadata().isa != isa {
-            let what = format!(
-                "the pack is for instruction set {}, not {isa}",
-                pack.metadata().isa
-            );
-            return Err(Error::Foreign {
-                name: folder.display().to_string(),
+        best(names, |name| {
+            let path = folder.join(name);
+            let pack = packs.open(&path)?;
+            pack.is_of(isa, digest).map_err(|what| Error::Foreign {
+                name: path.display().to_string(),
                 what,
-            });
+            })?;
+            Ok(pack)
+        })
+    }
+
+    /// Whether it is for that instruction set, in that version; else why not.
+    fn is_of(&self, isa: &str, digest: [u8; 32]) -> Result<(), String> {
+        let metadata = self.metadata();
+        if metadata.isa != isa {
+            let other = &metadata.isa;
+            return Err(format!(
+                "the pack is for instruction set {other}, not {isa}"
+            ));
         }
-        Ok(pack)
+        if metadata.isa_digest != digest {
+            let begin = |digest: [u8; 32]| {
+                let digits = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
+                digits.collect::<String>()
+            };
+            return Err(format!(
+                "built for another version of the instruction set {isa} (digest {}…, this program has {}…): take the pack \
+                 that belongs to this version, or rebuild it",
+                begin(metadata.isa_digest),
+                begin(digest)
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use copatch::plugin::{
     CompileOptions, Compiled, FrontEnd, GuestDir, PluginError, PluginLibrary, RunError, RunOptions,
 };
+use copatch::{PackFolder, TrustedKeys};
 
 /// The example as a library. Cargo builds examples along with some selections of tests and not with others, so ask for it.
 fn example() -> PathBuf {
@@ -123,8 +124,10 @@ fn options_arrive_as_they_were() {
         }],
         invoke: Some("f".to_owned()),
     };
+    let keys = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let keys = TrustedKeys::parse(keys).unwrap();
     let options = CompileOptions {
-        packs_dir: Some("/packs".into()),
+        packs: Some(PackFolder::signed("/packs", keys)),
         trace: true,
         jobs: NonZeroUsize::new(3),
     };
@@ -303,7 +306,7 @@ fn a_library_without_the_symbol_is_refused() {
     assert!(
         error
             .to_string()
-            .ends_with("no symbol copatch_plugin_v1_plain or copatch_plugin_v1"),
+            .ends_with("no symbol copatch_plugin_v2_plain or copatch_plugin_v2"),
         "{error}"
     );
 }
@@ -311,26 +314,26 @@ fn a_library_without_the_symbol_is_refused() {
 #[test]
 fn a_table_of_another_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let source = "unsigned copatch_plugin_v1[64] __attribute__((aligned(8))) = {2, 256};";
+    let source = "unsigned copatch_plugin_v2[64] __attribute__((aligned(8))) = {3, 256};";
     let Some(path) = library(dir.path(), "newer", source) else {
         return;
     };
     assert!(matches!(
         error(&path),
         PluginError::WrongVersion {
-            found: 2,
+            found: 3,
             size: 256,
             ..
         }
     ));
-    let source = "unsigned copatch_plugin_v1[64] __attribute__((aligned(8))) = {1, 16};";
+    let source = "unsigned copatch_plugin_v2[64] __attribute__((aligned(8))) = {2, 16};";
     let Some(path) = library(dir.path(), "shorter", source) else {
         return;
     };
     assert!(matches!(
         error(&path),
         PluginError::WrongVersion {
-            found: 1,
+            found: 2,
             size: 16,
             ..
         }

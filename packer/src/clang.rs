@@ -9,10 +9,14 @@ use copatch_spec::target::{FeatureSet, Target};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 
+/// The version that the committed packs are built with; only it gives the same bytes. Its file is read by scripts, too.
+pub const PINNED: &str = include_str!("../clang-version").trim_ascii();
+
 /// A compiler that was found and can compile for the target.
 #[derive(Clone, Debug)]
 pub struct Clang {
     path: PathBuf,
+    launcher: Option<PathBuf>,
     /// The first line of `clang --version`.
     pub version: String,
     /// What every translation unit is compiled with.
@@ -37,6 +41,14 @@ pub enum ClangError {
         path: PathBuf,
         /// Its first line.
         version: String,
+    },
+    /// The program that is to start the compiler does not run.
+    #[error("the launcher {path} does not run: {source}; install it, or leave --launcher out")]
+    Launcher {
+        /// The program.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
     },
     /// It refused a translation unit.
     #[error("clang refused {unit}:\n{message}")]
@@ -77,8 +89,8 @@ impl Clang {
         features: Option<&FeatureSet>,
     ) -> Result<Self, ClangError> {
         let candidates: Vec<PathBuf> = match (named, std::env::var_os("COPATCH_CLANG")) {
-            (Some(path), _) => vec![path.to_owned()],
-            (None, Some(path)) => vec![path.into()],
+            (Some(path), _) => vec![program(path)],
+            (None, Some(path)) => vec![program(Path::new(&path))],
             (None, None) => vec!["clang-19".into(), "clang".into()],
         };
         let mut unfit = None;
@@ -93,11 +105,14 @@ impl Clang {
                 });
                 continue;
             }
+            // Clang calls it riscv64, with the extensions in a flag.
+            let triple = triple.replacen("riscv64gc-", "riscv64-", 1);
             let mut flags = vec![format!("--target={triple}")];
             flags.extend(target.clang.flags.iter().cloned());
             flags.extend(features.iter().flat_map(|set| set.flags.iter().cloned()));
             return Ok(Self {
                 path: path.clone(),
+                launcher: None,
                 version,
                 flags,
             });
@@ -109,6 +124,19 @@ impl Clang {
                 .collect::<Vec<_>>()
                 .join(", "),
         }))
+    }
+
+    /// The same, with translation units compiled by `launcher CLANG ARGUMENTS`: sccache, distcc or icecc. What depends on
+    /// this machine (the version, the proof) does without.
+    #[must_use]
+    pub fn with_launcher(mut self, launcher: Option<PathBuf>) -> Self {
+        self.launcher = launcher.as_deref().map(program);
+        self
+    }
+
+    /// Whether it is the version that committed packs are built with.
+    pub fn is_pinned(&self) -> bool {
+        version_of(&self.version) == Some(PINNED)
     }
 
     /// The program.
@@ -148,7 +176,14 @@ impl Clang {
         let object = format!("{}.o", unit.name);
         let (source_path, object_path) = (folder.join(&unit.name), folder.join(&object));
         std::fs::write(&source_path, &unit.text).map_err(|error| io_error(&source_path, error))?;
-        let mut command = Command::new(&self.path);
+        let mut command = match &self.launcher {
+            Some(launcher) => {
+                let mut command = Command::new(launcher);
+                command.arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        };
         // Relative names and no environment that clang reads, so that nothing of this machine reaches the object.
         command
             .current_dir(folder)
@@ -164,7 +199,13 @@ impl Clang {
             .args(["-c", &unit.name, "-o", &object])
             .stdin(Stdio::null())
             .output()
-            .map_err(|error| io_error(&self.path, error))?;
+            .map_err(|source| match &self.launcher {
+                Some(launcher) => ClangError::Launcher {
+                    path: launcher.clone(),
+                    source,
+                },
+                None => io_error(&self.path, source),
+            })?;
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr);
             return Err(ClangError::Refused {
@@ -181,6 +222,14 @@ impl Clang {
     }
 }
 
+/// A program by its name, or where its path leads from here: it is started in another folder.
+fn program(path: &Path) -> PathBuf {
+    if path.components().count() == 1 {
+        return path.to_owned();
+    }
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn io_error(path: &Path, source: io::Error) -> ClangError {
     ClangError::Io {
         path: path.to_owned(),
@@ -194,10 +243,14 @@ fn version_line(path: &Path) -> Option<String> {
     text.lines().next().map(|line| line.trim().to_owned())
 }
 
-/// `Debian clang version 19.1.7 (3)` is of major version 19.
-fn major(version: &str) -> Option<u32> {
-    let (_, rest) = version.split_once("clang version ")?;
-    rest.split('.').next()?.parse().ok()
+/// `Debian clang version 19.1.7 (3)` is version 19.1.7.
+fn version_of(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("clang version ")?;
+    rest.split_whitespace().next()
+}
+
+fn major(line: &str) -> Option<u32> {
+    version_of(line)?.split('.').next()?.parse().ok()
 }
 
 /// A bar on stderr, if that is a terminal and nothing asks for plain output.

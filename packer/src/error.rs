@@ -8,6 +8,8 @@ use copatch_spec::pack::PackError;
 use crate::clang::ClangError;
 use crate::object_file::ObjectError;
 use crate::prove::ProveError;
+use crate::report::Failure;
+use crate::sign::SignError;
 use crate::source::SourceError;
 
 /// Why there is no pack.
@@ -29,8 +31,11 @@ pub enum BuildError {
     #[error(transparent)]
     Object(#[from] ObjectError),
     /// Operations that the engine cannot do without have forms that are not accepted.
-    #[error("{}", .0.join("\n"))]
-    Refused(Vec<String>),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Failure>),
+    /// The command line, the environment or the settings file asks for something that makes no sense.
+    #[error("{0}")]
+    Usage(String),
     /// Stencils cannot be executed for proof.
     #[error(transparent)]
     Prove(#[from] ProveError),
@@ -45,6 +50,9 @@ pub enum BuildError {
         /// What is wrong and where.
         source: PackError,
     },
+    /// A key or a signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A file.
     #[error("{path}: {source}")]
     Io {
@@ -56,10 +64,14 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The exit code of the command line: 3 if the toolchain is missing, 4 if a stencil was refused, else 1.
+    /// The exit code of the command line: 2 if it was called wrongly, 3 if the toolchain is missing, 4 if a stencil was
+    /// refused, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            BuildError::Clang(ClangError::Missing { .. } | ClangError::Unfit { .. }) => 3,
+            BuildError::Usage(_) => 2,
+            BuildError::Clang(
+                ClangError::Missing { .. } | ClangError::Unfit { .. } | ClangError::Launcher { .. },
+            ) => 3,
             BuildError::Refused(_) => 4,
             _ => 1,
         }

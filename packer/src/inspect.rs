@@ -1,6 +1,5 @@
-//! Shows what is in a pack: its header, its operations, its variants by axis, its sizes, and its code with the holes marked.
+//! Shows the code of an operation in a pack, with the holes marked.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use copatch_spec::Operation;
@@ -13,116 +12,6 @@ use copatch_spec::variants::{Form, FormKey, Value, assignments};
 use crate::disassembly::listing;
 use crate::report::form_name;
 use crate::stencil::{Relocation, hole};
-
-/// What `inspect` prints of a whole pack.
-///
-/// # Errors
-/// If the pack is not valid.
-pub fn summary(bytes: &[u8]) -> Result<String, PackError> {
-    let (view, metadata) = validate(bytes)?;
-    let mut out = String::new();
-    let features = if metadata.features.is_empty() {
-        "baseline"
-    } else {
-        &metadata.features
-    };
-    let _ = writeln!(
-        out,
-        "{} version {} for {} ({features})\n  compiled by {}\n  flags {}\n  needs {}",
-        metadata.isa,
-        metadata.isa_version,
-        metadata.triple,
-        metadata.compiler,
-        metadata.flags.join(" "),
-        if metadata.cpu.is_empty() {
-            "nothing beyond the architecture".to_owned()
-        } else {
-            metadata.cpu.join(", ")
-        }
-    );
-    for (name, class) in &metadata.machine.classes {
-        let _ = writeln!(
-            out,
-            "  {name} registers {} ({} carry arguments)",
-            class.registers.join(" "),
-            class.arguments
-        );
-    }
-    let _ = writeln!(out, "\nsections                 rows       bytes");
-    let mut section = |name: &str, rows: usize, size: usize| {
-        let _ = writeln!(out, "  {name:20} {rows:>8} {size:>11}");
-    };
-    section("metadata", 1, view.metadata.len());
-    section("forms", view.forms.len(), size_of_val(view.forms));
-    section(
-        "alternatives",
-        view.alternatives.len(),
-        size_of_val(view.alternatives),
-    );
-    section("domains", view.domains.len(), size_of_val(view.domains));
-    section(
-        "exceptions",
-        view.exceptions.len(),
-        size_of_val(view.exceptions),
-    );
-    section("stencils", view.stencils.len(), size_of_val(view.stencils));
-    section(
-        "hole lists",
-        view.hole_lists.len(),
-        size_of_val(view.hole_lists),
-    );
-    section("holes", view.holes.len(), size_of_val(view.holes));
-    section("code", 0, view.code.len());
-    section("constants", 0, view.pool.len());
-    section(
-        "evaluator code",
-        view.evaluators.len(),
-        view.evaluator_code.len(),
-    );
-    section("patch kinds", metadata.kinds.len(), 0);
-    section("file", 0, bytes.len());
-
-    let mut axes: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    let mut forms: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    let mut records: BTreeMap<u16, usize> = BTreeMap::new();
-    for row in view.forms {
-        let Some((op, form)) = form_of(&metadata, row) else {
-            continue;
-        };
-        let count: usize = form.radices(op, &metadata.machine).iter().product();
-        let all = count * usize::from(row.count.get());
-        let axis = axes.entry(axis(&form)).or_default();
-        axis.0 += usize::from(row.count.get());
-        axis.1 += all;
-        let name = match row.count.get() {
-            1 => form_name(&form),
-            count => format!("{}×{count}", form_name(&form)),
-        };
-        forms.entry(row.op.get()).or_default().push(name);
-        *records.entry(row.op.get()).or_default() += all;
-    }
-    let _ = writeln!(
-        out,
-        "\nvariants by axis                alternatives   records"
-    );
-    for (name, (alternatives, records)) in axes {
-        let _ = writeln!(out, "  {name:30} {alternatives:>11} {records:>9}");
-    }
-    let _ = writeln!(out, "\noperations (records; forms with their ranges)");
-    for (number, op) in metadata.ops.iter().enumerate() {
-        let number = number as u16;
-        let _ = writeln!(
-            out,
-            "  {:24} {:>6}  {}",
-            op.name,
-            records.get(&number).copied().unwrap_or(0),
-            forms
-                .get(&number)
-                .map_or(String::new(), |forms| forms.join(" "))
-        );
-    }
-    Ok(out)
-}
 
 /// What `inspect --op` prints: every form and alternative of an operation, with the code of its first registers, or of
 /// all of them.
@@ -296,30 +185,11 @@ fn marked(metadata: &Metadata, row: &HoleRow) -> Relocation {
 }
 
 /// The operation and form of a row; `None` if it names none.
-fn form_of<'a>(metadata: &'a Metadata, row: &FormRow) -> Option<(&'a Operation, Form)> {
+pub(crate) fn form_of<'a>(metadata: &'a Metadata, row: &FormRow) -> Option<(&'a Operation, Form)> {
     let op = metadata.ops.get(usize::from(row.op.get()))?;
     let key = FormKey(row.key.get());
     copatch_spec::variants::forms(op, &metadata.machine)
         .into_iter()
         .find(|form| form.key() == key)
         .map(|form| (op, form))
-}
-
-/// Where values lie and what follows, whatever the number of operands.
-fn axis(form: &Form) -> String {
-    let has = |place| form.operands.contains(&place);
-    let mut words = Vec::new();
-    match (has(Place::Immediate), has(Place::Slot)) {
-        (false, false) => words.push("registers"),
-        (true, false) => words.push("with a constant"),
-        (false, true) => words.push("with a slot"),
-        (true, true) => words.push("with constant and slot"),
-    }
-    if form.result == Some(Place::Slot) {
-        words.push("to a slot");
-    }
-    if form.outcome != copatch_spec::Outcome::Plain {
-        words.push("and branch");
-    }
-    words.join(", ")
 }

@@ -19,6 +19,8 @@
 //! | one evaluator an operation | [`evaluator`] |
 //! | the whole build, and the layout of the pack | [`pipeline`] |
 //!
+//! What can be said of packs and of the toolchain: [`mod@summary`], [`inspect`], [`mod@diff`], [`targets`], [`doctor`]. Signatures: [`sign`].
+//!
 //! A stencil that is not understood, or not shown to do what was meant, is left out or is an error, never guessed at.
 //! The instruction set's C runs through the compiler and its code through the proof on this machine: build packs from
 //! instruction sets that you trust. To *use* packs, take the engine; it needs neither this crate nor clang.
@@ -26,9 +28,12 @@
 pub mod bits;
 pub mod cfg;
 pub mod clang;
+pub mod diff;
 pub mod disassembly;
+pub mod doctor;
 pub mod error;
 pub mod evaluator;
+pub mod files;
 pub mod inspect;
 pub mod learn;
 pub mod object_file;
@@ -38,5 +43,8 @@ pub mod probe;
 pub mod prove;
 pub mod refusal;
 pub mod report;
+pub mod sign;
 pub mod source;
 pub mod stencil;
+pub mod summary;
+pub mod targets;

@@ -10,7 +10,7 @@ use copatch_spec::pack::{
     AlternativeParts, FormParts, Metadata, PackWriter, StencilParts, validate,
 };
 use copatch_spec::patch::{PatchKind, Source};
-use copatch_spec::target::{FeatureSet, Target};
+use copatch_spec::target::Target;
 use copatch_spec::types::Place;
 use copatch_spec::variants::Value;
 use rayon::prelude::*;
@@ -25,8 +25,9 @@ use crate::plan::{self, FormPlan, Plan};
 use crate::probe;
 use crate::prove::{Comparison, ProveError, Prover};
 use crate::refusal::Refusal;
-use crate::report::{DroppedLine, Report, form_name};
+use crate::report::{DroppedLine, Failure, Report, form_name};
 use crate::source::{self, Variant};
+use crate::targets::TargetName;
 
 /// Alignment of a constant in the pool and behind an evaluator, in bytes: what aligned vector loads need.
 pub const POOL_ALIGNMENT: usize = 16;
@@ -39,12 +40,12 @@ const UNIT_FUNCTIONS: usize = 400;
 pub struct Request {
     /// Name of a built-in instruction set, or a folder with `ops.toml` and `ops.h`.
     pub isa: String,
-    /// Target triple.
-    pub triple: String,
-    /// Name of a feature set of the target; empty for the baseline.
-    pub features: String,
+    /// Target triple and feature set.
+    pub target: TargetName,
     /// The compiler, if it is named.
     pub clang: Option<PathBuf>,
+    /// What starts the compiler, if something does; see [`Clang::with_launcher`].
+    pub launcher: Option<PathBuf>,
 }
 
 /// Builds a pack: its file name, its bytes and a report (whose `file` is the file name).
@@ -54,18 +55,20 @@ pub struct Request {
 pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError> {
     let start = Instant::now();
     let isa = instruction_set(&request.isa)?;
-    let (target, features) = target(&request.triple, &request.features)?;
+    let name = &request.target;
+    let (target, features) = name.resolve()?;
     let clang = Clang::find(
         request.clang.as_deref(),
-        &request.triple,
+        &name.triple,
         &target,
         features.as_ref(),
-    )?;
+    )?
+    .with_launcher(request.launcher.clone());
     let plan = plan::plan(&isa, &target, probe::probe_values);
     let codes = compile(&isa, &target, &plan, &clang)?;
     let evaluators = evaluator::build(&isa, &clang)?;
 
-    let prover = prover(&target, &request.triple, &clang)?;
+    let prover = prover(&target, &name.triple, &clang)?;
     let judge = |comparison: &Comparison<'_>| match &prover {
         Ok(prover) => prover.same(comparison),
         // Nothing was shown.
@@ -105,9 +108,9 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
     }
     let mut report = Report {
         isa: isa.name.clone(),
-        triple: request.triple.clone(),
-        features: request.features.clone(),
-        file: file_name(&request.triple, &request.features),
+        triple: name.triple.clone(),
+        features: name.features.clone(),
+        file: format!("{name}.pack"),
         operations: isa.ops.len(),
         forms: forms.len(),
         alternatives: forms.iter().map(|form| form.alternatives.len()).sum(),
@@ -133,8 +136,8 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
         isa: isa.name.clone(),
         isa_version: isa.version,
         isa_digest: isa.digest,
-        triple: request.triple.clone(),
-        features: request.features.clone(),
+        triple: name.triple.clone(),
+        features: name.features.clone(),
         cpu: features.map(|set| set.cpu).unwrap_or_default(),
         compiler: clang.version.clone(),
         flags: clang.flags.clone(),
@@ -172,15 +175,6 @@ fn prover(
     }
 }
 
-/// `x86_64-unknown-linux-gnu+x86-64-v3.pack`.
-pub fn file_name(triple: &str, features: &str) -> String {
-    if features.is_empty() {
-        format!("{triple}.pack")
-    } else {
-        format!("{triple}+{features}.pack")
-    }
-}
-
 /// The built-in instruction set of that name, or the one in that folder.
 ///
 /// # Errors
@@ -199,23 +193,6 @@ pub fn instruction_set(name: &str) -> Result<InstructionSet, BuildError> {
         std::fs::read_to_string(&path).map_err(|source| BuildError::Io { path, source })
     };
     Ok(InstructionSet::parse(&read("ops.toml")?, &read("ops.h")?)?)
-}
-
-fn target(triple: &str, features: &str) -> Result<(Target, Option<FeatureSet>), BuildError> {
-    let arch = triple.split('-').next().unwrap_or("");
-    let target = Target::builtin(arch)
-        .ok_or_else(|| BuildError::Spec(format!("{triple}: no target is called {arch}")))?;
-    if features.is_empty() {
-        return Ok((target, None));
-    }
-    let set = target.features.get(features).cloned().ok_or_else(|| {
-        let known: Vec<&str> = target.features.keys().map(String::as_str).collect();
-        BuildError::Spec(format!(
-            "{arch} has no feature set {features} (it has {})",
-            known.join(", ")
-        ))
-    })?;
-    Ok((target, Some(set)))
 }
 
 /// Compiles and trims every job; results in the order of jobs.
@@ -314,7 +291,7 @@ fn select(
     form: &FormPlan,
     results: Vec<Result<Learnt, Dropped>>,
     dropped: &mut Vec<DroppedLine>,
-    failures: &mut Vec<String>,
+    failures: &mut Vec<Failure>,
 ) -> Vec<Learnt> {
     let op = &isa.ops[form.op];
     let mut kept: Vec<Learnt> = Vec::new();
@@ -350,15 +327,16 @@ fn select(
         && needed
         && let Some((_, why)) = refused.last()
     {
-        failures.push(format!(
-            "operation {}, form {}: {}",
-            op.name,
-            form_name(&form.form),
-            match why {
-                Dropped::Refused(refusal) => refusal.to_string(),
-                Dropped::NotUniform(what) | Dropped::Unproven(what) => what.clone(),
-            }
-        ));
+        let (what, stencil) = match why {
+            Dropped::Refused(refusal) => (&refusal.what, Some(refusal.as_ref().clone())),
+            Dropped::NotUniform(what) | Dropped::Unproven(what) => (what, None),
+        };
+        failures.push(Failure {
+            op: op.name.clone(),
+            form: form_name(&form.form),
+            what: what.clone(),
+            stencil,
+        });
     }
     for (ranges, why) in refused {
         dropped.push(DroppedLine {
@@ -518,7 +496,9 @@ mod tests {
         };
         assert!(failures(None).is_empty());
         for lane in 0..4 {
-            assert_eq!(failures(Some(lane)), ["operation lane, form r: it spills"]);
+            let failures = failures(Some(lane));
+            assert_eq!(failures.len(), 1);
+            assert_eq!(failures[0].what, "it spills");
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::disassembly::listing;
 use crate::stencil::Relocation;
 
 /// A stencil that the packer does not accept: what is wrong, its disassembly and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// Name of the stencil.
     pub stencil: String,

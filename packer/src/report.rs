@@ -6,6 +6,8 @@ use copatch_spec::types::Place;
 use copatch_spec::variants::{Form, Outcome};
 use serde::Serialize;
 
+use crate::refusal::Refusal;
+
 /// A build in figures.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -34,11 +36,39 @@ pub struct Report {
     /// Alternatives that are not in the pack.
     pub dropped: Vec<DroppedLine>,
     /// Forms that the engine cannot do without and that were not accepted, each with its cause.
-    pub failures: Vec<String>,
+    pub failures: Vec<Failure>,
     /// Why nothing was executed, if so; then every value for which clang writes something else is an exception.
     pub unproven: Option<String>,
     /// Values that no template may be patched with, over all alternatives.
     pub exceptions: usize,
+}
+
+/// A form that the engine cannot do without and that was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The operation.
+    pub op: String,
+    /// Its form, as [`form_name`] writes it.
+    pub form: String,
+    /// What is wrong.
+    pub what: String,
+    /// The stencil that was refused, with its disassembly and what to do; absent if no single one is to blame.
+    pub stencil: Option<Refusal>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operation {}, form {}: ", self.op, self.form)?;
+        match &self.stencil {
+            Some(refusal) => refusal.fmt(f),
+            None => write!(
+                f,
+                "{}\n  help: write the body so that clang makes the same instructions of every constant, or leave \
+                 the immediate out of the table",
+                self.what
+            ),
+        }
+    }
 }
 
 /// One alternative that is not in the pack.

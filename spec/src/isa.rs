@@ -237,24 +237,12 @@ impl InstructionSet {
     /// # Errors
     /// See [`InstructionSet::parse`].
     pub fn builtin(name: &str) -> Option<Result<Self, IsaError>> {
-        match name {
-            "toy" => Some(Self::parse(
-                include_str!("../isa/toy/ops.toml"),
-                include_str!("../isa/toy/ops.h"),
-            )),
-            // Two files each, for their length: the second goes on where the first ends.
-            "wasm" => Some(Self::parse(
-                concat!(
-                    include_str!("../isa/wasm/ops.toml"),
-                    include_str!("../isa/wasm/simd.toml")
-                ),
-                concat!(
-                    include_str!("../isa/wasm/ops.h"),
-                    include_str!("../isa/wasm/simd.h")
-                ),
-            )),
-            _ => None,
-        }
+        builtin(name).map(|(table, source)| Self::parse(table, source))
+    }
+
+    /// The [`digest`](Self::digest) of the built-in instruction set of that name, without reading its table.
+    pub fn builtin_digest(name: &str) -> Option<[u8; 32]> {
+        builtin(name).map(|(table, source)| digest(table, source))
     }
 
     /// Reads an op table and joins it to `core`. `source` is the text of its `ops.h`.
@@ -298,18 +286,13 @@ impl InstructionSet {
                 ));
             }
         }
-        let mut hasher = blake3::Hasher::new();
-        for text in [CORE_TABLE, CORE_SOURCE, table, source] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }
         Ok(Self {
             name: own.name,
             version: own.version,
             traps,
             ops,
             source: format!("{CORE_SOURCE}\n{source}"),
-            digest: *hasher.finalize().as_bytes(),
+            digest: digest(table, source),
         })
     }
 
@@ -317,6 +300,38 @@ impl InstructionSet {
     pub fn op(&self, name: &str) -> Option<usize> {
         self.ops.iter().position(|op| op.name == name)
     }
+}
+
+/// Table and bodies of a built-in instruction set.
+fn builtin(name: &str) -> Option<(&'static str, &'static str)> {
+    match name {
+        "toy" => Some((
+            include_str!("../isa/toy/ops.toml"),
+            include_str!("../isa/toy/ops.h"),
+        )),
+        // Two files each, for their length: the second goes on where the first ends.
+        "wasm" => Some((
+            concat!(
+                include_str!("../isa/wasm/ops.toml"),
+                include_str!("../isa/wasm/simd.toml")
+            ),
+            concat!(
+                include_str!("../isa/wasm/ops.h"),
+                include_str!("../isa/wasm/simd.h")
+            ),
+        )),
+        _ => None,
+    }
+}
+
+/// BLAKE3 of the texts of `core` and these, each with its length.
+fn digest(table: &str, source: &str) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for text in [CORE_TABLE, CORE_SOURCE, table, source] {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 fn parse_table(isa: &str, text: &str) -> Result<Table, IsaError> {

@@ -122,6 +122,9 @@ pub struct FeatureSet {
 pub struct Target {
     /// See [`Machine::arch`].
     pub arch: String,
+    /// The triples that packs are made for, as file names of packs have them.
+    #[serde(default)]
+    pub triples: Vec<String>,
     /// See [`Machine::pointer_bits`].
     pub pointer_bits: u8,
     /// See [`Machine::i32_upper`].
@@ -149,6 +152,9 @@ pub struct Target {
 }
 
 impl Target {
+    /// The architectures of the targets that come with copatch.
+    pub const ARCHITECTURES: [&str; 3] = ["aarch64", "riscv64", "x86_64"];
+
     /// Reads a `target.toml`.
     ///
     /// # Errors
@@ -157,11 +163,11 @@ impl Target {
         toml::from_str(text)
     }
 
-    /// The target of that architecture that comes with copatch, if there is one.
+    /// The target of that architecture, as a triple begins with it, that comes with copatch, if there is one.
     pub fn builtin(arch: &str) -> Option<Self> {
         let text = match arch {
             "aarch64" => include_str!("../target/aarch64/target.toml"),
-            "riscv64" => include_str!("../target/riscv64/target.toml"),
+            "riscv64" | "riscv64gc" => include_str!("../target/riscv64/target.toml"),
             "x86_64" => include_str!("../target/x86_64/target.toml"),
             _ => return None,
         };

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use copatch_spec::isa::ImmediateType;
 use copatch_spec::{InstructionSet, Operation, Shape, Target, ValueType};
 
-use common::{ARCHITECTURES, INSTRUCTION_SETS, builtin};
+use common::{INSTRUCTION_SETS, builtin};
 
 const CLANG: &str = "clang-19";
 
@@ -123,7 +123,7 @@ fn bodies_have_their_prototypes_and_call_nothing() {
         println!("skipped: no {CLANG}");
         return;
     }
-    for arch in ARCHITECTURES {
+    for arch in Target::ARCHITECTURES {
         let target = Target::builtin(arch).unwrap_or_else(|| panic!("{arch} does not parse"));
         let sets = target.features.values().map(|set| set.flags.as_slice());
         for features in std::iter::once(&[][..]).chain(sets) {

@@ -5,7 +5,7 @@ mod common;
 
 use copatch_spec::{InstructionSet, Shape, Target, limits};
 
-use common::{ARCHITECTURES, INSTRUCTION_SETS, builtin, table_text};
+use common::{INSTRUCTION_SETS, builtin, table_text};
 
 #[test]
 fn every_operation_has_one_body_and_one_line() {
@@ -64,9 +64,14 @@ fn swapped_operations_swap_back() {
 
 #[test]
 fn targets_are_within_limits() {
-    for arch in ARCHITECTURES {
+    for arch in Target::ARCHITECTURES {
         let target = Target::builtin(arch).unwrap_or_else(|| panic!("{arch} does not parse"));
         assert_eq!(target.arch, arch);
+        assert!(!target.triples.is_empty(), "{arch}");
+        for triple in &target.triples {
+            let first = triple.split('-').next().unwrap_or("");
+            assert_eq!(Target::builtin(first), Some(target.clone()), "{triple}");
+        }
         let fixed: Vec<&str> = target.fixed.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(fixed, ["mem", "ctx", "frame"]);
         for (name, class) in &target.class {

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod choices;
+pub mod damage;
 pub mod dialect;
 pub mod edit;
 pub mod execute;

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 fn pack() -> Arc<Pack> {
     let name = "packs/toy-without-float-registers.pack";
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
-    let pack = Pack::read(&path).unwrap();
+    let pack = common::open(name, std::fs::read(path).unwrap()).unwrap();
     let machine = &pack.metadata().machine;
     assert_eq!(machine.registers(ValueType::F64), 0);
     assert!(machine.registers(ValueType::I64) > 0);

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::Toy;
+use common::{Toy, open};
 use copatch::spec::Place;
 use copatch::spec::pack::tables::HoleRow;
 use copatch::spec::pack::{FormParts, Metadata, PackWriter};
@@ -31,7 +31,7 @@ fn right() -> Arc<Pack> {
 /// Code from a pack with an error against the evaluators of the pack without.
 fn kit(plant: impl FnOnce(&mut PackWriter, &mut Metadata)) -> Kit {
     let wrong = edited(bytes(), plant).unwrap();
-    Kit::across(right(), Pack::from_bytes("planted", wrong).unwrap(), Toy).unwrap()
+    Kit::across(right(), open("planted", wrong).unwrap(), Toy).unwrap()
 }
 
 /// Runs random programs until the error is found, and checks the report.

@@ -1,6 +1,6 @@
-//! The C interface of plugins, version 1.
+//! The C interface of plugins, version 2.
 //!
-//! A plugin `libNAME.so` exports a [`PluginTable`] as `copatch_plugin_v1_NAME` or plain `copatch_plugin_v1`. Memory that crosses the boundary is either lent for the length of a call
+//! A plugin `libNAME.so` exports a [`PluginTable`] as `copatch_plugin_v2_NAME` or plain `copatch_plugin_v2`. Memory that crosses the boundary is either lent for the length of a call
 //! ([`Bytes`]) or owned by the plugin and given back through [`PluginTable::free`] ([`Buffer`]).
 #![allow(unsafe_code)] // Memory described by pointer and length.
 
@@ -10,10 +10,10 @@ use std::ptr::{null, null_mut};
 use super::Timings;
 
 /// Version of the interface. The symbol's name carries it too, so that versions can live in one library.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Name of the exported table, or what its name begins with: [`export_plugin!`](crate::export_plugin) adds an underscore and
 /// the crate's name, which is the library's too, so that one program can link several front ends.
-pub const SYMBOL: &str = "copatch_plugin_v1";
+pub const SYMBOL: &str = "copatch_plugin_v2";
 
 /// The call did what was asked.
 pub const OK: u32 = 0;
@@ -147,6 +147,8 @@ impl Buffer {
 pub struct CompileArguments {
     /// A path in the system's encoding.
     pub packs_dir: Bytes,
+    /// Public keys that packs from there must be signed with, one a line; without a value the caller answers for them.
+    pub packs_keys: Bytes,
     /// 0 or 1.
     pub trace: u32,
     /// How many threads to compile on; 0 if the caller does not say.

@@ -14,6 +14,8 @@ use super::abi::{
     Buffer, Bytes, CompileArguments, FAILED, OK, PANICKED, Pair, PluginTable, RunArguments,
     RunResult, RunStatus, VERSION,
 };
+use crate::trust::{PackFolder, TrustedKeys};
+
 use super::{CompileOptions, Compiled, FrontEnd, GuestDir, RunError, RunOptions, Timings};
 
 /// Exports a front end from a crate of type `cdylib`, so that [`PluginLibrary`](crate::plugin::PluginLibrary) can load it.
@@ -36,14 +38,14 @@ use super::{CompileOptions, Compiled, FrontEnd, GuestDir, RunError, RunOptions, 
 /// }
 ///
 /// copatch::export_plugin!(Nothing);
-/// assert_eq!(COPATCH_PLUGIN.abi_version, 1);
+/// assert_eq!(COPATCH_PLUGIN.abi_version, 2);
 /// ```
 #[macro_export]
 macro_rules! export_plugin {
     ($front_end:ty) => {
         /// The plugin's table.
         #[allow(unsafe_code)] // An exported symbol; its name has the crate's in it, so that it is the only one.
-        #[unsafe(export_name = concat!("copatch_plugin_v1_", env!("CARGO_CRATE_NAME")))]
+        #[unsafe(export_name = concat!("copatch_plugin_v2_", env!("CARGO_CRATE_NAME")))]
         pub static COPATCH_PLUGIN: $crate::plugin::abi::PluginTable =
             $crate::plugin::export::table::<$front_end>();
     };
@@ -93,14 +95,17 @@ unsafe extern "C" fn compile<F: FrontEnd + Default>(
 ) -> u32 {
     // SAFETY: lent for this call.
     let (program, options) = unsafe { (program.get().unwrap_or_default(), &*options) };
-    let options = CompileOptions {
-        // SAFETY: lent for this call.
-        packs_dir: unsafe { options.packs_dir.get() }
-            .map(|path| PathBuf::from(OsStr::from_bytes(path))),
-        trace: options.trace != 0,
-        jobs: NonZeroUsize::new(options.jobs as usize),
+    let compiled_or_not = || {
+        // SAFETY: lent for this call; without keys the caller answers for the packs.
+        let packs = unsafe { pack_folder(options)? };
+        let options = CompileOptions {
+            packs,
+            trace: options.trace != 0,
+            jobs: NonZeroUsize::new(options.jobs as usize),
+        };
+        F::default().compile(program, &options)
     };
-    match guard(|| F::default().compile(program, &options)) {
+    match guard(compiled_or_not) {
         Ok(Ok(handle)) => {
             let handle: *mut Handle = Box::into_raw(Box::new(handle));
             // SAFETY: the caller passes a place for it.
@@ -112,6 +117,25 @@ unsafe extern "C" fn compile<F: FrontEnd + Default>(
         // SAFETY: as above.
         Err(panic) => unsafe { give(message, panic, PANICKED) },
     }
+}
+
+/// The folder of packs that a caller names, if it does.
+///
+/// # Safety
+/// What is lent lives through this call, and where the caller gives no keys it answers for the folder's packs.
+unsafe fn pack_folder(options: &CompileArguments) -> Result<Option<PackFolder>, String> {
+    // SAFETY: lent for this call.
+    let (path, keys) = unsafe { (options.packs_dir.get(), options.packs_keys.get()) };
+    let Some(path) = path.map(|path| PathBuf::from(OsStr::from_bytes(path))) else {
+        return Ok(None);
+    };
+    let Some(keys) = keys else {
+        // SAFETY: the caller answers for them.
+        return Ok(Some(unsafe { PackFolder::unsigned(path) }));
+    };
+    let keys = String::from_utf8_lossy(keys);
+    let keys = TrustedKeys::parse(&keys).map_err(|error| error.to_string())?;
+    Ok(Some(PackFolder::signed(path, keys)))
 }
 
 unsafe extern "C" fn run(

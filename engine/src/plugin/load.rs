@@ -214,12 +214,15 @@ impl FrontEnd for PluginLibrary {
     }
 
     fn compile(&self, bytes: &[u8], options: &CompileOptions) -> Result<Box<dyn Compiled>, String> {
-        let packs_dir = options
-            .packs_dir
-            .as_ref()
-            .map_or(Bytes::NONE, |dir| lend(dir.as_os_str()));
+        let packs = options.packs.as_ref();
+        let keys = packs
+            .and_then(|packs| packs.keys())
+            .map(ToString::to_string);
         let arguments = CompileArguments {
-            packs_dir,
+            packs_dir: packs.map_or(Bytes::NONE, |packs| lend(packs.path().as_os_str())),
+            packs_keys: keys
+                .as_ref()
+                .map_or(Bytes::NONE, |keys| Bytes::new(keys.as_bytes())),
             trace: u32::from(options.trace),
             jobs: options
                 .jobs

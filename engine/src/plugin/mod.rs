@@ -30,6 +30,8 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::trust::PackFolder;
+
 pub use explain::{Explanation, FunctionListing, HoleListing, StencilListing};
 pub use find::{PLUGIN_PATH, find_plugins};
 pub use load::{PluginError, PluginLibrary};
@@ -55,7 +57,7 @@ pub trait FrontEnd: Send + Sync {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompileOptions {
     /// Take the stencil pack from this folder instead of the built-in ones.
-    pub packs_dir: Option<PathBuf>,
+    pub packs: Option<PackFolder>,
     /// Keep what [`Compiled::explain`] needs.
     pub trace: bool,
     /// Compile on so many threads, where the front end can; the result is the same for any number, and for none given.

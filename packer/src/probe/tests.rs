@@ -52,7 +52,7 @@ fn a_plain_displacement_is_one_window() {
     .unwrap();
     assert_eq!(only_field(&template), (3, 4, field(0, 32, 0, false, 0)));
     assert_eq!(template.code, [0x44, 0x8d, 0xbf, 0, 0, 0, 0]);
-    assert_eq!(template.disagreeing, []);
+    assert_eq!(template.disagreeing, [0i64; 0]);
     assert_eq!(
         (template.fields[0].kind.lo, template.fields[0].kind.hi),
         I32
@@ -167,7 +167,7 @@ fn aarch64_moves_split_a_constant_over_words() {
         (template.fields[1].offset, template.fields[1].kind.window),
         (4, 4)
     );
-    assert_eq!(template.disagreeing, []);
+    assert_eq!(template.disagreeing, [0i64; 0]);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn riscv_stores_split_and_upper_immediates_round() {
         [field(12, 32, 12, false, 0x800)]
     );
     assert_eq!(template.fields[1].kind.fields, [field(20, 32, 0, false, 0)]);
-    assert_eq!(template.disagreeing, []);
+    assert_eq!(template.disagreeing, [0i64; 0]);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn probe_values_cover_what_the_rule_asks_for() {
         probe_values(-128, 120, 3),
         (-16..=15).map(|v| v * 8).collect::<Vec<_>>()
     );
-    assert_eq!(probe_values(3, 2, 0), []);
+    assert_eq!(probe_values(3, 2, 0), [0i64; 0]);
     for (lo, hi, align) in [
         (I32.0, I32.1, 0),
         (0, u32::MAX.into(), 0),

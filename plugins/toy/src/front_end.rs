@@ -7,6 +7,7 @@ use copatch::Pack;
 use copatch::plugin::{
     CompileOptions, Compiled, Explanation, FrontEnd, RunError, RunOptions, Timings,
 };
+use copatch::spec::InstructionSet;
 
 use crate::program::{Header, Program, Type};
 use crate::{Executable, MAGIC, decode, parse};
@@ -36,8 +37,11 @@ impl FrontEnd for Toy {
     fn compile(&self, bytes: &[u8], options: &CompileOptions) -> Result<Box<dyn Compiled>, String> {
         let begin = Instant::now();
         let program = read(bytes)?;
-        let pack = match &options.packs_dir {
-            Some(folder) => Pack::for_host_in(folder, "toy"),
+        let pack = match &options.packs {
+            Some(folder) => {
+                let digest = InstructionSet::builtin_digest("toy").unwrap_or_default();
+                Pack::for_host_in(folder, "toy", digest)
+            }
             None => Pack::for_host(copatch_pack_toy::packs()),
         };
         let read_time = begin.elapsed();

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use copatch::{Pack, Signature};
+use copatch::spec::InstructionSet;
+use copatch::{Pack, PackFolder, Signature};
 
 use crate::error::{Error, TrapCode};
 use crate::generate::Operations;
@@ -17,7 +17,7 @@ use crate::types::FuncType;
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct Config {
-    packs: Option<PathBuf>,
+    packs: Option<PackFolder>,
     max_wasm_stack: usize,
     epochs: bool,
     jobs: usize,
@@ -61,10 +61,10 @@ impl Config {
         self
     }
 
-    /// Takes the stencil packs from this folder instead of the built-in ones. A pack is machine code: it must be
-    /// trusted as one trusts a program.
-    pub fn packs(&mut self, directory: &Path) -> &mut Self {
-        self.packs = Some(directory.to_owned());
+    /// Takes the stencil packs from this folder instead of the built-in ones. A pack is machine code: a folder comes with the
+    /// keys that packs must be signed with.
+    pub fn packs(&mut self, folder: PackFolder) -> &mut Self {
+        self.packs = Some(folder);
         self
     }
 }
@@ -157,7 +157,10 @@ impl Engine {
     /// [`Error::Engine`] where no pack fits, or one is damaged.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let pack = match &config.packs {
-            Some(directory) => Pack::for_host_in(directory, "wasm")?,
+            Some(folder) => {
+                let digest = InstructionSet::builtin_digest("wasm").unwrap_or_default();
+                Pack::for_host_in(folder, "wasm", digest)?
+            }
             None => Pack::for_host(copatch_pack_wasm::packs())?,
         };
         Self::build(pack, config)

@@ -37,8 +37,8 @@ impl FrontEnd for Wasm {
     fn compile(&self, bytes: &[u8], options: &CompileOptions) -> Result<Box<dyn Compiled>, String> {
         let compile = || {
             let mut config = Config::new();
-            if let Some(directory) = &options.packs_dir {
-                config.packs(directory);
+            if let Some(folder) = &options.packs {
+                config.packs(folder.clone());
             }
             if let Some(jobs) = options.jobs {
                 config.parallel_compilation(jobs);

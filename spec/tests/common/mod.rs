@@ -5,9 +5,6 @@ use copatch_spec::InstructionSet;
 /// The built-in instruction sets.
 pub const INSTRUCTION_SETS: [&str; 2] = ["toy", "wasm"];
 
-/// The architectures that have a target.
-pub const ARCHITECTURES: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
-
 /// A built-in instruction set; a fault in it fails the test with its message.
 pub fn builtin(name: &str) -> InstructionSet {
     match InstructionSet::builtin(name) {

@@ -69,6 +69,19 @@ impl Dialect for Wasm {
     }
 }
 
+/// Every committed pack of this target.
+pub fn packs() -> Vec<(&'static str, &'static [u8])> {
+    let packs = copatch_pack_toy::packs().iter();
+    packs.chain(copatch_pack_wasm::packs()).copied().collect()
+}
+
+/// Opens a pack that is nobody's but the test's.
+#[allow(unsafe_code)]
+pub fn open(name: &str, bytes: Vec<u8>) -> copatch::Result<Arc<Pack>> {
+    // SAFETY: the committed packs and what tests make of them; damaged ones are compiled from, and not run.
+    unsafe { Pack::from_bytes(name, bytes) }
+}
+
 pub fn toy_pack() -> Arc<Pack> {
     Pack::for_host(copatch_pack_toy::packs()).unwrap()
 }

@@ -1,0 +1,58 @@
+//! Where stencil packs come from, and whom they must be signed by.
+#![allow(unsafe_code)] // `--unsigned` is the user's word for packs.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use copatch::{PackFolder, TrustedKeys};
+
+use crate::{Failure, MISUSED};
+
+/// Options of every command that compiles.
+#[derive(Args)]
+pub(crate) struct Packs {
+    /// Take stencil packs from this folder instead of the built-in ones: those that are signed with a key of --trust.
+    #[arg(long, value_name = "DIR")]
+    packs: Option<PathBuf>,
+    /// Trust packs signed with this key: minisign's public key file, or the key itself. May be given several times.
+    #[arg(long, value_name = "KEY", requires = "packs")]
+    trust: Vec<String>,
+    /// Trust every pack in the folder as you trust this program, whether it is signed or not.
+    #[arg(long, requires = "packs", conflicts_with = "trust")]
+    unsigned: bool,
+}
+
+impl Packs {
+    /// The folder, if one is named.
+    pub(crate) fn folder(&self) -> Result<Option<PackFolder>, Failure> {
+        let misused = |line: String| Failure {
+            code: MISUSED,
+            line,
+        };
+        let Some(path) = &self.packs else {
+            return Ok(None);
+        };
+        if self.unsigned {
+            // SAFETY: packs are machine code, and the user says that these may run here, as with `--plugin`.
+            return Ok(Some(unsafe { PackFolder::unsigned(path) }));
+        }
+        if self.trust.is_empty() {
+            return Err(misused(
+                "--packs needs --trust KEY, or --unsigned for packs that you trust as a program"
+                    .to_owned(),
+            ));
+        }
+        let mut keys = String::new();
+        for key in &self.trust {
+            // A file, or the key itself: no key is the name of a file by accident.
+            let text = match Path::new(key).exists() {
+                true => std::fs::read_to_string(key)
+                    .map_err(|error| Failure::of(Path::new(key), error))?,
+                false => key.clone(),
+            };
+            keys = keys + &text + "\n";
+        }
+        let keys = TrustedKeys::parse(&keys).map_err(|error| misused(error.to_string()))?;
+        Ok(Some(PackFolder::signed(path, keys)))
+    }
+}

@@ -1,0 +1,79 @@
+//! What commands print: text for people, or one JSON object whose schema has a version.
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use copatch_packer::error::BuildError;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The version of what is printed as JSON: raised when a field goes or changes its meaning, not when one is added.
+/// `docs/packer.md` lists the fields.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text.
+    Human,
+    /// One object.
+    Json,
+}
+
+/// What a command found.
+pub(crate) struct Outcome {
+    /// For people, with the newline at its end.
+    pub text: String,
+    /// The same as data.
+    pub data: Value,
+    /// 0, or what the command's finding means.
+    pub code: u8,
+}
+
+impl Outcome {
+    /// A finding that is not bad news.
+    pub fn new(text: impl Into<String>, data: &impl Serialize) -> Result<Self, BuildError> {
+        Ok(Self {
+            text: text.into(),
+            data: serde_json::to_value(data)
+                .map_err(|error| BuildError::Spec(error.to_string()))?,
+            code: 0,
+        })
+    }
+}
+
+/// Prints what came of a command: results to standard output, errors to standard error, and in JSON both to standard output.
+pub(crate) fn finish(
+    command: &str,
+    format: Format,
+    result: Result<Outcome, BuildError>,
+) -> ExitCode {
+    let (code, text, mut object) = match result {
+        Ok(Outcome { text, data, code }) => (code, text, json!({ "result": data })),
+        Err(error) => {
+            eprintln!("copatch-packer: {error}");
+            let mut fault = json!({ "code": error.exit_code(), "message": error.to_string() });
+            if let BuildError::Refused(failures) = &error {
+                fault["refused"] = json!(failures);
+            }
+            (error.exit_code(), String::new(), json!({ "error": fault }))
+        }
+    };
+    let text = match format {
+        Format::Human => text,
+        Format::Json => {
+            object["schema"] = SCHEMA.into();
+            object["command"] = command.into();
+            format!("{object}\n")
+        }
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("copatch-packer: standard output: {error}");
+            ExitCode::from(1)
+        }
+        _ => ExitCode::from(code),
+    }
+}

@@ -1,0 +1,241 @@
+//! Who may bring machine code into this process: holders of trusted keys, with packs of the right instruction set, and no
+//! byte of them changed.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::open;
+use copatch::spec::InstructionSet;
+use copatch::{Error, Pack, PackFolder, TrustedKeys};
+use copatch_conformance::edit::{edited, sections};
+use minisign::KeyPair;
+
+/// Bytes of header and section table.
+const FRAME: usize = 56 + 12 * 56;
+
+/// A pack with little in it, but something in every section: what is tried on each of its bytes takes seconds.
+fn small() -> Vec<u8> {
+    let (_, bytes) = copatch_pack_toy::packs()[0];
+    let kept = ["i64.add", "i64.lt_s", "f64.neg", "f64.abs", "core.jump"];
+    let small = edited(bytes, |writer, metadata| {
+        let name = |op: u16| metadata.ops[usize::from(op)].name.as_str();
+        writer.forms.retain(|form| kept.contains(&name(form.op)));
+        for (op, evaluator) in writer.evaluators.iter_mut().enumerate() {
+            evaluator.take_if(|_| !kept.contains(&name(op as u16)));
+        }
+    });
+    let small = small.unwrap();
+    assert!(sections(&small).iter().all(|section| !section.is_empty()));
+    small
+}
+
+struct Signed {
+    bytes: Vec<u8>,
+    signature: String,
+    keys: TrustedKeys,
+}
+
+fn sign(bytes: Vec<u8>) -> Signed {
+    let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+    let signature = minisign::sign(None, &pair.sk, bytes.as_slice(), None, None).unwrap();
+    Signed {
+        bytes,
+        signature: signature.into_string(),
+        keys: TrustedKeys::parse(&pair.pk.to_base64()).unwrap(),
+    }
+}
+
+impl Signed {
+    fn open(&self) -> copatch::Result<std::sync::Arc<Pack>> {
+        Pack::from_signed("x.pack", self.bytes.clone(), &self.signature, &self.keys)
+    }
+}
+
+fn untrusted(result: copatch::Result<std::sync::Arc<Pack>>) -> String {
+    match result {
+        Err(Error::Untrusted { name, what }) => {
+            assert!(!name.is_empty());
+            what
+        }
+        other => panic!("{:?}", other.map(|_| "opened")),
+    }
+}
+
+/// The bytes from `first` on, every `step`th, each changed in its lowest bit, its highest, and all.
+fn changes(bytes: &[u8], first: usize, step: usize) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    let places = (first..bytes.len()).step_by(step);
+    places.flat_map(|at| {
+        [0x01, 0x80, 0xff].map(|mask| {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= mask;
+            (at, changed)
+        })
+    })
+}
+
+#[test]
+fn every_changed_byte_is_told_by_digests() {
+    let bytes = small();
+    assert!(open("small.pack", bytes.clone()).is_ok());
+    let mut tried = 0;
+    for (at, changed) in changes(&bytes, 0, 1) {
+        assert!(open("changed.pack", changed).is_err(), "byte {at:#x}");
+        tried += 1;
+    }
+    println!("{tried} changes of {} bytes", bytes.len());
+}
+
+#[test]
+fn every_changed_byte_of_header_and_tables_is_told_by_a_signature() {
+    let mut signed = sign(small());
+    assert!(signed.open().is_ok());
+    let bytes = signed.bytes.clone();
+    let code = sections(&bytes)[8].start;
+    let frame = changes(&bytes, 0, 1).step_by(3).take(FRAME);
+    let tables = changes(&bytes[..code], FRAME, 7);
+    let tables = tables.map(|(at, changed)| (at, [changed.as_slice(), &bytes[code..]].concat()));
+    for (at, changed) in frame.chain(tables).chain(changes(&bytes, code, 61)) {
+        signed.bytes = changed;
+        assert_eq!(
+            untrusted(signed.open()),
+            "its signature is not one of these bytes",
+            "byte {at:#x}"
+        );
+    }
+}
+
+/// Every byte of a committed pack, by digests.
+#[test]
+#[ignore = "minutes: one and a half million packs are opened; run it in release"]
+fn every_changed_byte_of_a_committed_pack_is_told() {
+    let (name, bytes) = copatch_pack_toy::packs()[0];
+    let mut tried = 0;
+    for (at, changed) in changes(bytes, 0, 1) {
+        assert!(open(name, changed).is_err(), "byte {at:#x}");
+        tried += 1;
+    }
+    println!("{tried} changes of {} bytes of {name}", bytes.len());
+}
+
+#[test]
+fn header_and_section_table_of_every_committed_pack() {
+    for (name, bytes) in common::packs() {
+        for (at, changed) in changes(bytes, 0, 1).take(3 * FRAME) {
+            assert!(open(name, changed).is_err(), "byte {at:#x}");
+        }
+    }
+}
+
+/// But for the comment that nobody vouches for.
+#[test]
+fn every_changed_byte_of_a_signature_is_told() {
+    let mut signed = sign(small());
+    let text = signed.signature.clone();
+    let first = text.find('\n').unwrap();
+    for at in first..text.trim_end().len() {
+        let mut bytes = text.clone().into_bytes();
+        bytes[at] ^= 1;
+        signed.signature = String::from_utf8(bytes).unwrap();
+        assert!(signed.open().is_err(), "byte {at} of\n{text}");
+    }
+}
+
+#[test]
+fn other_keys_and_no_signature_are_told_apart() {
+    let mut signed = sign(small());
+    let other = sign(small());
+    let both = TrustedKeys::parse(&format!("{}{}", other.keys, signed.keys)).unwrap();
+    signed.keys = other.keys;
+    let what = untrusted(signed.open());
+    assert_eq!(what, "it is signed with a key that is not trusted");
+    signed.keys = both;
+    assert!(signed.open().is_ok());
+    signed.signature.clear();
+    assert!(untrusted(signed.open()).contains("damaged"));
+    for text in ["", "untrusted comment: none\n", "RWQf6LRCGA9i53ml"] {
+        assert!(TrustedKeys::parse(text).is_err(), "{text:?}");
+    }
+}
+
+/// A folder with the host's toy pack as it is, its signature, and its key.
+struct Folder {
+    folder: tempfile::TempDir,
+    keys: TrustedKeys,
+    pack: PathBuf,
+}
+
+fn folder(bytes: Vec<u8>) -> Folder {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("toy/{}.pack", copatch::host_triple());
+    let pack = folder.path().join(name);
+    let signed = sign(bytes);
+    std::fs::create_dir(folder.path().join("toy")).unwrap();
+    std::fs::write(&pack, &signed.bytes).unwrap();
+    std::fs::write(pack.with_extension("pack.minisig"), signed.signature).unwrap();
+    Folder {
+        folder,
+        keys: signed.keys,
+        pack,
+    }
+}
+
+/// The baseline's, which every processor of its architecture runs.
+fn baseline() -> Vec<u8> {
+    let mut packs = copatch_pack_toy::packs().iter();
+    let (_, bytes) = packs.find(|(name, _)| !name.contains('+')).unwrap();
+    bytes.to_vec()
+}
+
+fn digest() -> [u8; 32] {
+    InstructionSet::builtin_digest("toy").unwrap()
+}
+
+#[test]
+fn a_folder_gives_what_is_signed() {
+    let Folder { folder, keys, pack } = folder(baseline());
+    let packs = PackFolder::signed(folder.path(), keys);
+    let opened = Pack::for_host_in(&packs, "toy", digest()).unwrap();
+    assert_eq!(opened.metadata().isa, "toy");
+    let signature = pack.with_extension("pack.minisig");
+    std::fs::remove_file(&signature).unwrap();
+    let what = untrusted(Pack::for_host_in(&packs, "toy", digest()));
+    assert!(what.contains(signature.to_str().unwrap()), "{what}");
+}
+
+#[test]
+fn another_version_of_the_instruction_set_is_named() {
+    let changed = edited(&baseline(), |_, metadata| metadata.isa_digest[0] ^= 1).unwrap();
+    let Folder { folder, keys, pack } = folder(changed);
+    let packs = PackFolder::signed(folder.path(), keys);
+    let told = Pack::for_host_in(&packs, "toy", digest()).unwrap_err();
+    let told = told.to_string();
+    assert!(
+        told.starts_with(&format!("{}: built for another version", pack.display())),
+        "{told}"
+    );
+    assert!(told.contains("of the instruction set toy"), "{told}");
+}
+
+/// The committed packs are those of the instruction sets in this tree.
+#[test]
+fn committed_packs_have_the_digest_of_their_instruction_set() {
+    for (name, bytes) in common::packs() {
+        let (_, metadata) = copatch::spec::pack::validate(bytes).unwrap();
+        let digest = InstructionSet::builtin_digest(&metadata.isa);
+        assert_eq!(Some(metadata.isa_digest), digest, "{name} is to be rebuilt");
+    }
+}
+
+#[test]
+fn a_pack_for_another_instruction_set_is_named() {
+    let Folder { folder, keys, .. } = folder(baseline());
+    let toy: &Path = &folder.path().join("toy");
+    std::fs::rename(toy, folder.path().join("other")).unwrap();
+    let packs = PackFolder::signed(folder.path(), keys);
+    let told = Pack::for_host_in(&packs, "other", digest()).unwrap_err();
+    assert!(
+        told.to_string()
+            .contains("for instruction set toy, not other")
+    );
+}
