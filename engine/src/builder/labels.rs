@@ -184,18 +184,22 @@ impl FunctionBuilder<'_, '_> {
     /// Stores constants that a label expects in memory. Those that it expects in a register stay stale: no more than there are
     /// registers, so that every other is looked at once for each time it is written.
     fn settle_constants(&mut self, elsewhere: RegSet, layout: u32) {
+        let mut kept = 0;
         for at in self.clean_constants..self.constants.len() {
             let var = self.constants[at];
             if self.vars[var as usize].constant {
                 if self.expects(elsewhere, layout, var) {
+                    kept += 1;
                     continue;
                 }
                 self.clean(var);
             }
             self.vars[var as usize].stale = false;
-            self.constants.swap(self.clean_constants, at);
-            self.clean_constants += 1;
+            if kept > 0 {
+                self.constants.swap(at - kept, at);
+            }
         }
+        self.clean_constants = self.constants.len() - kept;
     }
 
     /// Whether a label expects a variable in one of these registers.
