@@ -82,5 +82,5 @@ pub use select::host_triple;
 pub use trap::{
     HostGuard, Interrupt, Running, Trap, call, helper_guard, kind as trap_kind, native_stack_left,
 };
-pub use trust::{PackFolder, SIGNATURE_SUFFIX, TrustedKeys};
+pub use trust::{PackFolder, TrustedKeys};
 pub use unit::Unit;
