@@ -140,7 +140,7 @@ fn joined_accesses_take_every_constant() {
         .into_iter()
         .filter(|op| op.contains("load") || op.contains("store"))
         .collect();
-    let expected = ["load", "load8_u", "store", "store32", "store8"];
+    let expected = ["load8_u", "load", "store32", "store8", "store"];
     assert_eq!(
         joined.into_iter().collect::<Vec<_>>(),
         expected.map(|name| format!("i64.{name}_sum"))
