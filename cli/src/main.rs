@@ -13,10 +13,12 @@
 //! | `packs.rs` | where stencil packs come from, and whom they must be signed by |
 //! | `explain.rs` | generated code as text |
 //! | `wast.rs` | WebAssembly's test scripts |
+//! | `conform.rs` | random programs of an op table, judged by the kit |
 //!
 //! Exit codes: the program's own; 134 if it trapped; 1 if it could not be run; 2 if the command or the program was called
 //! wrongly; 101 for an internal error.
 
+mod conform;
 mod explain;
 mod front_end;
 mod packs;
@@ -56,6 +58,9 @@ enum Command {
     Wast(Scripts),
     /// Prints the code generated for a program, stencil by stencil, with what was patched into each.
     Explain(Explain),
+    /// Judges compiled code of an instruction set: random programs of its op table, as machine code and interpreted, must mean
+    /// the same; exits with 1 if some did not.
+    Conform(conform::Conform),
 }
 
 /// What every command needs to compile a file.
@@ -155,6 +160,7 @@ fn main() {
         Command::Compile(compile) => compile.run(),
         Command::Explain(explain) => explain.run(),
         Command::Wast(scripts) => scripts.run(),
+        Command::Conform(conform) => conform.run(),
     };
     let code = code.unwrap_or_else(|failure| {
         report(&failure.line.replace(['\n', '\r'], " "));
