@@ -13,6 +13,7 @@
 //! | `packs.rs` | where stencil packs come from, and whom they must be signed by |
 //! | `explain.rs` | generated code as text |
 //! | `wast.rs` | WebAssembly's test scripts |
+//! | `registry/` | stencil packs in an OCI registry; with the feature `registry` |
 //! | `conform.rs` | random programs of an op table, judged by the kit |
 //!
 //! Exit codes: the program's own; 134 if it trapped; 1 if it could not be run; 2 if the command or the program was called
@@ -22,6 +23,8 @@ mod conform;
 mod explain;
 mod front_end;
 mod packs;
+#[cfg(feature = "registry")]
+mod registry;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -61,6 +64,9 @@ enum Command {
     /// Judges compiled code of an instruction set: random programs of its op table, as machine code and interpreted, must mean
     /// the same; exits with 1 if some did not.
     Conform(conform::Conform),
+    /// Fetches stencil packs from an OCI registry, or puts them there.
+    #[cfg(feature = "registry")]
+    Packs(registry::Packs),
 }
 
 /// What every command needs to compile a file.
@@ -161,6 +167,8 @@ fn main() {
         Command::Explain(explain) => explain.run(),
         Command::Wast(scripts) => scripts.run(),
         Command::Conform(conform) => conform.run(),
+        #[cfg(feature = "registry")]
+        Command::Packs(packs) => packs.run(),
     };
     let code = code.unwrap_or_else(|failure| {
         report(&failure.line.replace(['\n', '\r'], " "));
