@@ -10,13 +10,13 @@ trap 'rm -rf "$work"' EXIT
 
 # Nothing beyond what every engine has had for years: sign extension, saturating conversion, bulk memory; no SIMD.
 features=(-msign-ext -mnontrapping-fptoint -mbulk-memory -mno-simd128 -mno-tail-call)
-builtins=/usr/lib/clang/14/lib/wasi/libclang_rt.builtins-wasm32.a
+builtins=(/usr/lib/llvm-14/lib/clang/14*/lib/wasi/libclang_rt.builtins-wasm32.a)
 
 # wasm SOURCE OUTPUT: -ffp-contract=off, since a fused multiply-add rounds once where two operations round twice.
 wasm() {
     "$clang" --target=wasm32-wasi -O2 -ffp-contract=off -Wall -Wextra "${features[@]}" -nodefaultlibs \
         -isystem /usr/include/wasm32-wasi -L/usr/lib/wasm32-wasi -Wl,--strip-all \
-        "$1" -lc "$builtins" -o "$2"
+        "$1" -lc "${builtins[0]}" -o "$2"
 }
 
 names=("$@")

@@ -69,9 +69,9 @@ enum Command {
     Packs(registry::Packs),
 }
 
-/// What every command needs to compile a file.
+/// How a program is compiled.
 #[derive(Args)]
-struct Source {
+struct Settings {
     /// Load a front end from this shared library; it is asked first.
     #[arg(long, value_name = "LIB")]
     plugin: Vec<PathBuf>,
@@ -80,6 +80,13 @@ struct Source {
     /// Compile on so many threads; the code is the same for any number. Front ends other than wasm use one.
     #[arg(long, value_name = "N", default_value = "1")]
     jobs: NonZeroUsize,
+}
+
+/// What a command needs that does nothing but compile a program.
+#[derive(Args)]
+struct Source {
+    #[command(flatten)]
+    settings: Settings,
     /// The program; its front end is chosen by its content.
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -97,14 +104,11 @@ struct Run {
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
     #[command(flatten)]
-    source: Source,
-    /// The program's arguments.
-    #[arg(
-        value_name = "ARGS",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    args: Vec<OsString>,
+    settings: Settings,
+    /// The program, whose front end is chosen by its content, and its arguments: all that follows, options too.
+    // One list, since clap looks for its own options up to the last positional argument.
+    #[arg(value_names = ["FILE", "ARGS"], num_args = 1.., required = true, trailing_var_arg = true)]
+    program: Vec<OsString>,
 }
 
 #[derive(Args)]
@@ -182,11 +186,11 @@ fn report(line: &str) {
     let _ = writeln!(std::io::stderr(), "copatch: {line}");
 }
 
-impl Source {
-    fn compile(&self, trace: bool) -> Result<Box<dyn Compiled>, Failure> {
-        let fail = |reason: String| Failure::of(&self.file, reason);
-        let bytes = std::fs::read(&self.file).map_err(|error| fail(error.to_string()))?;
-        let front_end = front_end::choose(&self.file, &bytes, &self.plugin)?;
+impl Settings {
+    fn compile(&self, file: &Path, trace: bool) -> Result<Box<dyn Compiled>, Failure> {
+        let fail = |reason: String| Failure::of(file, reason);
+        let bytes = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
+        let front_end = front_end::choose(file, &bytes, &self.plugin)?;
         let options = CompileOptions {
             packs: self.packs.folder()?,
             trace,
@@ -196,19 +200,23 @@ impl Source {
     }
 }
 
+impl Source {
+    fn compile(&self, trace: bool) -> Result<Box<dyn Compiled>, Failure> {
+        self.settings.compile(&self.file, trace)
+    }
+}
+
 impl Run {
     fn run(self) -> Result<i32, Failure> {
-        let compiled = self.source.compile(false)?;
-        let file = self.source.file;
-        let mut args = vec![file.clone().into_os_string()];
-        args.extend(self.args);
+        let file = self.program.first().map(PathBuf::from).unwrap_or_default();
+        let compiled = self.settings.compile(&file, false)?;
         let env = self
             .env
             .iter()
             .filter_map(|variable| environment(variable))
             .collect();
         let options = RunOptions {
-            args,
+            args: self.program,
             env,
             dirs: self.dir,
             invoke: self.invoke,

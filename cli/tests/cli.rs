@@ -152,6 +152,10 @@ fn arguments_and_environment_arrive() {
     let case = Case::wat(COUNT);
     assert_eq!(case.run("run m.wasm").code, 10, "its own name");
     assert_eq!(case.run("run --env A=1 --env B= m.wasm x --y -z").code, 42);
+    // Options behind the program are the program's, and so is what usually ends them.
+    let line = "run --env A=1 m.wasm --env B=2 -- --dir x --help";
+    assert_eq!(case.run(line).code, 71);
+    assert_eq!(case.run("run -- m.wasm -- x").code, 30);
     let inherited = case
         .command("run --env SET --env COPATCH_TEST_UNSET m.wasm")
         .env("SET", "1")

@@ -12,7 +12,8 @@ use copatch_spec::patch::Source;
 
 use crate::error::Error;
 use crate::forms::{FormId, Forms, Hole, Patch, Values};
-use crate::program::TrapSite;
+use crate::program::NO_ENTRY;
+use crate::sites::Sites;
 use crate::templates::Template;
 
 /// A place in the code that may not be known yet.
@@ -28,7 +29,7 @@ pub(crate) enum Target {
     None,
     Label(Label),
     Function(u32),
-    /// A range of the entries given to [`CodeBuffer::table_entry`].
+    /// A range of the entries given to [`CodeBuffer::table_entries`].
     Table(u32, u32),
 }
 
@@ -74,9 +75,12 @@ pub(crate) struct CodeBuffer<'p> {
     pool_fixups: Vec<Fixup<'p>>,
     table_fixups: Vec<(Fixup<'p>, u32, u32)>,
     table_entries: Vec<Label>,
-    pub sites: Vec<TrapSite>,
+    pub sites: Sites,
     pub trace: Option<Vec<Emitted>>,
-    pub function: u32,
+    /// The function in hand.
+    function: u32,
+    /// Where functions begin, by number; [`NO_ENTRY`] for those that have not begun.
+    pub entries: Vec<u32>,
     error: Option<Error>,
 }
 
@@ -107,9 +111,10 @@ impl<'p> CodeBuffer<'p> {
             pool_fixups: Vec::new(),
             table_fixups: Vec::new(),
             table_entries: Vec::new(),
-            sites: Vec::new(),
+            sites: Sites::default(),
             trace: None,
             function: u32::MAX,
+            entries: Vec::new(),
             error: None,
         }
     }
@@ -146,6 +151,17 @@ impl<'p> CodeBuffer<'p> {
             }
             None => self.full(),
         }
+    }
+
+    /// Begins a function at the present place.
+    pub fn begin_function(&mut self, function: u32) {
+        let (index, place) = (function as usize, self.len as u32);
+        if self.entries.len() <= index {
+            self.entries.resize(index + 1, NO_ENTRY);
+        }
+        self.entries[index] = place;
+        self.function = function;
+        self.sites.begin(function, place);
     }
 
     /// Appends bytes that are no stencil.
@@ -280,13 +296,8 @@ impl<'p> CodeBuffer<'p> {
     /// Records that a fault in the bytes since `start` is a trap.
     #[inline]
     pub fn site(&mut self, start: usize, kind: u8, source: u32) {
-        self.sites.push(TrapSite {
-            offset: start as u32,
-            length: (self.len - start) as u16,
-            function: self.function,
-            source,
-            kind,
-        });
+        let length = (self.len - start) as u16;
+        self.sites.push(start as u32, length, source, kind);
     }
 
     #[cold]
@@ -323,9 +334,57 @@ impl<'p> CodeBuffer<'p> {
         emit: &Emit,
         values: &Values,
     ) {
+        match (patch, emit.target) {
+            (Patch::Branch(hole), Target::Label(label)) => {
+                self.patch_branch(room, code, start, hole, label);
+            }
+            _ => self.patch_all(room, code, start, patch, emit, values),
+        }
+    }
+
+    /// [`Self::patch_holes`] for a branch to a label.
+    #[inline(never)]
+    fn patch_branch(
+        &mut self,
+        room: &mut [u8; ROOM],
+        code: &[u8; ROOM],
+        start: usize,
+        hole: &'p Hole,
+        label: Label,
+    ) {
+        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+        let at = (start + within) as u32;
+        let place = self.labels.get(label.0 as usize).copied();
+        let place = place.unwrap_or(UNBOUND);
+        if place == UNBOUND {
+            self.label_fixups.push(Fixup {
+                at,
+                hole,
+                what: label.0,
+                trap: 0,
+            });
+            return;
+        }
+        let bits = word(&code[within..within + 8]);
+        match hole.fill(self.forms, bits, i64::from(place), at) {
+            Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+            None => self.out_of_reach(Some(i64::from(place)), at),
+        }
+    }
+
+    #[inline(never)]
+    fn patch_all(
+        &mut self,
+        room: &mut [u8; ROOM],
+        code: &[u8; ROOM],
+        start: usize,
+        patch: &'p Patch,
+        emit: &Emit,
+        values: &Values,
+    ) {
         let forms = self.forms;
         let (holes, apart) = match patch {
-            Patch::Value(hole) => (std::slice::from_ref(hole), true),
+            Patch::Value(hole) | Patch::Branch(hole) => (std::slice::from_ref(hole), true),
             Patch::Holes {
                 first,
                 count,
@@ -390,6 +449,10 @@ impl<'p> CodeBuffer<'p> {
                 self.label_fixups.push(fixup);
             }
             (Source::Target(_), Target::Function(function)) => {
+                let known = self.entries.get(function as usize).copied();
+                if let Some(known) = known.filter(|known| *known != NO_ENTRY) {
+                    return known;
+                }
                 fixup.what = function;
                 self.call_fixups.push(fixup);
             }
@@ -426,10 +489,12 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// Adds an entry to the table that the next stencil with a table uses; gives its index.
-    pub fn table_entry(&mut self, label: Label) -> u32 {
-        self.table_entries.push(label);
-        self.table_entries.len() as u32 - 1
+    /// Adds entries to the table that the next stencil with a table uses; gives their range.
+    #[inline]
+    pub fn table_entries(&mut self, labels: impl IntoIterator<Item = Label>) -> (u32, u32) {
+        let first = self.table_entries.len() as u32;
+        self.table_entries.extend(labels);
+        (first, self.table_entries.len() as u32)
     }
 
     /// Ends a function: its trap stubs and tables go behind its code, its labels are patched and forgotten.
@@ -443,19 +508,7 @@ impl<'p> CodeBuffer<'p> {
             self.align(memory, 4);
             self.trace_raw();
             let table = self.len as u32;
-            for index in first..end {
-                let label = self.table_entries.get(index as usize).copied();
-                let place = label
-                    .and_then(|label| self.labels.get(label.0 as usize))
-                    .copied()
-                    .unwrap_or(UNBOUND);
-                if place == UNBOUND {
-                    self.fail(Error::Internal {
-                        what: "a table entry without a place".to_owned(),
-                    });
-                }
-                self.raw(memory, &place.wrapping_sub(table).to_le_bytes());
-            }
+            self.table(memory, first as usize..end as usize);
             self.resolve(memory, &fixup, table);
         }
         self.table_entries.clear();
@@ -473,15 +526,33 @@ impl<'p> CodeBuffer<'p> {
         self.labels.clear();
     }
 
+    /// Appends a branch table: the distance of each label from its beginning, in four bytes.
+    fn table(&mut self, memory: &mut [u8], range: std::ops::Range<usize>) {
+        let table = self.len as u32;
+        let entries = self.table_entries.get(range).unwrap_or_default();
+        let bytes = 4 * entries.len();
+        let Some(room) = memory.get_mut(self.len..self.len + bytes) else {
+            return self.full();
+        };
+        let mut bound = true;
+        for (label, room) in entries.iter().zip(room.as_chunks_mut().0) {
+            let place = self.labels.get(label.0 as usize).copied();
+            let place = place.unwrap_or(UNBOUND);
+            bound &= place != UNBOUND;
+            *room = place.wrapping_sub(table).to_le_bytes();
+        }
+        self.len += bytes;
+        if !bound {
+            self.fail(Error::Internal {
+                what: "a table entry without a place".to_owned(),
+            });
+        }
+    }
+
     /// Appends an instruction that faults, recorded as a trap of that kind.
     pub fn raise(&mut self, memory: &mut [u8], instruction: &[u8], kind: u8, source: u32) {
-        self.sites.push(TrapSite {
-            offset: self.len as u32,
-            length: instruction.len() as u16,
-            function: self.function,
-            source,
-            kind,
-        });
+        let length = instruction.len() as u16;
+        self.sites.push(self.len as u32, length, source, kind);
         self.trace_raw();
         self.raw(memory, instruction);
     }
@@ -500,11 +571,11 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// Patches the calls of functions by number.
-    pub fn link(&mut self, memory: &mut [u8], entries: &[u32]) {
+    /// Patches the calls of functions that had not begun when they were called.
+    pub fn link(&mut self, memory: &mut [u8]) {
         for fixup in std::mem::take(&mut self.call_fixups) {
-            match entries.get(fixup.what as usize).copied() {
-                Some(place) if place != UNBOUND => self.resolve(memory, &fixup, place),
+            match self.entries.get(fixup.what as usize).copied() {
+                Some(place) if place != NO_ENTRY => self.resolve(memory, &fixup, place),
                 _ => self.fail(Error::Internal {
                     what: format!("a call of function {}, which has no code", fixup.what),
                 }),

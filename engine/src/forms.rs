@@ -4,6 +4,7 @@
 use copatch_spec::pack::PackView;
 use copatch_spec::pack::tables::{FormRow, HoleRow};
 use copatch_spec::patch::{PatchKind, Source};
+use copatch_spec::types::Place;
 use copatch_spec::variants::{FormKey, Outcome};
 
 /// The values of one stencil's holes: as many as a form can have, up to a power of two.
@@ -27,6 +28,27 @@ pub(crate) struct OpForms {
     short: [[u8; SHORT_KEYS]; 3],
     /// For each outcome the form with everything in registers and no values, if there is one, and its first record.
     plain: [Option<(FormId, u32)>; 3],
+    /// Of the operation's own outcome, the forms with everything in registers and with operand 1 as an immediate.
+    own: [Span; 2],
+}
+
+/// A form with one value or two, and what its alternatives admit. Of no alternatives where there is no such form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// The first [`Row`].
+    first: u32,
+    form: FormId,
+    alternatives: u8,
+    values: u8,
+}
+
+impl Span {
+    const NONE: Self = Self {
+        first: 0,
+        form: 0,
+        alternatives: 0,
+        values: 0,
+    };
 }
 
 impl OpForms {
@@ -35,22 +57,43 @@ impl OpForms {
         count: 0,
         short: [[ABSENT; SHORT_KEYS]; 3],
         plain: [None; 3],
+        own: [Span::NONE; 2],
     };
 
-    /// Adds a form, whose first record is `stencils`; those of an operation come one after another.
-    pub fn add(&mut self, row: usize, form: &FormRow, stencils: u32) {
+    /// Adds a form; those of an operation, whose outcome is `outcome`, come one after another.
+    pub fn add(&mut self, form: FormId, forms: &Forms, outcome: Outcome) {
+        let Some(row) = forms.forms.get(usize::from(form)) else {
+            return;
+        };
         if self.count == 0 {
-            self.first = row as FormId;
+            self.first = form;
         }
-        let key = form.key.get();
-        let plain = key & !OUTCOME == FormKey::registers().0 && form.values.get() == 0;
-        if let Some(plain) = self.plain.get_mut(usize::from(key >> 9)).filter(|_| plain) {
-            *plain = Some((row as FormId, stencils));
+        let (key, values) = (row.key, row.values);
+        let registers = key.0 & !OUTCOME == FormKey::registers().0;
+        let plain = self.plain.get_mut(usize::from(key.0 >> 9));
+        if let Some(plain) = plain.filter(|_| registers && values == 0) {
+            *plain = Some((form, row.stencils));
         }
-        if let Some(place) = Self::short(FormKey(key)) {
+        let immediate = FormKey::registers().with_operand(1, Place::Immediate);
+        let own = [FormKey::registers(), immediate].map(|own| own.with_outcome(outcome));
+        if let (Some(at), 1..=2) = (own.iter().position(|own| *own == key), values) {
+            self.own[at] = Span {
+                first: row.first,
+                form,
+                alternatives: row.alternatives.min(u16::from(u8::MAX)) as u8,
+                values: values as u8,
+            };
+        }
+        if let Some(place) = Self::short(key) {
             self.short[place.0][place.1] = self.count.min(u16::from(ABSENT)) as u8;
         }
         self.count += 1;
+    }
+
+    /// The form of the operation's own outcome with everything in registers, or with operand 1 as an immediate.
+    #[inline(always)]
+    pub fn own(&self, immediate: bool) -> &Span {
+        &self.own[usize::from(immediate)]
     }
 
     /// The form with everything in registers and no values, and its first record.
@@ -187,6 +230,11 @@ impl Hole {
         self.plain && self.value(&Values::default()).is_some()
     }
 
+    /// Whether it is filled with a place that the operation branches to.
+    fn of_target(&self) -> bool {
+        matches!(Source::decode(self.source), Some(Source::Target(_)))
+    }
+
     /// The bits of a plain value in the window.
     pub fn mask(&self) -> u64 {
         self.mask
@@ -233,6 +281,8 @@ impl Hole {
 pub(crate) enum Patch {
     /// One plain value.
     Value(Hole),
+    /// One place that the operation branches to.
+    Branch(Hole),
     /// A range of holes.
     Holes {
         first: u32,
@@ -283,6 +333,7 @@ impl Forms {
             };
             let patch = match forms.holes.get(first..first + count)? {
                 [hole] if hole.of_value() => Patch::Value(*hole),
+                [hole] if hole.of_target() => Patch::Branch(*hole),
                 _ => Patch::Holes {
                     first: row.first.get(),
                     count: row.count.get(),
@@ -392,6 +443,29 @@ impl Forms {
         }
     }
 
+    /// The form of a span and the first stencil record of its narrowest alternative that admits the values; `None` also
+    /// where the form has more values than a span is kept for.
+    #[inline(always)]
+    pub fn admit_span(&self, span: &Span, values: &Values) -> Option<(FormId, u32)> {
+        let first = span.first as usize;
+        let count = usize::from(span.alternatives) * usize::from(span.values);
+        let rows = self.rows.get(first..first + count)?;
+        if span.values == 1 {
+            for row in rows {
+                if self.admits(row, values[0]) {
+                    return Some((span.form, row.stencils));
+                }
+            }
+            return None;
+        }
+        for [row, second] in rows.as_chunks().0 {
+            if self.admits(row, values[0]) && self.admits(second, values[1]) {
+                return Some((span.form, row.stencils));
+            }
+        }
+        None
+    }
+
     #[inline(never)]
     fn admit_all(&self, form: &Form, values: &Values) -> Option<u32> {
         let count = usize::from(form.values);
@@ -448,6 +522,7 @@ impl Forms {
     pub fn plain_holes(&self, list: u16) -> Option<&[Hole]> {
         match self.patch(list)? {
             Patch::Value(hole) => Some(std::slice::from_ref(hole)),
+            Patch::Branch(_) => None,
             Patch::Holes {
                 first,
                 count,

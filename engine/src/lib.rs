@@ -59,6 +59,7 @@ mod plan;
 pub mod plugin;
 mod program;
 mod select;
+mod sites;
 mod templates;
 mod trap;
 mod trust;

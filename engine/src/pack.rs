@@ -346,16 +346,14 @@ impl Index {
             info.radix = [radix(op.operands.get(1)), radix(op.result.as_ref())];
             ops.push(info);
         }
-        for (row, form) in view.forms.iter().enumerate() {
+        let forms = Forms::new(view, &metadata.kinds)
+            .ok_or_else(|| fault("a table refers to a row that does not exist"))?;
+        for (row, form) in (0..).zip(view.forms) {
             let Some(info) = ops.get_mut(usize::from(form.op.get())) else {
                 return Err(fault("a form of an operation that does not exist"));
             };
-            let first = view.alternatives.get(form.first.get() as usize);
-            let stencils = first.map_or(0, |alternative| alternative.stencils.get());
-            info.forms.add(row, form, stencils);
+            info.forms.add(row, &forms, info.outcome);
         }
-        let forms = Forms::new(view, &metadata.kinds)
-            .ok_or_else(|| fault("a table refers to a row that does not exist"))?;
         // A few dozen names, most among the first: cheaper to look for than to hash all.
         let find = |name: &str| find_op(&metadata.ops, name);
         let by_type = |prefix: &str| {

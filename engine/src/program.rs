@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::buffer::Emitted;
 use crate::memory::{Code, MemoryError};
 use crate::pack::Pack;
+use crate::sites::Sites;
 use crate::trap::registry;
 
 /// A stretch of code in which a fault is a trap.
@@ -37,7 +38,7 @@ pub(crate) const NO_ENTRY: u32 = u32::MAX;
 pub(crate) struct Image {
     pub code: Code,
     pub entries: Vec<u32>,
-    pub sites: Vec<TrapSite>,
+    pub sites: Sites,
     /// The entry from C.
     pub shim: u32,
     /// Where a trap continues.
@@ -70,10 +71,8 @@ impl Image {
 
     /// The site that covers an address. Async-signal-safe: neither locks nor allocates.
     pub fn site(&self, pc: usize) -> Option<TrapSite> {
-        let offset = u32::try_from(pc.checked_sub(self.code.base())?).ok()?;
-        let after = self.sites.partition_point(|site| site.offset <= offset);
-        let site = self.sites.get(after.checked_sub(1)?)?;
-        (offset - site.offset < u32::from(site.length)).then_some(*site)
+        self.sites
+            .find(u32::try_from(pc.checked_sub(self.code.base())?).ok()?)
     }
 }
 
@@ -85,7 +84,7 @@ impl Drop for Image {
 
 impl Program {
     /// Makes code callable: from here on its traps are recognised. Offsets count from the start of the code; `entries`
-    /// holds [`NO_ENTRY`] for functions without code; `sites` ascend and do not overlap.
+    /// holds [`NO_ENTRY`] for functions without code.
     #[allow(
         clippy::too_many_arguments,
         reason = "one call site, with every part by its name"
@@ -94,7 +93,7 @@ impl Program {
         pack: &Pack,
         code: Code,
         entries: Vec<u32>,
-        sites: Vec<TrapSite>,
+        sites: Sites,
         shim: u32,
         unwind: u32,
         slot_bytes: u32,

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::buffer::{CODE_SPACE, CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
-use crate::forms::Values;
+use crate::forms::{FormId, Values};
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
-use crate::program::{NO_ENTRY, Program};
+use crate::program::Program;
 use crate::templates::Templates;
-use copatch_spec::variants::FormKey;
+use copatch_spec::variants::{FormKey, Outcome};
 
 /// Functions begin at multiples of this many bytes.
 const FUNCTION_ALIGNMENT: usize = 16;
@@ -22,8 +22,6 @@ pub struct Unit<'p> {
     pub(crate) templates: &'p Templates,
     pub(crate) buffer: CodeBuffer<'p>,
     pub(crate) space: CodeSpace,
-    /// Functions, and where their code begins, in the order of the code.
-    begun: Vec<(u32, u32)>,
     shim: u32,
     unwind: u32,
     pub(crate) wide: bool,
@@ -50,7 +48,6 @@ impl<'p> Unit<'p> {
             templates: pack.templates(&view),
             buffer: CodeBuffer::new(view, pack.forms()),
             space: CodeSpace::new(capacity.min(MAX_CODE))?,
-            begun: Vec::new(),
             shim: 0,
             unwind: 0,
             wide: false,
@@ -111,10 +108,7 @@ impl<'p> Unit<'p> {
         target: Target,
         source: u32,
     ) {
-        let forms = self.pack.forms();
-        let form = forms.find(&self.pack.info(op).forms, FormKey::registers());
-        let row = form.and_then(|form| forms.admit(form, values));
-        let (Some(form), Some(row)) = (form, row) else {
+        let Some((form, row)) = self.in_registers(op, values) else {
             self.buffer.fail(Error::Missing {
                 what: format!("stencil of operation {} for these values", op.index()),
             });
@@ -129,6 +123,18 @@ impl<'p> Unit<'p> {
         self.buffer.emit(self.space.bytes_mut(), &emit, values);
     }
 
+    /// The form of an operation with everything in registers and the first record of its alternative for these values.
+    #[inline]
+    fn in_registers(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
+        let (forms, of) = (self.pack.forms(), &self.pack.info(op).forms);
+        of.plain(Outcome::Plain)
+            .or_else(|| forms.admit_span(of.own(false), values))
+            .or_else(|| {
+                let form = forms.find(of, FormKey::registers())?;
+                Some((form, forms.admit(form, values)?))
+            })
+    }
+
     /// Appends an instruction that faults, recorded as a trap of that kind.
     pub(crate) fn raise(&mut self, kind: u8, source: u32) {
         let instruction = &self.pack.metadata().machine.trap_instruction;
@@ -140,14 +146,13 @@ impl<'p> Unit<'p> {
     pub(crate) fn begin_function(&mut self, index: u32) {
         self.buffer
             .align(self.space.bytes_mut(), FUNCTION_ALIGNMENT);
-        self.buffer.function = index;
         if index >= MAX_FUNCTIONS {
             self.buffer.fail(Error::Limit {
                 what: "number of functions",
             });
             return;
         }
-        self.begun.push((index, self.buffer.len() as u32));
+        self.buffer.begin_function(index);
     }
 
     /// Ends the code of a function.
@@ -156,16 +161,6 @@ impl<'p> Unit<'p> {
             self.space.bytes_mut(),
             &self.pack.metadata().machine.trap_instruction,
         );
-    }
-
-    /// Where each function begins, [`NO_ENTRY`] for numbers without one.
-    fn entries(&self) -> Vec<u32> {
-        let count = self.begun.iter().map(|(index, _)| index + 1).max();
-        let mut entries = vec![NO_ENTRY; count.unwrap_or(0) as usize];
-        for (index, at) in &self.begun {
-            entries[*index as usize] = *at;
-        }
-        entries
     }
 
     /// What makes parts of this unit, of which functions can be compiled on other threads.
@@ -193,14 +188,9 @@ impl<'p> Unit<'p> {
             });
         }
         let (memory, code) = (self.space.bytes_mut(), part.space.bytes_mut());
-        let distance = self
-            .buffer
+        self.buffer
             .append(memory, &mut part.buffer, code, FUNCTION_ALIGNMENT)
-            .ok_or(Error::Limit { what: CODE_SPACE })?;
-        let begun = part.begun.drain(..);
-        self.begun
-            .extend(begun.map(|(index, at)| (index, at + distance)));
-        Ok(())
+            .ok_or(Error::Limit { what: CODE_SPACE })
     }
 
     /// Resolves the calls between functions and makes the code executable.
@@ -209,8 +199,7 @@ impl<'p> Unit<'p> {
     /// What went wrong first while code was generated, or [`Error::Memory`].
     pub fn finish(mut self) -> Result<Program> {
         let slot_bytes = self.slot_bytes();
-        let entries = self.entries();
-        self.buffer.link(self.space.bytes_mut(), &entries);
+        self.buffer.link(self.space.bytes_mut());
         if let Some(error) = self.buffer.take_error() {
             return Err(error);
         }
@@ -221,7 +210,7 @@ impl<'p> Unit<'p> {
         Ok(Program::new(
             self.pack,
             code,
-            entries,
+            std::mem::take(&mut self.buffer.entries),
             sites,
             self.shim,
             self.unwind,

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use copatch_wasm::{Caller, Config, Engine, Error, FuncType, Linker, Module, Store, Val, ValType};
+use copatch_wasm::{
+    Caller, Config, Engine, Error, FuncType, Linker, Module, PackFolder, Store, Val, ValType,
+};
 
 use super::{Contender, Result, Run, ended_well};
 use crate::clock;
@@ -51,10 +53,12 @@ impl Copatch {
 }
 
 /// An engine with packs from that folder, or with those built in.
+#[allow(unsafe_code, reason = "whoever measures packs answers for them")]
 pub fn engine(packs: Option<&Path>) -> Result<Engine> {
     let mut config = Config::new();
     if let Some(directory) = packs {
-        config.packs(directory);
+        // SAFETY: packs are machine code, and `--packs` is the user's word for these, as `--unsigned` is elsewhere.
+        config.packs(unsafe { PackFolder::unsigned(directory) });
     }
     Ok(Engine::new(&config)?)
 }

@@ -3,7 +3,7 @@
 use copatch_spec::types::ValueType;
 
 use super::pending::Condition;
-use super::state::{At, Operand, Reg, each};
+use super::state::{At, Operand, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Label, Target};
 use crate::forms::Values;
@@ -54,9 +54,15 @@ impl FunctionBuilder<'_, '_> {
 
     fn open(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) {
         let start = self.types.len() as u32;
-        self.types.extend_from_slice(params);
-        let middle = self.types.len() as u32;
-        self.types.extend_from_slice(results);
+        let (middle, end) = (
+            start + params.len() as u32,
+            start + (params.len() + results.len()) as u32,
+        );
+        // Most blocks have neither.
+        if start != end {
+            self.types.extend_from_slice(params);
+            self.types.extend_from_slice(results);
+        }
         let base = self.floor;
         let height = if self.dead() {
             self.stack.len()
@@ -76,7 +82,7 @@ impl FunctionBuilder<'_, '_> {
             else_edge: false,
             height: height.max(base),
             params: (start, middle),
-            results: (middle, self.types.len() as u32),
+            results: (middle, end),
             layout: None,
             result_reg: None,
             snapshot: 0,
@@ -316,12 +322,12 @@ impl FunctionBuilder<'_, '_> {
             Some(Condition::Known(true)) => return self.br(depth),
             Some(Condition::Known(false)) | None => return,
         };
-        let apart = if self.frames[index].kind == FrameKind::Function {
-            true
+        let (apart, missing) = if self.frames[index].kind == FrameKind::Function {
+            (true, 0)
         } else {
             let layout = self.expect(index);
             let missing = self.settle(layout);
-            self.needs_moves(index, missing)
+            (self.needs_moves(index, missing), missing)
         };
         if !apart {
             let label = self.frames[index].label;
@@ -329,7 +335,7 @@ impl FunctionBuilder<'_, '_> {
         }
         let skip = self.unit.buffer.label();
         self.emit_branch(&branches, false, skip);
-        self.leave(index);
+        self.leave(index, missing);
         self.unit.buffer.bind(skip);
     }
 
@@ -343,14 +349,31 @@ impl FunctionBuilder<'_, '_> {
         if !self.prepare(op, info, &[targets.len() as i64]) {
             return;
         }
-        let depths = || targets.iter().chain([&default]).copied();
+        let Some(alike) = self.settle_targets(targets, default) else {
+            return;
+        };
+        match alike {
+            Some(index) if !self.needs_moves(index, self.missing_at(index)) => {
+                self.table_of_labels(targets, default);
+            }
+            _ => self.table_with_stubs(targets, default),
+        }
+        self.die();
+    }
+
+    /// Settles for all targets of a branch table. Gives one of them if the others expect the same and none takes values;
+    /// `None` for a target that does not exist.
+    fn settle_targets(&mut self, targets: &[u32], default: u32) -> Option<Option<usize>> {
         let (mut settled, mut shared) = (None, None);
-        for depth in depths() {
-            let Some(index) = self.frame_at(depth) else {
-                return;
-            };
+        let (mut alike, mut kinds) = (None, 0);
+        for depth in targets.iter().chain([&default]).copied() {
+            let index = self.frame_at(depth)?;
             let frame = &self.frames[index];
-            if frame.kind == FrameKind::Function || settled.is_some() && frame.layout == settled {
+            if frame.kind == FrameKind::Function {
+                kinds = 2;
+                continue;
+            }
+            if settled.is_some() && frame.layout == settled {
                 continue;
             }
             // Targets without values that nothing has branched to yet share what they expect.
@@ -368,8 +391,29 @@ impl FunctionBuilder<'_, '_> {
             if settled != Some(layout) {
                 self.settle(layout);
                 settled = Some(layout);
+                kinds += 1;
+                let types = self.label_types(&self.frames[index]);
+                alike = (types.0 == types.1).then_some(index);
             }
         }
+        // Frames that take values share what they expect with no other.
+        Some(alike.filter(|_| kinds == 1))
+    }
+
+    /// Emits a branch table whose targets need no moves.
+    fn table_of_labels(&mut self, targets: &[u32], default: u32) {
+        let last = self.frames.len() - 1;
+        let frames = &self.frames;
+        let labels = targets.iter().chain([&default]);
+        // That they exist was seen when they were settled for.
+        let labels = labels.map(|depth| frames[last - *depth as usize].label);
+        let range = self.unit.buffer.table_entries(labels);
+        self.emit_table(range);
+    }
+
+    /// Emits a branch table, and behind it the moves to targets that need some.
+    fn table_with_stubs(&mut self, targets: &[u32], default: u32) {
+        let depths = || targets.iter().chain([&default]).copied();
         let (mut range, mut stubs) = (None, false);
         // What was found of the last layout.
         let mut known = (None, false);
@@ -399,8 +443,8 @@ impl FunctionBuilder<'_, '_> {
                 }
                 None => self.frames[index].label,
             };
-            let entry = self.unit.buffer.table_entry(label);
-            range = Some((range.map_or(entry, |(first, _)| first), entry + 1));
+            let entry = self.unit.buffer.table_entries([label]);
+            range = Some((range.map_or(entry.0, |(first, _)| first), entry.1));
         }
         self.emit_table(range.unwrap_or((0, 0)));
         for depth in depths().take_while(|_| stubs) {
@@ -409,10 +453,9 @@ impl FunctionBuilder<'_, '_> {
             };
             if let Some(stub) = self.frames[index].stub.take() {
                 self.unit.buffer.bind(stub);
-                self.leave(index);
+                self.leave(index, self.missing_at(index));
             }
         }
-        self.die();
     }
 
     /// Raises a trap.
@@ -433,19 +476,22 @@ impl FunctionBuilder<'_, '_> {
     }
 
     fn branch_always(&mut self, index: usize) {
-        if self.frames[index].kind != FrameKind::Function {
+        let missing = if self.frames[index].kind == FrameKind::Function {
+            0
+        } else {
             let layout = self.expect(index);
-            self.settle(layout);
-        }
-        self.leave(index);
+            self.settle(layout)
+        };
+        self.leave(index, missing);
     }
 
-    /// The moves of an edge and the jump (or the return) at its end; the builder's state stays as it is.
-    fn leave(&mut self, index: usize) {
+    /// The moves of an edge to a label, which expects more in these registers, and the jump (or the return) at its end; the
+    /// builder's state stays as it is.
+    fn leave(&mut self, index: usize, missing: RegSet) {
         if self.frames[index].kind == FrameKind::Function {
             return self.emit_return();
         }
-        self.edge(index, self.missing_at(index));
+        self.edge(index, missing);
         self.jump(self.frames[index].label);
     }
 

@@ -149,7 +149,7 @@ impl FunctionBuilder<'_, '_> {
         }
         self.registers.take_on(layout);
         while let Some(var) = self.constants.pop() {
-            self.vars[var as usize].constant = false;
+            self.forget_constant(var);
         }
         self.clean_constants = 0;
     }
@@ -181,22 +181,25 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
+    /// Stores constants that a label expects in memory. Those that it expects in a register stay stale: no more than there are
+    /// registers, so that every other is looked at once for each time it is written.
     fn settle_constants(&mut self, elsewhere: RegSet, layout: u32) {
-        let mut clean = true;
+        let mut kept = 0;
         for at in self.clean_constants..self.constants.len() {
             let var = self.constants[at];
-            let state = &self.vars[var as usize];
-            if state.constant && state.stale {
+            if self.vars[var as usize].constant {
                 if self.expects(elsewhere, layout, var) {
-                    clean = false;
-                } else {
-                    self.clean(var);
+                    kept += 1;
+                    continue;
                 }
+                self.clean(var);
+            }
+            self.vars[var as usize].stale = false;
+            if kept > 0 {
+                self.constants.swap(at - kept, at);
             }
         }
-        if clean {
-            self.clean_constants = self.constants.len();
-        }
+        self.clean_constants = self.constants.len() - kept;
     }
 
     /// Whether a label expects a variable in one of these registers.

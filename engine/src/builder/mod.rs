@@ -61,6 +61,9 @@ enum Mode {
     Dead,
 }
 
+/// Operands that every function has room for; no more reads of variables than that stay unmaterialised, so that the search for
+/// them is short.
+const SHALLOW: usize = 64;
 /// Slots between variables and operands that moves may use for a moment.
 const SCRATCH_SLOTS: u32 = 2;
 /// Bytes of a frame, at most: functions that call nothing do not check the stack's limit, and the others check where
@@ -78,6 +81,7 @@ pub struct FunctionBuilder<'u, 'p> {
     templates: &'p Templates,
     plan: Plan,
     vars: Vec<Var>,
+    /// Has room for [`SHALLOW`] operands at least.
     stack: Vec<Operand>,
     /// Operands below this index are constants or in their slots.
     settled: usize,
@@ -93,7 +97,7 @@ pub struct FunctionBuilder<'u, 'p> {
     layouts: Vec<Layout>,
     /// Variables that may be constants.
     constants: Vec<u32>,
-    /// So many of them are not, or have their value in their slot.
+    /// The first so many of them are not, or have their value in their slot; the others are [`Var::stale`], each listed once.
     clean_constants: usize,
     results: Vec<ValueType>,
     /// Variables with a reserved register, and those of the loops around.
@@ -121,7 +125,6 @@ pub struct FunctionBuilder<'u, 'p> {
     /// How far past slot 0 the frame pointer points, in bytes.
     bias: i64,
     loops: usize,
-    max_height: usize,
     operations: u64,
 }
 
@@ -140,7 +143,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             pack,
             plan: Plan::default(),
             vars: Vec::new(),
-            stack: Vec::new(),
+            stack: Vec::with_capacity(SHALLOW),
             settled: 0,
             registers: Registers::new(count),
             pending: Pending::NOTHING,
@@ -166,7 +169,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             stride,
             bias: i64::from(pack.metadata().machine.frame_bias),
             loops: 0,
-            max_height: 0,
             operations: 0,
         }
     }
@@ -199,6 +201,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.plan.copy_from(plan);
         self.vars.clear();
         self.stack.clear();
+        self.stack.shrink_to(SHALLOW);
         self.settled = 0;
         self.registers.reset();
         self.mode = Mode::Ready;
@@ -214,7 +217,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.results.extend_from_slice(results);
         self.leaf = plan.leaf();
         self.loops = 0;
-        self.max_height = 0;
     }
 
     fn add_var(&mut self, ty: ValueType) {
@@ -281,7 +283,8 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         if !self.frames.is_empty() {
             self.misuse("a frame was left open");
         }
-        let slots = self.operand_slot(self.max_height);
+        // The stack never grew beyond what it has room for.
+        let slots = self.operand_slot(self.stack.capacity());
         // Variables and operands are known by numbers of 16 bits where they hold registers.
         if slots > u32::from(u16::MAX)
             || (u64::from(slots) + 16) * u64::from(self.stride) > FRAME_BYTES
@@ -350,7 +353,17 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
 
     #[inline]
     fn push(&mut self, ty: ValueType, at: At) {
-        self.stack.push(Operand { ty, at });
-        self.max_height = self.max_height.max(self.stack.len());
+        if self.stack.len() < self.stack.capacity() {
+            self.stack.push(Operand { ty, at });
+        } else {
+            self.push_deep(Operand { ty, at });
+        }
+    }
+
+    /// Makes room in steps that are small against what is there, since the room counts as used, see [`Self::finish`].
+    #[cold]
+    fn push_deep(&mut self, operand: Operand) {
+        self.stack.reserve_exact(SHALLOW + self.stack.len() / 8);
+        self.stack.push(operand);
     }
 }

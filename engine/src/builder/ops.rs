@@ -9,7 +9,7 @@ use copatch_spec::variants::FormKey;
 
 use super::moves::From;
 use super::pending::{Choice, Pending};
-use super::state::{At, Reg, RegSet, Var};
+use super::state::{At, Operand, Reg, RegSet, Var};
 use super::{FunctionBuilder, Mode};
 use crate::pack::{NONE, OpId, OpInfo};
 
@@ -36,8 +36,12 @@ impl FunctionBuilder<'_, '_> {
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
     #[inline]
     pub fn op_imm<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
-        if !self.ready() {
-            return;
+        match self.mode {
+            Mode::Ready => {}
+            Mode::Waiting => {
+                self.flush_here(Reg::NONE);
+            }
+            Mode::Dead => return,
         }
         let info = self.pack.info(op);
         if info.shape != Shape::Next || usize::from(info.immediates) != N {
@@ -58,6 +62,75 @@ impl FunctionBuilder<'_, '_> {
             }
             None => self.emit_effect(),
         }
+    }
+
+    /// [`Self::constant`] and then [`Self::op`]: pops one operand, takes a constant as the other, on the right, and pushes the
+    /// result.
+    #[inline(never)]
+    pub fn op_with(&mut self, op: OpId, ty: ValueType, bits: u64) {
+        match self.mode {
+            Mode::Ready => {}
+            Mode::Waiting => {
+                self.flush_here(Reg::NONE);
+            }
+            Mode::Dead => return,
+        }
+        if !self.prepare_with(op, ty.canonical(bits)) {
+            self.constant(ty, bits);
+            self.op(op);
+        }
+    }
+
+    /// The usual case of [`Self::op_with`]: an operand in a register, and a form that admits the constant. Gives false, and
+    /// changes nothing, if it is another.
+    #[inline(always)]
+    fn prepare_with(&mut self, op: OpId, value: i64) -> bool {
+        let info = self.pack.info(op);
+        let Some(ty) = info.result else { return false };
+        if info.shape != Shape::Next
+            || !info.plain
+            || info.operand_count != 2
+            || info.immediates != 0
+        {
+            return false;
+        }
+        let [below @ .., top] = self.stack.as_mut_slice() else {
+            return false;
+        };
+        let bottom = below.len();
+        let (reg, dying) = match top.at {
+            At::Reg(reg) => (reg, reg.bit()),
+            At::Var(var) => (self.vars[var as usize].reg, 0),
+            _ => return false,
+        };
+        if bottom < self.floor || reg == Reg::NONE {
+            return false;
+        }
+        self.values[0] = value;
+        let forms = self.pack.forms();
+        let Some((form, stencils)) = forms.admit_span(info.forms.own(true), &self.values) else {
+            return false;
+        };
+        if let At::Var(var) = top.at {
+            self.vars[var as usize].reads -= 1;
+        }
+        *top = Operand {
+            ty,
+            at: At::Pending,
+        };
+        self.settled = self.settled.min(bottom);
+        self.registers.lock(reg);
+        self.operations += 1;
+        self.mode = Mode::Waiting;
+        let choice = Choice {
+            op,
+            key: FormKey::registers().with_operand(1, Place::Immediate),
+            form,
+            stencils,
+        };
+        self.pending
+            .hold(info, choice, reg.number(), dying, self.pos);
+        true
     }
 
     /// Pops an i32 condition and pushes whether it is zero. `op` is the operation that computes it; a comparison that
@@ -128,7 +201,6 @@ impl FunctionBuilder<'_, '_> {
             (0, _) => (self.stack.len(), 0),
             _ => return self.prepare_any(op, info, immediates),
         };
-        let forms = self.pack.forms();
         if info.plain && index != ODD {
             for (place, value) in immediates.iter().enumerate() {
                 self.values[first + place] = *value;
@@ -136,28 +208,19 @@ impl FunctionBuilder<'_, '_> {
             let found = if first + N == 0 {
                 info.forms.plain(info.outcome)
             } else {
-                forms
-                    .find(&info.forms, key.with_outcome(info.outcome))
-                    .and_then(|form| Some((form, forms.admit(form, &self.values)?)))
+                let span = info.forms.own(first != 0);
+                self.pack.forms().admit_span(span, &self.values)
             };
             if let Some((form, stencils)) = found {
                 self.stack.truncate(bottom);
                 self.settled = self.settled.min(bottom);
-                // Registers are listed only where one is shared.
-                let pending = &mut self.pending;
-                pending.choice = Choice {
+                let choice = Choice {
                     op,
                     key,
                     form,
                     stencils,
                 };
-                pending.index = index;
-                pending.radix = info.radix[1];
-                pending.tie = NONE;
-                pending.dying = dying;
-                pending.source = self.pos;
-                pending.fault = info.fault;
-                pending.negated = false;
+                self.pending.hold(info, choice, index, dying, self.pos);
                 return true;
             }
         }

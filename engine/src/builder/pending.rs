@@ -11,7 +11,7 @@ use super::state::{At, Owner, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Emit, Label, Target};
 use crate::forms::FormId;
-use crate::pack::{NONE, OpId};
+use crate::pack::{NONE, OpId, OpInfo};
 
 /// A form that can take the values at hand, which are in the builder's `values`.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,26 @@ impl Pending {
         negated: false,
     };
 
+    /// An operation of which no operand shares the result's register; the operands' registers are not listed then.
+    #[inline(always)]
+    pub(super) fn hold(
+        &mut self,
+        info: &OpInfo,
+        choice: Choice,
+        index: u32,
+        dying: RegSet,
+        source: u32,
+    ) {
+        self.choice = choice;
+        self.index = index;
+        self.radix = info.radix[1];
+        self.tie = NONE;
+        self.dying = dying;
+        self.source = source;
+        self.fault = info.fault;
+        self.negated = false;
+    }
+
     fn regs(&self) -> &[Reg] {
         &self.regs[..usize::from(self.count).min(OPERANDS)]
     }
@@ -87,7 +107,7 @@ pub(crate) struct Branches {
 
 impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, which has no result in a register.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn emit_effect(&mut self) {
         self.emit_pending(Reg::NONE, Target::None);
     }
@@ -104,6 +124,11 @@ impl FunctionBuilder<'_, '_> {
     /// operand then is.
     #[inline(never)]
     pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
+        self.flush_here(wanted)
+    }
+
+    #[inline(always)]
+    pub(super) fn flush_here(&mut self, wanted: Reg) -> Reg {
         let reg = self.emit_result(wanted);
         if let Some(top) = self.stack.len().checked_sub(1) {
             self.registers.give_temp(reg, top);

@@ -84,7 +84,8 @@ pub(crate) struct Var {
     pub reg: Reg,
     /// The register reserved for it in the present loop, or [`Reg::NONE`].
     pub pin: Reg,
-    /// Whether the slot of a constant is out of date; for a variable in a register [`Registers::dirty`] says it.
+    /// Whether the slot of a constant is out of date; for a variable in a register [`Registers::dirty`] says it. As long as it is
+    /// set the variable is among those constants, once, that are not known to be clean.
     pub stale: bool,
     /// Whether the variable is known to hold `value`; then it has no register.
     pub constant: bool,

@@ -4,10 +4,7 @@ use copatch_spec::types::ValueType;
 
 use super::moves::From;
 use super::state::{At, CLASSES, Operand, Owner, Reg, RegSet, each};
-use super::{FunctionBuilder, Mode};
-
-/// Reads of variables stay unmaterialised only this close to the top of the stack, so that the search for them is short.
-const LAZY_DEPTH: usize = 64;
+use super::{FunctionBuilder, Mode, SHALLOW};
 
 impl FunctionBuilder<'_, '_> {
     /// Pushes a constant; the bits of a 32-bit type are in the low half.
@@ -22,6 +19,23 @@ impl FunctionBuilder<'_, '_> {
     /// Pushes the value of a variable.
     #[inline]
     pub fn get(&mut self, var: u32) {
+        // The usual case calls nothing, and so saves no registers.
+        if self.mode == Mode::Ready
+            && self.stack.len() < self.stack.capacity()
+            && self.stack.len() < SHALLOW
+            && let Some(state) = self.vars.get_mut(var as usize)
+            && !state.constant
+        {
+            let (ty, at) = (state.ty, At::Var(var));
+            self.stack.push(Operand { ty, at });
+            state.reads += 1;
+        } else {
+            self.get_any(var);
+        }
+    }
+
+    #[inline(never)]
+    fn get_any(&mut self, var: u32) {
         if !self.ready() {
             return;
         }
@@ -35,7 +49,7 @@ impl FunctionBuilder<'_, '_> {
         state.reads += 1;
         let ty = state.ty;
         self.push(ty, At::Var(var));
-        if self.stack.len() > LAZY_DEPTH {
+        if self.stack.len() > SHALLOW {
             self.limit_laziness();
         }
     }
@@ -43,7 +57,7 @@ impl FunctionBuilder<'_, '_> {
     /// Materialises the read that has become too deep to be searched for.
     #[cold]
     fn limit_laziness(&mut self) {
-        let index = self.stack.len() - 1 - LAZY_DEPTH;
+        let index = self.stack.len() - 1 - SHALLOW;
         if let At::Var(old) = self.stack[index].at {
             self.spill_read(index, old);
         }
@@ -205,9 +219,7 @@ impl FunctionBuilder<'_, '_> {
             self.store_const(state.ty, var, value);
             return self.now_in_slot(var);
         }
-        if self.vars[var as usize].constant {
-            self.clean_constants = 0;
-        } else {
+        if !self.vars[var as usize].stale {
             self.constants.push(var);
         }
         let state = &mut self.vars[var as usize];
@@ -446,7 +458,15 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Brings every operand into its slot, but for constants.
+    #[inline]
     pub(super) fn spill_stack(&mut self) {
+        if self.settled < self.stack.len() {
+            self.spill_unsettled();
+        }
+    }
+
+    #[inline(never)]
+    fn spill_unsettled(&mut self) {
         for index in self.settled..self.stack.len() {
             let operand = self.stack[index];
             match operand.at {
@@ -468,9 +488,16 @@ impl FunctionBuilder<'_, '_> {
         while let Some(var) = self.constants.pop() {
             if self.vars[var as usize].constant {
                 self.clean(var);
-                self.vars[var as usize].constant = false;
             }
+            self.forget_constant(var);
         }
         self.clean_constants = 0;
+    }
+
+    /// A variable was taken off the list of constants.
+    pub(super) fn forget_constant(&mut self, var: u32) {
+        let state = &mut self.vars[var as usize];
+        state.constant = false;
+        state.stale = false;
     }
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::context::Helper;
 use crate::memory::{CodeSpace, Reservation, Stack, page_size};
-use crate::program::{Image, TrapSite};
+use crate::program::Image;
+use crate::sites::Sites;
 
 /// `core.entry`, `core.unwind`, then the functions below, one after another.
 #[rustfmt::skip]
@@ -52,21 +53,18 @@ const SPIN: u32 = 6;
 fn program() -> Program {
     let mut space = CodeSpace::new(CODE.len()).unwrap();
     space.bytes_mut()[..CODE.len()].copy_from_slice(CODE);
-    let site = |offset, length, function, kind| TrapSite {
-        offset,
-        function,
-        source: 1000 + function,
-        length,
-        kind,
+    let mut sites = Sites::default();
+    let mut site = |begin, function, offset, length, kind| {
+        sites.begin(function, begin);
+        sites.push(offset, length, 1000 + function, kind);
     };
+    site(0x54, TRAP, 0x58, 2, kind::UNREACHABLE);
+    site(0x5a, LOAD, 0x5a, 8, kind::OUT_OF_BOUNDS);
+    site(0x72, HELPER, 0x93, 2, kind::HOST_ERROR);
     let image = Image {
         code: space.publish(CODE.len()).unwrap(),
         entries: vec![0x49, 0x54, 0x5a, 0x62, 0x67, 0x72, 0x95],
-        sites: vec![
-            site(0x58, 2, TRAP, kind::UNREACHABLE),
-            site(0x5a, 8, LOAD, kind::OUT_OF_BOUNDS),
-            site(0x93, 2, HELPER, kind::HOST_ERROR),
-        ],
+        sites,
         shim: 0,
         unwind: 0x30,
         frame_bias: 0,

@@ -90,6 +90,49 @@ fn adds_its_parameters() {
     assert_eq!(run(&program, &[u64::MAX, 2])[0], 1);
 }
 
+/// Wherever the left operand is, an operation with a constant is the constant and then the operation.
+#[test]
+fn operations_take_constants_as_if_pushed() {
+    let pack = pack();
+    let ops = ["add", "sub", "mul", "and", "shl", "lt_s", "eq"]
+        .map(|name| pack.op(&format!("i64.{name}")).expect("an operation"));
+    let code = |take: &dyn Fn(&mut FunctionBuilder<'_, '_>, copatch::OpId, u64)| {
+        let mut all = Vec::new();
+        for op in ops {
+            for value in [0, 1, -1, 127, -128, 128, 1 << 31, i64::MAX, i64::MIN] {
+                let value = value as u64;
+                let sig = signature(&[I64], &[I64]);
+                let program = compile(&pack, &sig, &[I64], &Plan::default(), |b| {
+                    // In a register of its own, in a variable's, not emitted yet, a constant, in its slot.
+                    b.get(0);
+                    take(b, ops[0], value);
+                    take(b, op, value);
+                    b.set(1);
+                    b.get(1);
+                    take(b, op, value);
+                    b.drop_top();
+                    b.constant(I64, 5);
+                    take(b, op, value);
+                    b.drop_top();
+                    b.get(0);
+                    b.get(0);
+                    b.op(ops[0]);
+                    b.block(&[], &[]);
+                    b.end();
+                    take(b, op, value);
+                });
+                all.push((op, value, program.code().to_vec(), run(&program, &[77])[0]));
+            }
+        }
+        all
+    };
+    let pushed = code(&|b, op, value| {
+        b.constant(I64, value);
+        b.op(op);
+    });
+    assert_eq!(code(&|b, op, value| b.op_with(op, I64, value)), pushed);
+}
+
 #[test]
 fn constants_fold_into_either_side() {
     let pack = pack();

@@ -184,7 +184,7 @@ impl Opaque {
     pub(crate) fn evaluate(&mut self, instance: u32, init: &Init) -> Result<[u64; 2]> {
         Ok(match init {
             Init::Value(bits) => [*bits, 0],
-            Init::Vector(bits) => [*bits as u64, (bits >> 64) as u64],
+            Init::Vector(bits) => *bits,
             Init::Null => [0, 0],
             Init::Global(global) => {
                 let id = self.instance_global(instance, *global);

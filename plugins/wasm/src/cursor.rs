@@ -76,8 +76,14 @@ impl<'a> Cursor<'a> {
                 Ok(())
             }
             _ => {
-                let last = self.rest.iter().position(|byte| *byte < 0x80);
-                self.advance(last.ok_or_else(end)? + 1);
+                let length = match self.rest.first_chunk().map(|word| last(*word)) {
+                    Some(last @ 1..) => last.trailing_zeros() as usize / 8,
+                    _ => {
+                        let last = self.rest.iter().position(|byte| *byte < 0x80);
+                        last.ok_or_else(end)?
+                    }
+                };
+                self.advance(length + 1);
                 Ok(())
             }
         }
@@ -145,12 +151,17 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// The highest bits of the bytes that end an integer: the lowest is that of the first integer's last byte.
+#[inline(always)]
+fn last(word: [u8; 8]) -> u64 {
+    !u64::from_le_bytes(word) & 0x8080_8080_8080_8080
+}
+
 /// The bits of an integer in the first eight bytes, and its length; `None` if it does not end in them.
 #[inline(always)]
 fn in_word(bytes: &[u8]) -> Option<(u64, u32)> {
-    let word = u64::from_le_bytes(*bytes.first_chunk()?);
-    // The highest bit of the first byte that has none set.
-    let last = !word & 0x8080_8080_8080_8080;
+    let word = *bytes.first_chunk()?;
+    let (word, last) = (u64::from_le_bytes(word), last(word));
     if last == 0 {
         return None;
     }

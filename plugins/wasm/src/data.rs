@@ -9,10 +9,11 @@ const MAX_SEGMENTS: u32 = 100_000;
 const I32_CONST: u8 = 0x41;
 const END: u8 = 0x0b;
 
-/// The segments of a data section whose contents are `section`, and all their bytes. `memory` says whether there is one.
+/// The segments of a data section whose contents are `section`, in which their bytes stand. `memory` says whether there is
+/// one.
 ///
 /// `None` for anything but the usual, valid or not: then `wasmparser` has to judge.
-pub(crate) fn usual(section: &[u8], memory: bool) -> Option<(Vec<Data>, Vec<u8>)> {
+pub(crate) fn usual(section: &[u8], memory: bool) -> Option<Vec<Data>> {
     let mut cursor = Cursor::new(section, 0);
     let count = cursor.u32().ok()?;
     // A segment takes two bytes at least.
@@ -20,7 +21,6 @@ pub(crate) fn usual(section: &[u8], memory: bool) -> Option<(Vec<Data>, Vec<u8>)
         return None;
     }
     let mut segments = Vec::with_capacity(count as usize);
-    let mut all = Vec::with_capacity(section.len());
     for _ in 0..count {
         let placement = match cursor.next()? {
             0 if memory => {
@@ -38,14 +38,15 @@ pub(crate) fn usual(section: &[u8], memory: bool) -> Option<(Vec<Data>, Vec<u8>)
             _ => return None,
         };
         let length = cursor.u32().ok()? as usize;
-        let begin = all.len();
-        all.extend_from_slice(cursor.take(length)?);
+        let begin = section.len() - cursor.rest().len();
+        cursor.take(length)?;
+        // A module has fewer bytes than fit in 32 bits.
         segments.push(Data {
             placement,
-            bytes: begin..all.len(),
+            bytes: begin as u32..(begin + length) as u32,
         });
     }
-    cursor.rest().is_empty().then_some((segments, all))
+    cursor.rest().is_empty().then_some(segments)
 }
 
 #[cfg(test)]
@@ -57,9 +58,9 @@ mod tests {
     fn the_usual_is_read_and_all_else_left_to_others() {
         // Active at 5 with two bytes, passive with one.
         let section = [2, 0, I32_CONST, 5, END, 2, 7, 8, 1, 1, 9];
-        let (segments, bytes) = usual(&section, true).expect("the usual");
-        assert_eq!(bytes, [7, 8, 9]);
+        let segments = usual(&section, true).expect("the usual");
         assert_eq!(segments.len(), 2);
+        assert_eq!(segments[0].bytes, 6..8);
         assert!(matches!(
             segments[0].placement,
             Placement::Active {
@@ -67,7 +68,7 @@ mod tests {
                 offset: Init::Value(5)
             }
         ));
-        assert_eq!(segments[1].bytes, 2..3);
+        assert_eq!(segments[1].bytes, 10..11);
         assert!(usual(&section, false).is_none(), "without a memory");
         for length in 0..section.len() {
             assert!(usual(&section[..length], true).is_none(), "{length} bytes");

@@ -211,6 +211,13 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
+    fn operation_with(&mut self, instruction: &Instruction, ty: ValueType, bits: u64) -> Check {
+        let op = instruction.op.ok_or_else(unsupported)?;
+        self.builder.op_with(op, ty, bits);
+        Ok(())
+    }
+
+    #[inline(always)]
     fn not(&mut self, instruction: &Instruction) -> Check {
         self.builder.not(instruction.op.ok_or_else(unsupported)?);
         Ok(())

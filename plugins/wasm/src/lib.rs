@@ -93,6 +93,8 @@ mod value;
 mod visit;
 pub mod wasi;
 
+/// What [`Config::packs`] takes.
+pub use ::copatch::{PackFolder, TrustedKeys};
 pub use copatch::plugin::Timings;
 pub use engine::{Config, Engine};
 pub use error::{Error, Result, Trap, TrapCode};

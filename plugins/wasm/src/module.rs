@@ -51,8 +51,8 @@ pub(crate) const MAX_TABLE: u64 = 10_000_000;
 pub(crate) enum Init {
     /// The bits of a number of up to 64 bits.
     Value(u64),
-    /// The bits of a vector.
-    Vector(u128),
+    /// The bits of a vector, low half first.
+    Vector([u64; 2]),
     /// The value of a global that stands before.
     Global(u32),
     /// A reference to a function.
@@ -144,8 +144,11 @@ pub(crate) struct Elements {
 pub(crate) struct Data {
     pub placement: Placement,
     /// Where its bytes stand in [`Description::data_bytes`].
-    pub bytes: Range<usize>,
+    pub bytes: Range<u32>,
 }
+
+/// Some modules have a hundred thousand of them.
+const _: () = assert!(size_of::<Data>() <= 40);
 
 /// A module without its code.
 #[derive(Debug, Default)]
@@ -164,7 +167,7 @@ pub(crate) struct Description {
     pub start: Option<u32>,
     pub elements: Vec<Elements>,
     pub data: Vec<Data>,
-    /// The bytes of all data segments.
+    /// The bytes of all data segments, and perhaps what stands between them.
     pub data_bytes: Vec<u8>,
     /// The name section, undecoded: it is needed only when something went wrong.
     pub names: Vec<u8>,
@@ -181,7 +184,8 @@ impl Description {
 
     /// The bytes of a data segment.
     pub fn segment(&self, index: usize) -> Option<&[u8]> {
-        self.data_bytes.get(self.data.get(index)?.bytes.clone())
+        let Range { start, end } = self.data.get(index)?.bytes;
+        self.data_bytes.get(start as usize..end as usize)
     }
 
     /// The type of a function as an embedder sees it.
@@ -295,11 +299,11 @@ impl Description {
                             offset: constant(&offset_expr, offset)?,
                         },
                     };
-                    let begin = self.data_bytes.len();
+                    let begin = self.data_bytes.len() as u32;
                     self.data_bytes.extend_from_slice(data.data);
                     self.data.push(Data {
                         placement,
-                        bytes: begin..self.data_bytes.len(),
+                        bytes: begin..self.data_bytes.len() as u32,
                     });
                 }
             }
@@ -385,7 +389,8 @@ fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
             Operator::F32Const { value } => Step::Push(Init::Value(u64::from(value.bits()))),
             Operator::F64Const { value } => Step::Push(Init::Value(value.bits())),
             Operator::V128Const { value } => {
-                Step::Push(Init::Vector(u128::from_le_bytes(*value.bytes())))
+                let bits = u128::from_le_bytes(*value.bytes());
+                Step::Push(Init::Vector([bits as u64, (bits >> 64) as u64]))
             }
             Operator::GlobalGet { global_index } => Step::Push(Init::Global(global_index)),
             Operator::RefFunc { function_index } => Step::Push(Init::Function(function_index)),
@@ -640,8 +645,11 @@ fn read(bytes: &[u8]) -> Result<(Description, Vec<Body<'_>>), Error> {
             let range = reader.range();
             let section = bytes.get(range.start as usize..range.end as usize);
             let memory = description.memory.is_some();
-            if let Some(data) = section.and_then(|section| data::usual(section, memory)) {
-                (description.data, description.data_bytes) = data;
+            if let Some(section) = section
+                && let Some(data) = data::usual(section, memory)
+            {
+                description.data = data;
+                description.data_bytes = section.to_vec();
                 continue;
             }
         }

@@ -9,6 +9,7 @@ use copatch::Planner;
 use crate::cursor::Cursor;
 use crate::opcodes::{Kind, Table};
 use crate::validate::{Check, invalid};
+use crate::visit::{NARROW_SUM, skip_narrow_sum};
 
 /// What one scan found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,7 +115,13 @@ impl Scanner<'_> {
                 cursor.skip();
                 planner.tee(pos, cursor.u32()?);
             }
-            Kind::Unary | Kind::Binary | Kind::Not | Kind::Widen => cursor.skip(),
+            Kind::Unary | Kind::Binary | Kind::Not => cursor.skip(),
+            Kind::Widen => {
+                cursor.skip();
+                if skip_narrow_sum(cursor) {
+                    self.scan.operations += NARROW_SUM;
+                }
+            }
             Kind::I32Const | Kind::I64Const | Kind::GlobalGet | Kind::GlobalSet => {
                 cursor.skip();
                 cursor.skip_integer()?;

@@ -203,6 +203,19 @@ impl<'a> Validator<'a> {
         self.operation(instruction)
     }
 
+    /// [`Self::binary`] where the right operand is a constant of that type, which was not pushed. Gives false, and changes
+    /// nothing, where that takes more than a look.
+    #[inline(always)]
+    pub fn binary_constant(&mut self, instruction: &Instruction, constant: Type) -> bool {
+        let [a, b, _] = instruction.operands;
+        let usual =
+            b == constant && self.operands.len() > self.floor() && self.operands.last() == Some(&a);
+        if usual && let Some(top) = self.operands.last_mut() {
+            *top = instruction.result;
+        }
+        usual
+    }
+
     /// Two operands are consumed.
     #[inline(always)]
     pub fn store(&mut self, instruction: &Instruction) -> Check {

@@ -30,6 +30,11 @@ pub(crate) trait Sink {
     /// A load or store of a lane, with its offset and lane.
     fn lane_access(&mut self, instruction: &Instruction, offset: u32, lane: i64) -> Check;
     fn constant(&mut self, ty: ValueType, bits: u64);
+    /// [`Self::constant`], and an instruction of two operands behind it.
+    fn operation_with(&mut self, instruction: &Instruction, ty: ValueType, bits: u64) -> Check {
+        self.constant(ty, bits);
+        self.operation(instruction, &[])
+    }
     fn block(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) -> Check;
     fn else_(&mut self);
     fn end(&mut self);
@@ -209,8 +214,8 @@ impl<'a> Visit<'a> {
                     Some(constant) => {
                         validator.pop(Type::I32)?;
                         validator.push(Type::I32);
-                        sink.constant(ValueType::I32, u64::from(constant));
-                        sink.operation(&table.plain[I32_ADD], &[])?;
+                        let add = &table.plain[I32_ADD];
+                        sink.operation_with(add, ValueType::I32, u64::from(constant))?;
                     }
                     None => {
                         validator.unary(instruction)?;
@@ -220,15 +225,13 @@ impl<'a> Visit<'a> {
             }
             Kind::I32Const => {
                 cursor.skip();
-                let value = cursor.i32()?;
-                validator.push(Type::I32);
-                sink.constant(ValueType::I32, u64::from(value as u32));
+                let bits = u64::from(cursor.i32()? as u32);
+                self.constant(table, (Type::I32, ValueType::I32), bits, cursor, sink)?;
             }
             Kind::I64Const => {
                 cursor.skip();
-                let value = cursor.i64()?;
-                validator.push(Type::I64);
-                sink.constant(ValueType::I64, value as u64);
+                let bits = cursor.i64()? as u64;
+                self.constant(table, (Type::I64, ValueType::I64), bits, cursor, sink)?;
             }
             Kind::Load => {
                 cursor.skip();
@@ -354,6 +357,31 @@ impl<'a> Visit<'a> {
         Ok(false)
     }
 
+    /// A constant that was read, and with it an instruction of two operands behind it, which is what most constants are for.
+    #[inline(always)]
+    fn constant<S: Sink>(
+        &mut self,
+        table: &'a Table,
+        (ty, code): (Type, ValueType),
+        bits: u64,
+        cursor: &mut Cursor<'_>,
+        sink: &mut S,
+    ) -> Check {
+        if let Some(opcode) = cursor.rest().first().copied()
+            && table.kinds[usize::from(opcode)] == Kind::Binary
+        {
+            let instruction = &table.plain[usize::from(opcode)];
+            if self.validator.binary_constant(instruction, ty) {
+                sink.at(cursor.offset());
+                cursor.skip();
+                return sink.operation_with(instruction, code, bits);
+            }
+        }
+        self.validator.push(ty);
+        sink.constant(code, bits);
+        Ok(())
+    }
+
     #[inline(always)]
     fn block<S: Sink>(&mut self, kind: FrameKind, cursor: &mut Cursor<'_>, sink: &mut S) -> Check {
         cursor.skip();
@@ -437,6 +465,23 @@ const I32_ADD: usize = 0x6a;
 const I32_WRAP_I64: u8 = 0xa7;
 const I64_CONST: u8 = 0x42;
 const I64_ADD: u8 = 0x7c;
+
+/// The instructions that [`narrow_sum`] takes for one.
+pub(crate) const NARROW_SUM: u64 = 3;
+
+/// What [`narrow_sum`] would read, unread; gives whether it is there.
+#[inline(always)]
+pub(crate) fn skip_narrow_sum(cursor: &mut Cursor<'_>) -> bool {
+    let mut ahead = *cursor;
+    let there = ahead.next() == Some(I64_CONST)
+        && ahead.skip_integer().is_ok()
+        && ahead.next() == Some(I64_ADD)
+        && ahead.next() == Some(I32_WRAP_I64);
+    if there {
+        *cursor = ahead;
+    }
+    there
+}
 
 /// Behind an i32 that was widened without sign: a constant that is added to it before it is cut back to an i32, which
 /// comes to the same as adding 32 bits. Go's compiler adds to addresses so; a fifth of its instructions are this.

@@ -97,6 +97,37 @@ fn a_read_is_taken_before_a_later_write() {
     assert_eq!(table(text, [5]), [3]);
 }
 
+/// What a branch takes along is the variable's constant of that moment, be its label's variable in memory (`$x`) or in a register
+/// (`$y`), and was the constant before it taken along or not.
+#[test]
+fn constants_written_between_branches() {
+    let text = r#"(module (func (export "f") (param $n i32) (result i32) (local $x i32) (local $y i32) (local $z i32)
+        (block $out
+            (local.set $y (i32.add (local.get $n) (i32.const 1000)))
+            (br_if $out (i32.eqz (local.get $n)))
+            (local.set $x (i32.const 1))
+            (local.set $y (i32.const 20))
+            (local.set $z (i32.const 300))
+            (br_if $out (i32.eq (local.get $n) (i32.const 1)))
+            (local.set $x (i32.const 2))
+            (br_if $out (i32.eq (local.get $n) (i32.const 2)))
+            (local.set $x (i32.const 3))
+            (local.set $x (i32.const 4))
+            (local.set $y (i32.const 40))
+            (br_if $out (i32.eq (local.get $n) (i32.const 3)))
+            (local.set $y (local.get $n))
+            (local.set $z (i32.const 500))
+            (br_if $out (i32.eq (local.get $n) (i32.const 4)))
+            (local.set $y (i32.const 60))
+            (local.set $x (local.get $n))
+            (br_if $out (i32.eq (local.get $n) (i32.const 5)))
+            (local.set $x (i32.const 7))
+            (local.set $z (i32.const 700)))
+        (i32.add (local.get $x) (i32.add (local.get $y) (local.get $z)))))"#;
+    let expected = [1000, 321, 322, 344, 508, 565, 767];
+    assert_eq!(table(text, 0..7), expected);
+}
+
 #[test]
 fn swapped_locals_in_a_loop() {
     let text = r#"(module (func (export "f") (param $n i32) (result i32) (local $a i32) (local $b i32)

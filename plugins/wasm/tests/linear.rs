@@ -17,18 +17,6 @@ const BOUND: f64 = 4.0;
 /// Neighbours on the machine, who take caches if not time, only make things slower: the least of many rounds counts.
 const ROUNDS: usize = 30;
 
-/// Shapes that take longer than in proportion, and why. Remove what is mended.
-const KNOWN: [(&str, &str); 2] = [
-    (
-        "branches with constant locals",
-        "a constant written to a constant variable makes the next branch look at all constants again (`clean_constants`)",
-    ),
-    (
-        "branches with a constant for a register",
-        "while one constant cannot be stored, each branch looks at all constants again (`settle_constants`)",
-    ),
-];
-
 /// Processor time of this thread so far.
 fn now() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -46,11 +34,11 @@ fn growth(times: &[f64; SIZES.len()]) -> f64 {
     worst
 }
 
-/// Nanoseconds an operation for each size, once they grow no more than the bound, or after so many rounds.
-fn measure(engine: &Engine, shape: &Shape, rounds: usize) -> [f64; SIZES.len()] {
+/// Nanoseconds an operation for each size, once they grow no more than the bound, or after all rounds.
+fn measure(engine: &Engine, shape: &Shape) -> [f64; SIZES.len()] {
     let modules = SIZES.map(|size| shape.module(size, SIZES[SIZES.len() - 1] / size));
     let mut least = [f64::INFINITY; SIZES.len()];
-    for round in 0..rounds {
+    for round in 0..ROUNDS {
         for ((bytes, operations), least) in modules.iter().zip(&mut least) {
             let begin = now();
             let module = Module::new(engine, bytes);
@@ -69,13 +57,9 @@ fn measure(engine: &Engine, shape: &Shape, rounds: usize) -> [f64; SIZES.len()] 
 fn an_operation_takes_as_long_in_a_large_function_as_in_a_small_one() {
     let engine = Engine::default();
     for shape in Shape::ALL {
-        let known = KNOWN.iter().any(|(name, _)| *name == shape.name);
-        let times = measure(&engine, &shape, if known { 1 } else { ROUNDS });
+        let times = measure(&engine, &shape);
         println!("{:42} {times:6.1?} ns an operation", shape.name);
-        match (growth(&times) <= BOUND, known) {
-            (true, true) => panic!("{} is linear now: take it off the list", shape.name),
-            (false, false) => panic!("{}: {times:?} ns an operation", shape.name),
-            _ => {}
-        }
+        let grown = growth(&times);
+        assert!(grown <= BOUND, "{}: {times:?} ns an operation", shape.name);
     }
 }

@@ -11,7 +11,7 @@ pub struct Shape {
 
 impl Shape {
     /// All shapes.
-    pub const ALL: [Shape; 17] = [
+    pub const ALL: [Shape; 18] = [
         shape("arithmetic on 30 locals", arithmetic),
         shape("locals, each used once", locals),
         shape("locals, all used again and again", locals_again),
@@ -24,6 +24,7 @@ impl Shape {
         }),
         shape("branches with constant locals", constants),
         shape("branches with a constant for a register", register),
+        shape("branches with a constant now and then", now_and_then),
         shape("conditionals in sequence", conditionals),
         shape("conditionals inside each other", nested_conditionals),
         shape("loops in sequence", |body, size| sequence(body, size, LOOP)),
@@ -283,6 +284,23 @@ fn register(body: &mut Body, size: usize) {
     }
     for _ in 0..size / 2 {
         body.branch(0);
+    }
+    body.op(END);
+    body.with(GET, 1);
+    body.op(DROP);
+}
+
+/// The branches' label expects a variable in a register that is a constant at each of them, and none in between.
+fn now_and_then(body: &mut Body, size: usize) {
+    body.begin(BLOCK, EMPTY);
+    body.declare(1);
+    body.sum(1, 0, 0);
+    body.branch(0);
+    for n in 0..size / 8 {
+        body.constant((n % 64) as u8);
+        body.with(SET, 1);
+        body.branch(0);
+        body.sum(1, 0, 0);
     }
     body.op(END);
     body.with(GET, 1);

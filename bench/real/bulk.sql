@@ -1,0 +1,34 @@
+-- Many rows, indexes, a join, changes, a transaction that is taken back, and a database file of several MB.
+pragma page_size = 4096;
+create table item(id integer primary key, name text not null, price real, kind integer);
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 60000)
+insert into item select i, hex(i * 7919), i * 7 % 1000 / 3.0, i % 17 from n;
+create index by_name on item(name);
+create index by_kind on item(kind, price);
+create table kind(id integer primary key, title text unique);
+insert into kind select distinct kind, 'kind ' || kind from item;
+select count(*), sum(id), round(avg(price), 6), min(name), max(name) from item;
+select title, count(*), printf('%.4f', sum(price)) from item join kind on kind.id = item.kind group by title order by title;
+select id, name, price from item where name between '31' and '3132' order by name desc limit 5;
+update item set price = price * 1.25, name = lower(name) || '-' || kind where kind in (2, 3, 5, 7);
+delete from item where id % 11 = 0;
+begin;
+update item set kind = 99;
+savepoint deeper;
+delete from item;
+select count(*) from item;
+rollback to deeper;
+select kind, count(*) from item group by kind;
+rollback;
+select kind, count(*) from item group by kind order by 2, 1 limit 4;
+create table log(what text, at integer);
+create trigger gone after delete on item begin insert into log values ('gone', old.id); end;
+delete from item where price > 400 and kind = 3;
+select count(*), min(at), max(at) from log;
+explain query plan select * from item where kind = 3 and price > 100;
+vacuum;
+reindex;
+analyze;
+pragma integrity_check;
+pragma page_count;
+insert into kind values (3, 'twice');

@@ -1,0 +1,224 @@
+//! Where faults are traps. Most sites are loads and stores, a quarter of all stencils, so each is kept in one word where it lies
+//! near the one before: what it takes to write and page in a list of them is felt in compile time.
+
+use crate::program::TrapSite;
+
+/// A site with all it may have: two words follow, where it begins from the start of its function and its source.
+const WIDE: u32 = 1 << 31;
+/// The fields of other sites, from the lowest bits up: bytes covered, bytes between the site before and this one, how far
+/// its source lies behind, and its trap.
+const LENGTH_BITS: u32 = 7;
+const NEAR_BITS: u32 = 9;
+const KIND_BITS: u32 = 6;
+const _: () = assert!(LENGTH_BITS + 2 * NEAR_BITS + KIND_BITS == 31);
+
+/// The sites of one function.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// Where the function begins, in bytes from the start of the code.
+    code: u32,
+    function: u32,
+    /// Its first word.
+    first: u32,
+}
+
+/// Trap sites in the order of the code, function by function.
+#[derive(Debug, Default)]
+pub(crate) struct Sites {
+    blocks: Vec<Block>,
+    words: Vec<u32>,
+    near: Near,
+}
+
+/// What the next site is told relative to: the end of the one before, from the start of the code, and its source.
+#[derive(Clone, Copy, Debug, Default)]
+struct Near {
+    end: u32,
+    source: u32,
+}
+
+impl Sites {
+    /// Begins a function, whose code lies behind all that is there.
+    pub fn begin(&mut self, function: u32, code: u32) {
+        self.blocks.push(Block {
+            code,
+            function,
+            first: self.words.len() as u32,
+        });
+        self.near = Near {
+            end: code,
+            source: 0,
+        };
+    }
+
+    /// Adds a site behind all that are there, to the function that was begun last.
+    #[inline(always)]
+    pub fn push(&mut self, start: u32, length: u16, source: u32, kind: u8) {
+        let (length, kind) = (u32::from(length), u32::from(kind));
+        let gap = start.wrapping_sub(self.near.end);
+        let delta = source.wrapping_sub(self.near.source);
+        self.near = Near {
+            end: start.wrapping_add(length),
+            source,
+        };
+        if (gap | delta) >> NEAR_BITS | length >> LENGTH_BITS | kind >> KIND_BITS == 0 {
+            let near = kind << NEAR_BITS | delta;
+            self.words
+                .push((near << NEAR_BITS | gap) << LENGTH_BITS | length);
+        } else {
+            self.push_wide(start, length, source, kind);
+        }
+    }
+
+    #[inline(never)]
+    fn push_wide(&mut self, start: u32, length: u32, source: u32, kind: u32) {
+        let begin = self.blocks.last().map_or(0, |block| block.code);
+        let start = start.wrapping_sub(begin);
+        self.words
+            .extend([WIDE | kind << u16::BITS | length, start, source]);
+    }
+
+    /// Puts the functions of another list behind, whose code was moved up by `distance` bytes. The other is empty afterwards.
+    pub fn append(&mut self, other: &mut Self, distance: u32) {
+        let words = self.words.len() as u32;
+        self.blocks
+            .extend(other.blocks.drain(..).map(|block| Block {
+                code: block.code + distance,
+                first: block.first + words,
+                ..block
+            }));
+        self.words.append(&mut other.words);
+    }
+
+    /// The site that covers an offset in the code. Async-signal-safe: neither locks nor allocates. Takes as long as the
+    /// function has sites.
+    pub fn find(&self, offset: u32) -> Option<TrapSite> {
+        let after = self.blocks.partition_point(|block| block.code <= offset);
+        let block = self.blocks.get(after.checked_sub(1)?)?;
+        let end = self.blocks.get(after).map(|next| next.first as usize);
+        let words = block.first as usize..end.unwrap_or(self.words.len());
+        let (mut words, mut near) = (
+            self.words.get(words)?.iter().copied(),
+            Near {
+                end: block.code,
+                source: 0,
+            },
+        );
+        while let Some(word) = words.next() {
+            let bits = |from: u32, count: u32| word >> from & ((1 << count) - 1);
+            let site = if word & WIDE == 0 {
+                const DELTA: u32 = LENGTH_BITS + NEAR_BITS;
+                TrapSite {
+                    offset: near.end.wrapping_add(bits(LENGTH_BITS, NEAR_BITS)),
+                    function: block.function,
+                    source: near.source.wrapping_add(bits(DELTA, NEAR_BITS)),
+                    length: bits(0, LENGTH_BITS) as u16,
+                    kind: bits(DELTA + NEAR_BITS, KIND_BITS) as u8,
+                }
+            } else {
+                TrapSite {
+                    offset: block.code.wrapping_add(words.next()?),
+                    function: block.function,
+                    source: words.next()?,
+                    length: word as u16,
+                    kind: (word >> u16::BITS) as u8,
+                }
+            };
+            if offset < site.offset {
+                return None;
+            }
+            near = Near {
+                end: site.offset.wrapping_add(u32::from(site.length)),
+                source: site.source,
+            };
+            if offset < near.end {
+                return Some(site);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Functions of sites: a gap before each, its length, its source and its trap.
+    fn functions() -> impl Strategy<Value = Vec<Vec<(u32, u32, u32, u8)>>> {
+        let near = prop_oneof![0..4u32, 500..520u32, Just(1 << 20)];
+        let length = prop_oneof![1..130u32, Just(1024)];
+        let source = prop_oneof![0..1100u32, Just(u32::MAX), any::<u32>()];
+        let kind = prop_oneof![0..4u8, 60..68u8, Just(254)];
+        prop::collection::vec(
+            prop::collection::vec((near, length, source, kind), 0..6),
+            1..5,
+        )
+    }
+
+    /// The sites as a list, and those that `into` was filled with; gives where the code ends.
+    fn fill(
+        functions: &[Vec<(u32, u32, u32, u8)>],
+        first: u32,
+        begin: u32,
+        into: &mut Sites,
+    ) -> (Vec<TrapSite>, u32) {
+        let (mut all, mut at) = (Vec::new(), begin);
+        for (function, sites) in (first..).zip(functions) {
+            into.begin(function, at);
+            for &(gap, length, source, kind) in sites {
+                at += gap;
+                into.push(at, length as u16, source, kind);
+                all.push(TrapSite {
+                    offset: at,
+                    function,
+                    source,
+                    length: length as u16,
+                    kind,
+                });
+                at += length;
+            }
+            at += 16;
+        }
+        (all, at)
+    }
+
+    fn check(sites: &Sites, all: &[TrapSite]) -> Result<(), TestCaseError> {
+        for site in all {
+            let end = site.offset + u32::from(site.length);
+            for offset in [site.offset, end - 1] {
+                prop_assert_eq!(sites.find(offset), Some(*site));
+            }
+            for offset in [site.offset.wrapping_sub(1), end] {
+                let covers = |other: &&TrapSite| {
+                    (other.offset..other.offset + u32::from(other.length)).contains(&offset)
+                };
+                prop_assert_eq!(sites.find(offset), all.iter().find(covers).copied());
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn every_site_is_found_where_it_lies(functions in functions(), begin in 0..100u32) {
+            let mut sites = Sites::default();
+            let (all, end) = fill(&functions, 7, begin, &mut sites);
+            check(&sites, &all)?;
+            prop_assert_eq!(sites.find(end), None);
+            prop_assert_eq!(sites.find(u32::MAX), None);
+        }
+
+        #[test]
+        fn joined_sites_are_found_where_they_moved(a in functions(), b in functions()) {
+            let (mut sites, mut part) = (Sites::default(), Sites::default());
+            let (mut all, end) = fill(&a, 0, 0, &mut sites);
+            let (behind, _) = fill(&b, a.len() as u32, 0, &mut part);
+            sites.append(&mut part, end);
+            all.extend(behind.into_iter().map(|site| TrapSite { offset: site.offset + end, ..site }));
+            check(&sites, &all)?;
+            prop_assert!(part.blocks.is_empty() && part.words.is_empty());
+        }
+    }
+}
