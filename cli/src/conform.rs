@@ -19,6 +19,11 @@ use copatch_conformance::{Coverage, Kit};
 use crate::packs::Packs;
 use crate::{FAILED, Failure, MISUSED, print};
 
+/// The exit code of a process that found the fault it was given to judge: one that no error has.
+const FOUND: i32 = 3;
+/// What Rust gives for a panic.
+const PANICKED: i32 = 101;
+
 #[derive(Args)]
 pub(crate) struct Conform {
     /// A built-in instruction set (toy, wasm), or a folder with ops.toml and ops.h, whose packs are in --packs.
@@ -62,13 +67,10 @@ impl Conform {
             // SAFETY: this process is there for nothing else.
             let subject = unsafe { mutant.open() }.map_err(failed)?;
             let found = kit(&subject)?.run_seeded(self.cases, self.seed, |_| {});
-            return Ok(if found.is_err() { FAILED } else { 0 });
+            return Ok(if found.is_err() { FOUND } else { 0 });
         }
         let metadata = pack.metadata();
-        let name = match metadata.features.as_str() {
-            "" => format!("{} for {}", metadata.isa, metadata.triple),
-            features => format!("{} for {}+{features}", metadata.isa, metadata.triple),
-        };
+        let name = format!("{} for {}", metadata.isa, metadata.target());
         let coverage = RefCell::new(Coverage::new(&pack).map_err(failed)?);
         let verdict = kit(&pack)?.run_seeded(self.cases, self.seed, |program| {
             // It was compiled before.
@@ -114,9 +116,15 @@ impl Conform {
                     code = FAILED;
                     "NOT FOUND"
                 }
-                Some(FAILED) => "found",
-                // A signal: it ran into what should not be run, or was ended for not ending.
-                _ => "found: it crashed",
+                Some(FOUND) => "found",
+                // It ran into what should not be run, or was ended for not ending.
+                None | Some(PANICKED) => "found: it crashed",
+                Some(other) => {
+                    return Err(failed(format!(
+                        "{} was not judged: exit code {other}",
+                        mutant.name
+                    )));
+                }
             };
             print(&format!("  {}: {verdict}\n", mutant.name))?;
         }

@@ -175,7 +175,7 @@ fn main() {
         Command::Packs(packs) => packs.run(),
     };
     let code = code.unwrap_or_else(|failure| {
-        report(&failure.line.replace(['\n', '\r'], " "));
+        report(&failure.line.replace(char::is_control, " "));
         failure.code
     });
     std::process::exit(code);

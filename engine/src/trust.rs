@@ -14,8 +14,12 @@ use minisign_verify::{PublicKey, Signature};
 use crate::error::{Error, Result};
 use crate::pack::Pack;
 
-/// What is added to a pack file's name to name its signature.
-pub const SIGNATURE_SUFFIX: &str = ".minisig";
+/// The file that holds the signature of a pack file: `<file>.minisig`, beside it.
+pub fn signature_of(pack: &Path) -> PathBuf {
+    let mut name = OsString::from(pack);
+    name.push(".minisig");
+    name.into()
+}
 
 /// Public keys whose holders an application trusts as it trusts itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,8 +152,7 @@ impl Pack {
     pub fn read_signed(path: &Path, keys: &TrustedKeys) -> Result<Arc<Self>> {
         let name = path.display().to_string();
         let bytes = read(path)?;
-        let mut signature = OsString::from(path);
-        signature.push(SIGNATURE_SUFFIX);
+        let signature = signature_of(path);
         let signature = match std::fs::read_to_string(&signature) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::Untrusted {
@@ -158,7 +161,7 @@ impl Pack {
                 });
             }
             Err(source) => {
-                let path = signature.into();
+                let path = signature;
                 return Err(Error::File { path, source });
             }
             Ok(signature) => signature,

@@ -102,12 +102,8 @@ impl Signer {
             path: pack.to_owned(),
             source,
         })?;
-        let (isa, version, triple) = (&metadata.isa, metadata.isa_version, &metadata.triple);
-        let features = match metadata.features.as_str() {
-            "" => String::new(),
-            features => format!("+{features}"),
-        };
-        let comment = format!("stencil pack of {isa} {version} for {triple}{features}");
+        let (isa, version) = (&metadata.isa, metadata.isa_version);
+        let comment = format!("stencil pack of {isa} {version} for {}", metadata.target());
         let signature = minisign::sign(None, &self.key, bytes.as_slice(), Some(&comment), None)
             .map_err(|source| SignError::Signature {
                 path: pack.to_owned(),

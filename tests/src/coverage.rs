@@ -24,6 +24,8 @@ pub struct Coverage {
     /// What there is, in the order in which it is printed.
     all: Vec<(&'static str, BTreeSet<String>)>,
     seen: BTreeMap<&'static str, BTreeSet<String>>,
+    /// The rows of the stencil table that were noted.
+    rows: BTreeSet<u32>,
     /// The alternative that a row of the stencil table belongs to, by its first row.
     alternatives: BTreeMap<u32, Alternative>,
     programs: u64,
@@ -66,6 +68,7 @@ impl Coverage {
             pack: Arc::clone(pack),
             all: Vec::new(),
             seen: names.iter().map(|name| (*name, BTreeSet::new())).collect(),
+            rows: BTreeSet::new(),
             alternatives: BTreeMap::new(),
             programs: 0,
         };
@@ -109,7 +112,7 @@ impl Coverage {
             for record in 0..alternative.records.len() {
                 all.stencil(first + record as u32);
             }
-            all.borders(alternative, |_, _| true);
+            all.borders(*first, |_, _| true);
         }
         coverage.all = names
             .iter()
@@ -137,12 +140,9 @@ impl Coverage {
             let stencils = code.listing().unwrap_or_default().iter();
             for emitted in stencils.filter(|emitted| emitted.stencil != u32::MAX) {
                 self.stencil(emitted.stencil);
-                let below = self.alternatives.range(..=emitted.stencil);
-                if let Some(alternative) = below.last().map(|(_, found)| found.clone()) {
-                    self.borders(&alternative, |value, border| {
-                        emitted.values.get(value) == Some(&border)
-                    });
-                }
+                self.borders(emitted.stencil, |value, border| {
+                    emitted.values.get(value) == Some(&border)
+                });
             }
         }
         Ok(())
@@ -150,7 +150,10 @@ impl Coverage {
 
     /// Notes a row of the stencil table and everything that it stands for.
     fn stencil(&mut self, row: u32) {
-        let Some((first, found)) = self.alternatives.range(..=row).last() else {
+        if !self.rows.insert(row) {
+            return;
+        }
+        let Some((first, found)) = self.alternatives.range(..=row).next_back() else {
             return;
         };
         let Some(record) = found.records.get((row - first) as usize) else {
@@ -196,7 +199,11 @@ impl Coverage {
         }
     }
 
-    fn borders(&mut self, found: &Alternative, is: impl Fn(usize, i64) -> bool) {
+    /// Notes the borders of a stencil's ranges that a value is at.
+    fn borders(&mut self, row: u32, is: impl Fn(usize, i64) -> bool) {
+        let Some((_, found)) = self.alternatives.range(..=row).next_back() else {
+            return;
+        };
         for (value, lo, hi) in &found.borders {
             for border in [*lo, *hi] {
                 if is(*value, border) {

@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use copatch::SIGNATURE_SUFFIX;
+use copatch::signature_of;
 use copatch::spec::limits::PACK_BYTES;
 use oci_client::client::{ClientConfig, ClientProtocol, ImageLayer};
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::{
     ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor,
     OciImageIndex, OciImageManifest, OciManifest,
@@ -17,7 +18,7 @@ use oci_client::manifest::{
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
-use super::{NAME, failed};
+use super::{NAME, failed, is_safe};
 use crate::{Failure, MISUSED};
 
 /// The media types of a pack's artefact.
@@ -53,7 +54,7 @@ pub(super) struct Entry {
 }
 
 impl Index {
-    /// The packs, ascending by name; entries of other kinds are passed over.
+    /// The packs, ascending by name; entries of other kinds, or of names that lead elsewhere, are passed over.
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries: Vec<Entry> = self.0.manifests.iter().filter_map(entry).collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
@@ -62,14 +63,15 @@ impl Index {
 }
 
 fn entry(entry: &ImageIndexEntry) -> Option<Entry> {
-    Some(Entry {
-        name: entry.annotations.as_ref()?.get(NAME)?.clone(),
+    let name = entry.annotations.as_ref()?.get(NAME)?;
+    is_safe(name).then(|| Entry {
+        name: name.clone(),
         digest: entry.digest.clone(),
     })
 }
 
 impl Registry {
-    pub fn open(reference: &str, plain_http: bool) -> Result<Self, Failure> {
+    pub fn open(reference: &str, plain_http: bool, patience: Duration) -> Result<Self, Failure> {
         let reference: Reference = reference.parse().map_err(|error| Failure {
             code: MISUSED,
             line: format!("{reference}: {error}"),
@@ -81,6 +83,8 @@ impl Registry {
                 true => ClientProtocol::Http,
                 false => ClientProtocol::Https,
             },
+            connect_timeout: Some(patience),
+            read_timeout: Some(patience),
             ..ClientConfig::default()
         };
         let client = Client::try_from(config).map_err(|error| failed(error.to_string()))?;
@@ -116,11 +120,21 @@ impl Registry {
         failed(text)
     }
 
+    /// The packs that are there.
     pub fn index(&self) -> Result<Index, Failure> {
+        let found = self.pull_index()?;
+        found
+            .map(Index)
+            .ok_or_else(|| failed(format!("{}: there is nothing of that name", self.name())))
+    }
+
+    /// The index; `None` if there is nothing of that name yet.
+    fn pull_index(&self) -> Result<Option<OciImageIndex>, Failure> {
         let pulled = self.client.pull_manifest(&self.reference, &self.auth);
         match self.runtime.block_on(pulled) {
-            Ok((OciManifest::ImageIndex(index), _)) => Ok(Index(index)),
+            Ok((OciManifest::ImageIndex(index), _)) => Ok(Some(index)),
             Ok(_) => Err(failed(format!("{}: not an index of packs", self.name()))),
+            Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(self.fault("the index", &error)),
         }
     }
@@ -141,9 +155,7 @@ impl Registry {
             found.ok_or_else(|| failed(format!("{} {}: no {media_type}", self.name(), entry.name)))
         };
         let (pack, signature) = (layer(PACK_TYPE)?, layer(SIGNATURE_TYPE)?);
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(SIGNATURE_SUFFIX);
-        let here = local(path, pack).zip(local(Path::new(&beside), signature));
+        let here = local(path, pack).zip(local(&signature_of(path), signature));
         let is_cached = here.is_some();
         let (pack, signature) = match here {
             Some(both) => both,
@@ -165,7 +177,9 @@ impl Registry {
             bytes: Vec::new(),
             most,
         };
-        let pulled = self.client.pull_blob(&self.reference, blob, &mut out);
+        // By its digest alone: addresses elsewhere, which a manifest may give, are not followed.
+        let digest = blob.digest.as_str();
+        let pulled = self.client.pull_blob(&self.reference, digest, &mut out);
         self.runtime
             .block_on(pulled)
             .map_err(|error| self.fault(&entry.name, &error))?;
@@ -173,42 +187,32 @@ impl Registry {
     }
 
     /// Uploads packs, then the index with them in the place of those of the same names.
-    pub fn push(&self, artefacts: Vec<(String, Signed)>) -> Result<Vec<String>, Failure> {
-        let pushed = self.push_all(artefacts);
-        let pushed = self.runtime.block_on(pushed);
-        pushed.map_err(|error| self.fault("push", &error))
-    }
-
-    async fn push_all(
-        &self,
-        artefacts: Vec<(String, Signed)>,
-    ) -> Result<Vec<String>, OciDistributionError> {
-        let mut index = match self.client.pull_manifest(&self.reference, &self.auth).await {
-            Ok((OciManifest::ImageIndex(index), _)) => index,
-            Ok(_) => empty_index(),
-            Err(error) if is_missing(&error) => empty_index(),
-            Err(error) => return Err(error),
-        };
-        self.client
-            .auth(
-                &self.reference,
-                &self.auth,
-                oci_client::RegistryOperation::Push,
-            )
-            .await?;
-        let mut names = Vec::new();
-        for (name, signed) in artefacts {
-            let entry = self.push_one(&name, signed).await?;
-            index.manifests.retain(|other| {
-                other.annotations.as_ref().and_then(|all| all.get(NAME)) != Some(&name)
+    pub fn push(&self, artefacts: Vec<(String, Signed)>) -> Result<(), Failure> {
+        if self.reference.digest().is_some() {
+            let line = format!("{}: push to a tag, not to a digest", self.name());
+            return Err(Failure {
+                code: MISUSED,
+                line,
             });
-            index.manifests.push(entry);
-            names.push(name);
         }
-        self.client
-            .push_manifest_list(&self.reference, &self.auth, index)
-            .await?;
-        Ok(names)
+        let mut index = self.pull_index()?.unwrap_or_else(empty_index);
+        let pushed = async {
+            let push = oci_client::RegistryOperation::Push;
+            self.client.auth(&self.reference, &self.auth, push).await?;
+            for (name, signed) in artefacts {
+                let new = self.push_one(&name, signed).await?;
+                let is_new = |old: &ImageIndexEntry| entry(old).is_none_or(|old| old.name != name);
+                index.manifests.retain(is_new);
+                index.manifests.push(new);
+            }
+            self.client
+                .push_manifest_list(&self.reference, &self.auth, index)
+                .await
+        };
+        let pushed = self.runtime.block_on(pushed);
+        pushed
+            .map(|_| ())
+            .map_err(|error| self.fault("push", &error))
     }
 
     async fn push_one(
@@ -243,7 +247,9 @@ impl Registry {
         let bytes = serde_json::to_vec(&manifest)?;
         let digest = ImageLayer::new(bytes.clone(), String::new(), None).sha256_digest();
         let size = bytes.len() as i64;
-        let reference = self.reference.clone_with_digest(digest.clone());
+        // As a tag, since the client's way round a registry that answers without a location expects one.
+        let (registry, repository) = (self.reference.registry(), self.reference.repository());
+        let reference = Reference::with_tag(registry.into(), repository.into(), digest.clone());
         let content_type = OCI_IMAGE_MEDIA_TYPE
             .parse()
             .map_err(|_| OciDistributionError::GenericError(None))?;
@@ -271,17 +277,14 @@ fn empty_index() -> OciImageIndex {
     }
 }
 
-/// Whether an error says that there is nothing at a reference yet.
+/// Whether an error says that there is nothing of a name yet.
 fn is_missing(error: &OciDistributionError) -> bool {
+    use OciErrorCode::{ManifestUnknown, NameUnknown, NotFound};
     match error {
-        OciDistributionError::ImageManifestNotFoundError(_) => true,
-        OciDistributionError::RegistryError { envelope, .. } => {
-            let unknown = |code: String| code.contains("Unknown");
-            envelope
-                .errors
-                .iter()
-                .any(|error| unknown(format!("{:?}", error.code)))
-        }
+        OciDistributionError::RegistryError { envelope, .. } => envelope
+            .errors
+            .iter()
+            .any(|error| matches!(error.code, ManifestUnknown | NameUnknown | NotFound)),
         OciDistributionError::ServerError { code, .. } => *code == 404,
         _ => false,
     }

@@ -6,20 +6,23 @@
 //!
 //! An entry of the index is named by its annotation [`NAME`]: the file the pack is kept in, `<isa>/<triple>[+features].pack`.
 //! What comes from a registry is nobody's word: a file gets its place in the folder after its digest was checked, its signature, that
-//! its key is trusted, and that it is a pack of that name; until then it has a temporary name or none.
+//! its key is trusted, and that it is a pack of that name; until then it has a temporary name or none. Entries without a name that
+//! leads to one file below the folder are passed over.
 
 mod client;
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use copatch::spec::pack::validate;
-use copatch::{SIGNATURE_SUFFIX, TrustedKeys, host_triple};
+use copatch::spec::pack::{PackError, validate};
+use copatch::{TrustedKeys, host_triple, is_for, signature_of};
 
 use crate::packs::keys;
 use crate::{FAILED, Failure, MISUSED, print};
-use client::{Registry, Signed};
+use client::{Entry, Registry, Signed};
 
 /// The annotation that names an artefact.
 pub(super) const NAME: &str = "org.copatch.pack.name";
@@ -71,11 +74,15 @@ struct Remote {
     /// Speak HTTP without TLS, as registries on this machine do. Signatures are checked all the same.
     #[arg(long)]
     plain_http: bool,
+    /// Give up when the registry says nothing for so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
 }
 
 impl Remote {
     fn open(&self) -> Result<Registry, Failure> {
-        Registry::open(&self.reference, self.plain_http)
+        let patience = Duration::from_secs(self.timeout);
+        Registry::open(&self.reference, self.plain_http, patience)
     }
 }
 
@@ -126,29 +133,22 @@ fn pull(
     triple: Option<&str>,
     folder: &Path,
 ) -> Result<i32, Failure> {
-    let index = registry.index()?;
-    let mut fitting = index.entries();
-    fitting.retain(|entry| triple.is_none_or(|triple| triple_of(&entry.name) == Some(triple)));
+    let entries = registry.index()?.entries();
+    let fits = |entry: &&Entry| triple.is_none_or(|triple| is_for(file_of(&entry.name), triple));
+    let fitting: Vec<&Entry> = entries.iter().filter(fits).collect();
     if fitting.is_empty() {
-        let names = index.entries().into_iter().map(|entry| entry.name);
-        let names = names.collect::<Vec<_>>().join(", ");
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let (from, names) = (registry.name(), names.join(", "));
         let wanted = triple.unwrap_or("any triple");
         return Err(failed(format!(
-            "{}: no pack for {wanted} among {names}",
-            registry.name()
+            "{from}: no pack for {wanted} among: {names}"
         )));
     }
     for entry in fitting {
-        let name = safe(&entry.name).ok_or_else(|| {
-            failed(format!(
-                "{}: {:?} names no pack",
-                registry.name(),
-                entry.name
-            ))
-        })?;
+        let name = &entry.name;
         let path = folder.join(name);
-        let signed = registry.fetch(&entry, &path)?;
-        check(registry, name, &signed, keys)?;
+        let signed = registry.fetch(entry, &path)?;
+        check(&format!("{} {name}", registry.name()), name, &signed, keys)?;
         let verb = if signed.is_cached {
             "already in"
         } else {
@@ -160,53 +160,38 @@ fn pull(
     Ok(0)
 }
 
-/// The triple in the name of a pack's file.
-fn triple_of(name: &str) -> Option<&str> {
-    let (_, file) = name.split_once('/')?;
-    let stem = file.strip_suffix(".pack")?;
-    Some(stem.split_once('+').map_or(stem, |(triple, _)| triple))
+/// The file in the name of a pack.
+fn file_of(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(_, file)| file)
 }
 
-/// A name that leads to one file below a folder: two parts of letters, digits and a few signs.
-fn safe(name: &str) -> Option<&str> {
+/// Whether a name leads to one file below a folder: two parts of letters, digits and a few signs.
+fn is_safe(name: &str) -> bool {
     let plain = |part: &str| {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
         part.chars().all(fits) && part.starts_with(|c: char| c.is_ascii_alphanumeric())
     };
-    let (isa, file) = name.split_once('/')?;
-    (plain(isa) && plain(file) && file.ends_with(".pack")).then_some(name)
+    let parts = name.split_once('/');
+    parts.is_some_and(|(isa, file)| plain(isa) && plain(file) && file.ends_with(".pack"))
 }
 
-/// Whether a pack is signed by whom we trust, in order, and what its name says.
-fn check(
-    registry: &Registry,
-    name: &str,
-    signed: &Signed,
-    keys: &TrustedKeys,
-) -> Result<(), Failure> {
-    let from = format!("{} {name}", registry.name());
-    keys.check(&from, &signed.pack, &signed.signature)
+/// Checks that a pack is signed by whom we trust, in order, and what its name says. `from` stands for it in errors.
+fn check(from: &str, name: &str, signed: &Signed, keys: &TrustedKeys) -> Result<(), Failure> {
+    keys.check(from, &signed.pack, &signed.signature)
         .map_err(|error| failed(error.to_string()))?;
     let own = name_of(&signed.pack).map_err(|what| failed(format!("{from}: {what}")))?;
-    if own != name {
-        return Err(failed(format!(
+    match own == name {
+        true => Ok(()),
+        false => Err(failed(format!(
             "{from}: the pack is {own}, whatever its name says"
-        )));
+        ))),
     }
-    Ok(())
 }
 
 /// The name of a valid pack, from what it says of itself.
-fn name_of(bytes: &[u8]) -> Result<String, String> {
-    let (_, metadata) = validate(bytes).map_err(|error| error.to_string())?;
-    let features = match metadata.features.as_str() {
-        "" => String::new(),
-        features => format!("+{features}"),
-    };
-    Ok(format!(
-        "{}/{}{features}.pack",
-        metadata.isa, metadata.triple
-    ))
+fn name_of(bytes: &[u8]) -> Result<String, PackError> {
+    let (_, metadata) = validate(bytes)?;
+    Ok(format!("{}/{}.pack", metadata.isa, metadata.target()))
 }
 
 /// Writes pack and signature beside their places first. They are moved there when both are whole: the signature, which alone is
@@ -217,6 +202,7 @@ fn keep(path: &Path, signed: &Signed) -> std::io::Result<()> {
     let write = |bytes: &[u8]| {
         let mut file = tempfile::Builder::new()
             .prefix(".pull-")
+            .permissions(PermissionsExt::from_mode(0o644))
             .tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
@@ -224,8 +210,7 @@ fn keep(path: &Path, signed: &Signed) -> std::io::Result<()> {
     };
     let pack = write(&signed.pack)?;
     let signature = write(signed.signature.as_bytes())?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(SIGNATURE_SUFFIX);
+    let beside = signature_of(path);
     signature.persist(beside).map_err(|failure| failure.error)?;
     pack.persist(path).map_err(|failure| failure.error)?;
     Ok(())
@@ -236,9 +221,7 @@ fn push(registry: &Registry, packs: &[PathBuf]) -> Result<i32, Failure> {
     for path in packs {
         let pack = std::fs::read(path).map_err(|error| Failure::of(path, error))?;
         let name = name_of(&pack).map_err(|what| Failure::of(path, what))?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(SIGNATURE_SUFFIX);
-        let beside = PathBuf::from(beside);
+        let beside = signature_of(path);
         let signature = std::fs::read_to_string(&beside)
             .map_err(|error| Failure::of(&beside, format!("{error}; sign the pack first")))?;
         let signed = Signed {
@@ -248,8 +231,35 @@ fn push(registry: &Registry, packs: &[PathBuf]) -> Result<i32, Failure> {
         };
         artefacts.push((name, signed));
     }
-    for name in registry.push(artefacts)? {
+    let names: Vec<String> = artefacts.iter().map(|(name, _)| name.clone()).collect();
+    registry.push(artefacts)?;
+    for name in names {
         print(&format!("{name}: pushed\n"))?;
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_safe;
+
+    #[test]
+    fn names_lead_to_one_file_below_the_folder() {
+        assert!(is_safe("my-isa/x86_64-unknown-linux-gnu+x86-64-v3.pack"));
+        for name in [
+            "a.pack",
+            "/a.pack",
+            "a/",
+            "a/b",
+            "a/.pack",
+            "../a.pack",
+            "a/../b.pack",
+            "a/b/c.pack",
+            "a\\b/c.pack",
+            "a/b\n.pack",
+            "a/b\u{1b}[2J.pack",
+        ] {
+            assert!(!is_safe(name), "{name:?}");
+        }
+    }
 }
