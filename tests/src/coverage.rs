@@ -13,7 +13,7 @@ use copatch_spec::variants::{Form, Value, assignments, forms};
 use crate::execute::Compiled;
 use crate::program::Program;
 
-/// How many names of what was not exercised are printed for one axis.
+/// How many names of what was not exercised are printed for one of [`MANY`].
 const NAMES: usize = 24;
 
 /// Counts what is in a pack, and what of it was in the code of programs that ran. Things have names by axis, so that what is
@@ -52,6 +52,9 @@ const REGISTERS: &str = "registers by place";
 const RECORDS: &str = "register assignments";
 const KINDS: &str = "patch kinds";
 const SOURCES: &str = "sources of holes";
+
+/// Axes of which there are too many things to print all that are missing.
+const MANY: [&str; 4] = [FORMS, RANGES, BORDERS, RECORDS];
 
 impl Coverage {
     /// Nothing was exercised yet.
@@ -263,11 +266,12 @@ impl fmt::Display for Coverage {
         writeln!(f, "exercised by {} programs:", self.programs)?;
         for (axis, seen, all, missing) in self.axes() {
             writeln!(f, "  {axis:22} {seen:>6} of {all:>6}")?;
-            for name in missing.iter().take(NAMES) {
+            let most = if MANY.contains(&axis) { NAMES } else { all };
+            for name in missing.iter().take(most) {
                 writeln!(f, "      not {name}")?;
             }
-            if missing.len() > NAMES {
-                writeln!(f, "      and {} more", missing.len() - NAMES)?;
+            if missing.len() > most {
+                writeln!(f, "      and {} more", missing.len() - most)?;
             }
         }
         Ok(())

@@ -110,11 +110,14 @@ impl Registry {
     }
 
     fn fault(&self, what: &str, error: &dyn std::error::Error) -> Failure {
-        // The cause of a network failure is at the end of the chain.
+        // The cause of a network failure is at the end of the chain; other errors say themselves what theirs is.
         let mut text = format!("{}: {what}: {error}", self.name());
         let mut cause = error.source();
         while let Some(error) = cause {
-            text += &format!(": {error}");
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = text + ": " + &more;
+            }
             cause = error.source();
         }
         failed(text)
