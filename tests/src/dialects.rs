@@ -5,6 +5,7 @@ use copatch_spec::Operation;
 
 use crate::choices::Choices;
 use crate::dialect::{Dialect, MEMORY};
+use crate::execute::CORE_WORDS;
 use crate::program::{Step, op};
 
 /// The dialect of an instruction set by its name; [`Plain`] for one that is not copatch's.
@@ -67,38 +68,60 @@ impl Dialect for Toy {
     }
 }
 
-/// WebAssembly: linear memory and globals.
+/// WebAssembly: linear memory, globals here and elsewhere, and a table of references. Vectors and calls through tables are left
+/// out.
 #[derive(Clone, Copy, Debug)]
 pub struct Wasm;
 
-/// Byte offset of the first global from the context.
-const GLOBALS: i64 = 128;
+/// Words of WebAssembly's own context before the first global.
+const OWN: usize = 8;
+/// Globals in the context.
+const GLOBALS: usize = 16;
+/// Globals elsewhere: their addresses follow those in the context.
+const FAR: usize = 4;
+/// Elements of the table, whose descriptor comes last.
+const ENTRIES: u64 = 8;
+
+/// A word's byte offset from the context.
+fn offset(word: usize) -> i64 {
+    (8 * (CORE_WORDS + word)) as i64
+}
 
 impl Dialect for Wasm {
-    fn context(&self, _memory: *mut u8) -> Vec<u64> {
-        let mut words = vec![0; 24];
+    fn context(&self, memory: *mut u8) -> Vec<u64> {
+        let mut words = vec![0; OWN + GLOBALS];
         words[0] = MEMORY as u64;
+        // Both lie in the memory.
+        words.extend((0..FAR as u64).map(|global| memory as u64 + 0x400 + 8 * global));
+        words.extend([memory as u64, ENTRIES]);
         words
     }
 
     fn immediates(&self, operation: &Operation, choices: &mut Choices) -> Option<Vec<i64>> {
         match operation.name.as_str() {
-            "memory.far_addr" => None,
-            // Tables and what lies elsewhere hold addresses; the front end's own tests cover them.
-            name if name.starts_with("table.") || name.starts_with("global.far_") => None,
-            name if name.starts_with("global.") => {
-                Some(vec![GLOBALS + 8 * choices.below(16) as i64])
+            // They leave an address in the context; the front end's own tests cover them.
+            "table.entry" | "table.own" => None,
+            "table.get" | "table.size" => Some(vec![offset(OWN + GLOBALS + FAR)]),
+            "memory.far_addr" if choices.one_in(16) => Some(vec![1 << (16 + choices.below(47))]),
+            name if name.starts_with("global.far_") => {
+                Some(vec![offset(OWN + GLOBALS + choices.below(FAR))])
             }
-            _ if operation.uses_mem => Some(vec![choices.below(0x7000) as i64]),
+            name if name.starts_with("global.") => Some(vec![offset(OWN + choices.below(GLOBALS))]),
+            name if operation.uses_mem || name == "memory.far_addr" => {
+                Some(vec![choices.below(0x7000) as i64])
+            }
             _ => Some(Vec::new()),
         }
     }
 
-    fn confine(&self, operation: &Operation, index: usize, _choices: &mut Choices) -> Vec<Step> {
-        if operation.uses_mem && index == 0 {
-            vec![Step::Constant(ValueType::I32, 0x7fff), op("i32.and", &[])]
-        } else {
-            Vec::new()
-        }
+    fn confine(&self, operation: &Operation, index: usize, choices: &mut Choices) -> Vec<Step> {
+        let most = match operation.name.as_str() {
+            "table.get" | "memory.far_addr" if choices.one_in(16) => return Vec::new(),
+            "table.get" => ENTRIES - 1,
+            "memory.far_addr" => 0x7fff,
+            _ if operation.uses_mem && index == 0 => 0x7fff,
+            _ => return Vec::new(),
+        };
+        vec![Step::Constant(ValueType::I32, most), op("i32.and", &[])]
     }
 }

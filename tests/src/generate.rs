@@ -186,7 +186,10 @@ impl Generator<'_, '_> {
     fn function(mut self) -> (Function, u64) {
         let signature = self.signatures[self.index].clone();
         self.variables.clone_from(&signature.params);
-        let locals = 2 + self.choices.below(10);
+        let locals = match self.kind {
+            Kind::Machine => self.choices.below(3),
+            _ => 2 + self.choices.below(10),
+        };
         self.variables
             .extend(pick_types(self.types, locals, self.choices));
         self.writable.resize(self.variables.len(), true);

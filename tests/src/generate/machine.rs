@@ -14,20 +14,22 @@ pub(super) fn state_machine(
 ) -> Vec<Signature> {
     // Variables of one type fit many places.
     let main = choices.pick(types).copied();
-    let mut length = 8 + choices.below(10);
-    let params: Vec<ValueType> = (0..length)
-        .filter_map(|_| match choices.one_in(4) {
+    let mut params: Vec<ValueType> = (0..8 + choices.below(10))
+        .filter_map(|index| match index > 0 && choices.one_in(4) {
             true => choices.pick(types).copied(),
             false => main,
         })
         .collect();
     let results = 1 + choices.below(2);
     let results = pick_types(types, results, choices);
-    // No function has a parameter of a type that the one before has none of.
+    // No function has a parameter of a type that the one before has none of; some have more than that one has variables.
     let state = |_| {
-        length -= choices.below(2);
+        match choices.below(4) {
+            3 => params.extend(main.iter().cycle().take(choices.below(12))),
+            fewer => params.truncate(params.len().saturating_sub(fewer.min(1))),
+        }
         Signature {
-            params: params.iter().take(length).copied().collect(),
+            params: params.clone(),
             results: results.clone(),
         }
     };
