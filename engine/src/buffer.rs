@@ -11,7 +11,8 @@ use copatch_spec::pack::PackView;
 use copatch_spec::patch::Source;
 
 use crate::error::Error;
-use crate::forms::{FormId, Forms, Hole, Patch, Values};
+use crate::forms::{FormId, Forms, Values};
+use crate::holes::{Hole, Patch};
 use crate::program::NO_ENTRY;
 use crate::sites::Sites;
 use crate::templates::Template;
@@ -205,14 +206,7 @@ impl<'p> CodeBuffer<'p> {
         let list = row.holes.get();
         if list != 0 {
             match self.forms.patch(list) {
-                Some(Patch::Value(hole)) => {
-                    let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-                    let window = word(&code[within..within + 8]);
-                    match hole.fill_plain(window, values) {
-                        Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
-                        None => self.out_of_reach(hole.value(values), start as u32),
-                    }
-                }
+                Some(Patch::Value(hole)) => self.patch_value(room, code, start, hole, values),
                 Some(patch) => self.patch_holes(room, code, start, patch, emit, values),
                 None => self.refuse(emit.row),
             }
@@ -323,6 +317,24 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
+    /// Fills a hole of a plain value.
+    #[inline(always)]
+    fn patch_value(
+        &mut self,
+        room: &mut [u8; ROOM],
+        code: &[u8; ROOM],
+        start: usize,
+        hole: &Hole,
+        values: &Values,
+    ) {
+        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+        let window = word(&code[within..within + 8]);
+        match hole.fill_plain(window, values) {
+            Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+            None => self.out_of_reach(hole.value(values), start as u32),
+        }
+    }
+
     /// Fills the holes of the stencil at the beginning of `room`, whose bytes as they were in the pack are `code`.
     #[inline(never)]
     fn patch_holes(
@@ -337,6 +349,19 @@ impl<'p> CodeBuffer<'p> {
         match (patch, emit.target) {
             (Patch::Branch(hole), Target::Label(label)) => {
                 self.patch_branch(room, code, start, hole, label);
+            }
+            (
+                Patch::Holes {
+                    first,
+                    count,
+                    plain: true,
+                    ..
+                },
+                _,
+            ) => {
+                for hole in self.forms.holes(*first, *count) {
+                    self.patch_value(room, code, start, hole, values);
+                }
             }
             _ => self.patch_all(room, code, start, patch, emit, values),
         }
@@ -354,21 +379,10 @@ impl<'p> CodeBuffer<'p> {
     ) {
         let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
         let at = (start + within) as u32;
-        let place = self.labels.get(label.0 as usize).copied();
-        let place = place.unwrap_or(UNBOUND);
-        if place == UNBOUND {
-            self.label_fixups.push(Fixup {
-                at,
-                hole,
-                what: label.0,
-                trap: 0,
-            });
-            return;
-        }
-        let bits = word(&code[within..within + 8]);
-        match hole.fill(self.forms, bits, i64::from(place), at) {
-            Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
-            None => self.out_of_reach(Some(i64::from(place)), at),
+        let place = self.label_place(hole, at, label);
+        if place != UNBOUND {
+            let bits = word(&code[within..within + 8]);
+            self.fill(room, hole, within, bits, i64::from(place), at);
         }
     }
 
@@ -389,6 +403,7 @@ impl<'p> CodeBuffer<'p> {
                 first,
                 count,
                 apart,
+                ..
             } => (forms.holes(*first, *count), *apart),
         };
         for hole in holes {
@@ -408,10 +423,24 @@ impl<'p> CodeBuffer<'p> {
             } else {
                 word(&room[within..within + 8])
             };
-            match hole.fill(forms, bits, value, at) {
-                Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
-                None => self.out_of_reach(Some(value), at),
-            }
+            self.fill(room, hole, within, bits, value, at);
+        }
+    }
+
+    /// Writes a hole's window, which has these bits, with a value.
+    #[inline(always)]
+    fn fill(
+        &mut self,
+        room: &mut [u8; ROOM],
+        hole: &Hole,
+        within: usize,
+        bits: u64,
+        value: i64,
+        at: u32,
+    ) {
+        match hole.fill(self.forms, bits, value, at) {
+            Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
+            None => self.out_of_reach(Some(value), at),
         }
     }
 
@@ -436,21 +465,9 @@ impl<'p> CodeBuffer<'p> {
             return UNBOUND;
         };
         match (source, emit.target) {
-            (Source::Target(_), Target::Label(label)) => {
-                let known = self
-                    .labels
-                    .get(label.0 as usize)
-                    .copied()
-                    .unwrap_or(UNBOUND);
-                if known != UNBOUND {
-                    return known;
-                }
-                fixup.what = label.0;
-                self.label_fixups.push(fixup);
-            }
+            (Source::Target(_), Target::Label(label)) => return self.label_place(hole, at, label),
             (Source::Target(_), Target::Function(function)) => {
-                let known = self.entries.get(function as usize).copied();
-                if let Some(known) = known.filter(|known| *known != NO_ENTRY) {
+                if let Some(known) = self.entry(function) {
                     return known;
                 }
                 fixup.what = function;
@@ -472,6 +489,35 @@ impl<'p> CodeBuffer<'p> {
             (Source::Value(_), _) => {}
         }
         UNBOUND
+    }
+
+    /// Where a label is bound that a hole refers to, or [`UNBOUND`] if the hole was put on the list for later.
+    #[inline(always)]
+    fn label_place(&mut self, hole: &'p Hole, at: u32, label: Label) -> u32 {
+        let place = self.bound(label);
+        if place == UNBOUND {
+            self.label_fixups.push(Fixup {
+                at,
+                hole,
+                what: label.0,
+                trap: 0,
+            });
+        }
+        place
+    }
+
+    /// Where a label is bound, or [`UNBOUND`].
+    #[inline(always)]
+    fn bound(&self, label: Label) -> u32 {
+        let place = self.labels.get(label.0 as usize).copied();
+        place.unwrap_or(UNBOUND)
+    }
+
+    /// Where a function begins that has begun.
+    #[inline]
+    fn entry(&self, function: u32) -> Option<u32> {
+        let entry = self.entries.get(function as usize).copied();
+        entry.filter(|entry| *entry != NO_ENTRY)
     }
 
     /// A label that is not bound yet.
@@ -514,11 +560,11 @@ impl<'p> CodeBuffer<'p> {
         self.table_entries.clear();
         let fixups = std::mem::take(&mut self.label_fixups);
         for fixup in &fixups {
-            match self.labels.get(fixup.what as usize).copied() {
-                Some(place) if place != UNBOUND => self.resolve(memory, fixup, place),
-                _ => self.fail(Error::Internal {
+            match self.bound(Label(fixup.what)) {
+                UNBOUND => self.fail(Error::Internal {
                     what: "a branch to a label that was never bound".to_owned(),
                 }),
+                place => self.resolve(memory, fixup, place),
             }
         }
         self.label_fixups = fixups;
@@ -536,8 +582,7 @@ impl<'p> CodeBuffer<'p> {
         };
         let mut bound = true;
         for (label, room) in entries.iter().zip(room.as_chunks_mut().0) {
-            let place = self.labels.get(label.0 as usize).copied();
-            let place = place.unwrap_or(UNBOUND);
+            let place = self.bound(*label);
             bound &= place != UNBOUND;
             *room = place.wrapping_sub(table).to_le_bytes();
         }
@@ -574,9 +619,9 @@ impl<'p> CodeBuffer<'p> {
     /// Patches the calls of functions that had not begun when they were called.
     pub fn link(&mut self, memory: &mut [u8]) {
         for fixup in std::mem::take(&mut self.call_fixups) {
-            match self.entries.get(fixup.what as usize).copied() {
-                Some(place) if place != NO_ENTRY => self.resolve(memory, &fixup, place),
-                _ => self.fail(Error::Internal {
+            match self.entry(fixup.what) {
+                Some(place) => self.resolve(memory, &fixup, place),
+                None => self.fail(Error::Internal {
                     what: format!("a call of function {}, which has no code", fixup.what),
                 }),
             }

@@ -1,11 +1,13 @@
-//! A pack's forms and holes, prepared for the hot path: a form by its key, a value against its domains, and a value into
-//! bits, each a few instructions. Made when a pack is opened; some hundred rows.
+//! A pack's forms, prepared for the hot path: a form by its key, and a value against its domains, each in a few instructions. Made when
+//! a pack is opened; some hundred rows.
 
 use copatch_spec::pack::PackView;
 use copatch_spec::pack::tables::{FormRow, HoleRow};
-use copatch_spec::patch::{PatchKind, Source};
+use copatch_spec::patch::PatchKind;
 use copatch_spec::types::Place;
 use copatch_spec::variants::{FormKey, Outcome};
+
+use crate::holes::{Hole, Interval, Patch};
 
 /// The values of one stencil's holes: as many as a form can have, up to a power of two.
 pub type Values = [i64; copatch_spec::limits::VALUES.next_power_of_two()];
@@ -40,6 +42,8 @@ pub(crate) struct Span {
     form: FormId,
     alternatives: u8,
     values: u8,
+    /// Of its [`Quick`], or [`SLOW`].
+    quick: u16,
 }
 
 impl Span {
@@ -48,7 +52,45 @@ impl Span {
         form: 0,
         alternatives: 0,
         values: 0,
+        quick: SLOW,
     };
+}
+
+/// No [`Quick`].
+const SLOW: u16 = u16::MAX;
+
+/// The first two alternatives of a form with one value, or the only one twice, where what they admit is no more than a range.
+/// Which one takes a value cannot be foreseen, so there is no branch on it.
+#[derive(Clone, Copy, Debug)]
+struct Quick {
+    lo: [i64; 2],
+    span: [u64; 2],
+    /// The first records.
+    stencils: [u32; 2],
+}
+
+impl Quick {
+    fn new(rows: &[Row]) -> Option<Self> {
+        let rows = match rows {
+            [only] => [only, only],
+            [first, second, ..] => [first, second],
+            [] => return None,
+        };
+        let range = |row: &&Row| row.domain.odd == 0 && row.exceptions == 0;
+        rows.iter().all(range).then_some(Self {
+            lo: rows.map(|row| row.domain.lo),
+            span: rows.map(|row| row.domain.span),
+            stencils: rows.map(|row| row.stencils),
+        })
+    }
+
+    /// The first record of the alternative that takes a value, if one of the two does.
+    #[inline(always)]
+    fn admit(&self, value: i64) -> Option<u32> {
+        let within = |at: usize| value.wrapping_sub(self.lo[at]) as u64 <= self.span[at];
+        let (first, second) = (within(0), within(1));
+        (first | second).then_some(self.stencils[usize::from(!first)])
+    }
 }
 
 impl OpForms {
@@ -82,6 +124,7 @@ impl OpForms {
                 form,
                 alternatives: row.alternatives.min(u16::from(u8::MAX)) as u8,
                 values: values as u8,
+                quick: row.quick,
             };
         }
         if let Some(place) = Self::short(key) {
@@ -120,54 +163,10 @@ struct Form {
     stencils: u32,
     alternatives: u16,
     values: u16,
+    /// Of its [`Quick`], or [`SLOW`].
+    quick: u16,
     key: FormKey,
     op: u16,
-}
-
-/// The values from `lo` to `lo + span` where the bits of `odd` are zero.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Interval {
-    lo: i64,
-    span: u64,
-    odd: u64,
-}
-
-impl Interval {
-    pub const ALL: Self = Self {
-        lo: i64::MIN,
-        span: u64::MAX,
-        odd: 0,
-    };
-    pub const NONE: Self = Self {
-        lo: 1,
-        span: 0,
-        odd: 1,
-    };
-
-    /// The multiples of 2 to the power `align` from `lo` to `hi`.
-    fn new(lo: i64, hi: i64, align: u16) -> Self {
-        Self {
-            lo,
-            span: hi.wrapping_sub(lo) as u64,
-            odd: (1 << (align & 63)) - 1,
-        }
-    }
-
-    #[inline(always)]
-    pub fn admits(&self, value: i64) -> bool {
-        value.wrapping_sub(self.lo) as u64 <= self.span && value as u64 & self.odd == 0
-    }
-
-    /// Whether it has all values of another, each with `addend` added.
-    fn covers(&self, other: &Self, addend: i32) -> bool {
-        let moved = |value: i128| value + i128::from(addend) - i128::from(self.lo);
-        let first = i128::from(other.lo);
-        let last = first + i128::from(other.span);
-        moved(first) >= 0
-            && moved(last) <= i128::from(self.span)
-            && other.odd & self.odd == self.odd
-            && i64::from(addend) as u64 & self.odd == 0
-    }
 }
 
 /// One value of an alternative: what it admits, but for exceptions.
@@ -180,123 +179,12 @@ struct Row {
     exceptions: u32,
 }
 
-/// A hole of a stencil, with its kind spread out where that has one field.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hole {
-    /// What may be filled in.
-    reach: Interval,
-    /// The field's bits in the window.
-    mask: u64,
-    field_addend: i64,
-    /// Added to the value before anything else.
-    pub addend: i32,
-    /// All ones where the place of the hole is subtracted.
-    pc: u32,
-    /// From the start of the stencil.
-    pub offset: u16,
-    /// A [`Source`].
-    pub source: u8,
-    pub kind: u8,
-    shift: u8,
-    start: u8,
-    negate: bool,
-    /// Whether what is filled in is written as it is into the low bits of the window.
-    whole: bool,
-    /// Whether that is the value itself, not its distance.
-    plain: bool,
-    /// Whether it has several fields, which are interpreted.
-    general: bool,
-}
-
-impl Hole {
-    /// The form's value that fills the hole, if it is filled with one.
-    #[inline]
-    pub fn value(&self, values: &Values) -> Option<i64> {
-        const { assert!(Source::Value(0).encode() == 0 && Source::Target(0).encode() == 0x10) };
-        values.get(usize::from(self.source)).copied()
-    }
-
-    /// [`Self::fill`] for a hole that a [`Patch::Value`] consists of.
-    #[inline]
-    pub fn fill_plain(&self, window: u64, values: &Values) -> Option<u64> {
-        let value = values[usize::from(self.source) % values.len()];
-        let value = value.wrapping_add(i64::from(self.addend));
-        let bits = window & !self.mask | value as u64 & self.mask;
-        self.reach.admits(value).then_some(bits)
-    }
-
-    /// Whether it is filled with a value of the form, as that is.
-    pub fn of_value(&self) -> bool {
-        self.plain && self.value(&Values::default()).is_some()
-    }
-
-    /// Whether it is filled with a place that the operation branches to.
-    fn of_target(&self) -> bool {
-        matches!(Source::decode(self.source), Some(Source::Target(_)))
-    }
-
-    /// The bits of a plain value in the window.
-    pub fn mask(&self) -> u64 {
-        self.mask
-    }
-
-    /// Whether every value of a domain is in reach of a hole that a value fills as it is.
-    pub fn reaches(&self, domain: &Interval) -> bool {
-        self.reach.covers(domain, self.addend)
-    }
-
-    /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
-    #[inline]
-    pub fn fill(&self, forms: &Forms, window: u64, value: i64, at: u32) -> Option<u64> {
-        let value = value
-            .wrapping_add(i64::from(self.addend))
-            .wrapping_sub(i64::from(at & self.pc));
-        if !self.reach.admits(value) {
-            return None;
-        }
-        if self.whole {
-            return Some(window & !self.mask | value as u64 & self.mask);
-        }
-        self.fill_field(forms, window, value)
-    }
-
-    #[inline(never)]
-    fn fill_field(&self, forms: &Forms, window: u64, value: i64) -> Option<u64> {
-        if self.general {
-            let kind = forms.kinds.get(usize::from(self.kind))?;
-            return Some(copatch_spec::patch::fill(kind, window, value));
-        }
-        let signed = if self.negate {
-            value.wrapping_neg()
-        } else {
-            value
-        };
-        let bits = (signed.wrapping_add(self.field_addend) >> (self.shift & 63)) as u64;
-        Some(window & !self.mask | bits << (self.start & 63) & self.mask)
-    }
-}
-
-/// What is to be patched in a stencil.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Patch {
-    /// One plain value.
-    Value(Hole),
-    /// One place that the operation branches to.
-    Branch(Hole),
-    /// A range of holes.
-    Holes {
-        first: u32,
-        count: u16,
-        /// Whether windows ascend without overlapping.
-        apart: bool,
-    },
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Forms {
     forms: Vec<Form>,
     rows: Vec<Row>,
+    quick: Vec<Quick>,
     exceptions: Vec<Box<[i64]>>,
     kinds: Vec<PatchKind>,
     patches: Vec<Patch>,
@@ -309,6 +197,7 @@ impl Forms {
         let mut forms = Self {
             forms: Vec::with_capacity(view.forms.len()),
             rows: Vec::with_capacity(view.alternatives.len() * 2),
+            quick: Vec::new(),
             exceptions: Vec::new(),
             kinds: kinds.to_vec(),
             patches: Vec::with_capacity(view.hole_lists.len()),
@@ -320,7 +209,7 @@ impl Forms {
             }
             forms
                 .holes
-                .push(hole(row, kinds.get(usize::from(row.kind))?));
+                .push(Hole::new(row, kinds.get(usize::from(row.kind))?));
         }
         for row in view.hole_lists {
             let (first, count) = (row.first.get() as usize, usize::from(row.count.get()));
@@ -334,13 +223,17 @@ impl Forms {
             let patch = match forms.holes.get(first..first + count)? {
                 [hole] if hole.of_value() => Patch::Value(*hole),
                 [hole] if hole.of_target() => Patch::Branch(*hole),
-                _ => Patch::Holes {
-                    first: row.first.get(),
-                    count: row.count.get(),
-                    apart: holes
+                all => {
+                    let apart = holes
                         .windows(2)
-                        .all(|pair| end(&pair[0]) <= u32::from(pair[1].offset.get())),
-                },
+                        .all(|pair| end(&pair[0]) <= u32::from(pair[1].offset.get()));
+                    Patch::Holes {
+                        first: row.first.get(),
+                        count: row.count.get(),
+                        apart,
+                        plain: apart && all.iter().all(Hole::of_value),
+                    }
+                }
             };
             forms.patches.push(patch);
         }
@@ -350,16 +243,23 @@ impl Forms {
         Some(forms)
     }
 
+    /// No forms, and these kinds.
+    #[cfg(test)]
+    pub fn of_kinds(kinds: Vec<PatchKind>) -> Self {
+        Self {
+            forms: vec![],
+            rows: vec![],
+            quick: vec![],
+            exceptions: vec![],
+            kinds,
+            patches: vec![],
+            holes: vec![],
+        }
+    }
+
     fn add(&mut self, view: &PackView<'_>, form: &FormRow) -> Option<()> {
         let first = form.first.get() as usize;
-        self.forms.push(Form {
-            first: self.rows.len() as u32,
-            stencils: view.alternatives.get(first)?.stencils.get(),
-            alternatives: form.count.get(),
-            values: form.values.get(),
-            key: FormKey(form.key.get()),
-            op: form.op.get(),
-        });
+        let begin = self.rows.len();
         for alternative in view
             .alternatives
             .get(first..first + usize::from(form.count.get()))?
@@ -394,6 +294,20 @@ impl Forms {
                 });
             }
         }
+        let quick = match form.values.get() {
+            1 => Quick::new(&self.rows[begin..]),
+            _ => None,
+        };
+        self.forms.push(Form {
+            first: begin as u32,
+            stencils: view.alternatives.get(first)?.stencils.get(),
+            alternatives: form.count.get(),
+            values: form.values.get(),
+            quick: quick.map_or(SLOW, |_| self.quick.len() as u16),
+            key: FormKey(form.key.get()),
+            op: form.op.get(),
+        });
+        self.quick.extend(quick);
         Some(())
     }
 
@@ -430,16 +344,7 @@ impl Forms {
         let form = self.forms.get(usize::from(form))?;
         match form.values {
             0 => Some(form.stencils),
-            1 => {
-                let (first, count) = (form.first as usize, usize::from(form.alternatives));
-                for row in self.rows.get(first..first + count)? {
-                    if self.admits(row, values[0]) {
-                        return Some(row.stencils);
-                    }
-                }
-                None
-            }
-            _ => self.admit_all(form, values),
+            count => self.admit_rows(form.first, form.alternatives, count, values),
         }
     }
 
@@ -447,39 +352,60 @@ impl Forms {
     /// where the form has more values than a span is kept for.
     #[inline(always)]
     pub fn admit_span(&self, span: &Span, values: &Values) -> Option<(FormId, u32)> {
-        let first = span.first as usize;
-        let count = usize::from(span.alternatives) * usize::from(span.values);
-        let rows = self.rows.get(first..first + count)?;
-        if span.values == 1 {
-            for row in rows {
-                if self.admits(row, values[0]) {
-                    return Some((span.form, row.stencils));
-                }
-            }
-            return None;
+        if let Some(quick) = self.quick.get(usize::from(span.quick))
+            && let Some(row) = quick.admit(values[0])
+        {
+            return Some((span.form, row));
         }
-        for [row, second] in rows.as_chunks().0 {
-            if self.admits(row, values[0]) && self.admits(second, values[1]) {
-                return Some((span.form, row.stencils));
-            }
-        }
-        None
+        let (alternatives, count) = (u16::from(span.alternatives), u16::from(span.values));
+        let row = self.admit_rows(span.first, alternatives, count, values)?;
+        Some((span.form, row))
     }
 
-    #[inline(never)]
-    fn admit_all(&self, form: &Form, values: &Values) -> Option<u32> {
-        let count = usize::from(form.values);
-        let row = self
+    /// The first stencil record of the first of so many alternatives, of `count` rows each, that admits the values.
+    #[inline(always)]
+    fn admit_rows(
+        &self,
+        first: u32,
+        alternatives: u16,
+        count: u16,
+        values: &Values,
+    ) -> Option<u32> {
+        let (first, count) = (first as usize, usize::from(count));
+        let rows = self
             .rows
-            .get(form.first as usize..)?
-            .chunks_exact(count)
-            .take(usize::from(form.alternatives))
-            .find(|rows| {
-                rows.iter()
-                    .zip(values)
-                    .all(|(row, value)| self.admits(row, *value))
-            })?;
-        Some(row.first()?.stencils)
+            .get(first..first + usize::from(alternatives) * count)?;
+        match count {
+            0 => None,
+            1 => {
+                for row in rows {
+                    if self.admits(row, values[0]) {
+                        return Some(row.stencils);
+                    }
+                }
+                None
+            }
+            2 => {
+                for [row, second] in rows.as_chunks().0 {
+                    if self.admits(row, values[0]) && self.admits(second, values[1]) {
+                        return Some(row.stencils);
+                    }
+                }
+                None
+            }
+            _ => self.admit_all(rows, count, values),
+        }
+    }
+
+    /// [`Self::admit_rows`] for any number of values but 0.
+    #[inline(never)]
+    fn admit_all(&self, rows: &[Row], count: usize, values: &Values) -> Option<u32> {
+        let rows = rows.chunks_exact(count).find(|rows| {
+            rows.iter()
+                .zip(values)
+                .all(|(row, value)| self.admits(row, *value))
+        })?;
+        Some(rows.first()?.stencils)
     }
 
     /// What an alternative of a form admits as its value of that number, if that has no exceptions (for a form without
@@ -526,12 +452,15 @@ impl Forms {
             Patch::Holes {
                 first,
                 count,
-                apart,
-            } => {
-                let holes = self.holes(*first, *count);
-                (*apart && holes.iter().all(Hole::of_value)).then_some(holes)
-            }
+                plain,
+                ..
+            } => plain.then(|| self.holes(*first, *count)),
         }
+    }
+
+    /// A patch kind.
+    pub fn kind(&self, number: u8) -> Option<&PatchKind> {
+        self.kinds.get(usize::from(number))
     }
 
     /// A range of holes.
@@ -544,99 +473,47 @@ impl Forms {
     }
 }
 
-fn hole(row: &HoleRow, kind: &PatchKind) -> Hole {
-    let field = kind.fields.first().copied();
-    let mask = field.map_or(0, |field| {
-        let width = u32::from(field.end.saturating_sub(field.start));
-        u64::MAX.checked_shr(64 - width.min(64)).unwrap_or(0) << (field.start & 63)
-    });
-    let general = kind.fields.len() != 1;
-    let whole = field.is_some_and(|field| {
-        field.start == 0 && field.shift == 0 && !field.negate && field.addend == 0
-    }) && !general;
-    Hole {
-        reach: Interval::new(kind.lo, kind.hi, u16::from(kind.align)),
-        mask,
-        field_addend: field.map_or(0, |field| field.addend),
-        addend: row.addend.get(),
-        pc: if kind.pc_relative { u32::MAX } else { 0 },
-        offset: row.offset.get(),
-        source: row.source,
-        kind: row.kind,
-        shift: field.map_or(0, |field| field.shift),
-        start: field.map_or(0, |field| field.start),
-        negate: field.is_some_and(|field| field.negate),
-        whole,
-        plain: whole && !kind.pc_relative,
-        general,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copatch_spec::patch::Field;
-    use proptest::prelude::*;
 
-    fn field() -> impl Strategy<Value = Field> {
-        let addend = prop_oneof![Just(0), any::<i64>()];
-        let zero = |range: std::ops::Range<u8>| prop_oneof![Just(0u8), range];
-        (zero(0..64), 1u8..=64, zero(0..64), any::<bool>(), addend).prop_map(
-            |(start, width, shift, negate, addend)| Field {
-                start,
-                end: (start + width).min(64),
-                shift,
-                negate,
-                addend,
-            },
-        )
-    }
-
-    fn filled(kind: &PatchKind, addend: i32, window: u64, value: i64, at: u32) -> Option<u64> {
-        let row = HoleRow {
-            offset: 0.into(),
-            kind: 0,
-            source: 0,
-            addend: addend.into(),
+    #[test]
+    fn two_alternatives_at_once_are_chosen_as_one_after_the_other() {
+        let row = |lo: i64, hi: i64, stencils| Row {
+            domain: Interval::new(lo, hi, 0),
+            stencils,
+            exceptions: 0,
         };
-        let forms = Forms {
-            forms: vec![],
-            rows: vec![],
-            exceptions: vec![],
-            kinds: vec![kind.clone()],
-            patches: vec![],
-            holes: vec![],
+        let rows = [
+            row(-128, 127, 10),
+            row(i64::from(i32::MIN), i64::from(i32::MAX), 20),
+            row(i64::MIN, i64::MAX, 30),
+        ];
+        let ends = rows.map(|row| {
+            (
+                row.domain.lo,
+                row.domain.lo.wrapping_add(row.domain.span as i64),
+            )
+        });
+        let edges = ends.iter().flat_map(|(lo, hi)| [*lo, *hi]);
+        for value in edges.flat_map(|edge| [-1, 0, 1].map(|by| edge.wrapping_add(by))) {
+            for count in 1..=rows.len() {
+                let rows = &rows[..count];
+                let quick = Quick::new(rows).expect("ranges");
+                let first = rows.iter().take(2).find(|row| row.domain.admits(value));
+                assert_eq!(quick.admit(value), first.map(|row| row.stencils), "{value}");
+            }
+        }
+        assert!(Quick::new(&[]).is_none());
+        let aligned = Row {
+            domain: Interval::new(0, 8, 3),
+            ..rows[0]
         };
-        let hole = hole(&row, kind);
-        let filled = hole.fill(&forms, window, value, at);
-        if hole.plain {
-            assert_eq!(hole.fill_plain(window, &[value; 8]), filled);
-        }
-        filled
-    }
-
-    proptest! {
-        /// Every kind writes what the specification's `fill` writes.
-        #[test]
-        fn holes_are_filled_as_specified(
-            fields in proptest::collection::vec(field(), 1..3),
-            addend: i32, window: u64, value: i64, at: u32, pc_relative: bool,
-        ) {
-            let kind = PatchKind { window: 8, pc_relative, lo: i64::MIN, hi: i64::MAX, align: 0, fields };
-            let moved = value.wrapping_add(i64::from(addend));
-            let moved = if pc_relative { moved.wrapping_sub(i64::from(at)) } else { moved };
-            let expected = copatch_spec::patch::fill(&kind, window, moved);
-            prop_assert_eq!(filled(&kind, addend, window, value, at), Some(expected));
-        }
-
-        #[test]
-        fn a_value_out_of_reach_is_refused(
-            lo in -100i64..100, length in 0i64..100, align in 0u8..4, value in -300i64..300,
-        ) {
-            let fields = vec![Field { start: 0, end: 64, shift: 0, negate: false, addend: 0 }];
-            let kind = PatchKind { window: 8, pc_relative: false, lo, hi: lo + length, align, fields };
-            let admitted = (lo..=lo + length).contains(&value) && value % (1 << align) == 0;
-            prop_assert_eq!(filled(&kind, 0, 0, value, 0).is_some(), admitted);
-        }
+        assert!(Quick::new(&[rows[0], aligned]).is_none());
+        let excepted = Row {
+            exceptions: 1,
+            ..rows[0]
+        };
+        assert!(Quick::new(&[excepted]).is_none());
     }
 }

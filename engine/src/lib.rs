@@ -52,6 +52,7 @@ mod context;
 mod error;
 mod evaluator;
 mod forms;
+mod holes;
 mod memory;
 mod pack;
 mod part;
@@ -82,5 +83,5 @@ pub use select::{host_triple, is_for};
 pub use trap::{
     HostGuard, Interrupt, Running, Trap, call, helper_guard, kind as trap_kind, native_stack_left,
 };
-pub use trust::{PackFolder, TrustedKeys, signature_of};
+pub use trust::{PackFolder, TrustedKeys};
 pub use unit::Unit;

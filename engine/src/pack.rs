@@ -44,6 +44,19 @@ impl Bytes {
     }
 }
 
+/// What is to be known when an operation is emitted; small, for it is copied for each one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Emission {
+    /// How many registers the result has to choose from.
+    pub radix: u8,
+    /// Which of the operation's registers the result shares, or [`NONE`].
+    pub tie: u8,
+    /// The trap that a fault in its own memory accesses stands for, or [`NONE`] if it has none.
+    pub fault: u8,
+    /// Whether the condition is wanted the other way round.
+    pub negated: bool,
+}
+
 /// What code generation needs to know of an operation, without a detour through names and vectors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpInfo {
@@ -56,12 +69,12 @@ pub(crate) struct OpInfo {
     pub shape: Shape,
     pub commutative: bool,
     pub branch: bool,
-    /// The trap that a fault in its own memory accesses stands for, or [`NONE`] if it has none.
-    pub fault: u8,
+    /// What is known of its emission.
+    pub emission: Emission,
     /// Whether `base` is everything in registers and no operand shares the result's.
     pub plain: bool,
-    /// How many registers operand 1 and the result have to choose from.
-    pub radix: [u8; 2],
+    /// How many registers operand 1 has to choose from.
+    pub radix: u8,
     /// The outcome by which its form is chosen: for branches, both have the same places.
     pub outcome: Outcome,
     /// The same operation with operands 0 and 1 exchanged.
@@ -302,6 +315,8 @@ impl Index {
             },
         };
         let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
+        let registers =
+            |ty: Option<&ValueType>| ty.map_or(0, |ty| metadata.machine.registers(*ty) as u8);
         let mut ops = Vec::with_capacity(metadata.ops.len());
         for op in &metadata.ops {
             let mut info = OpInfo {
@@ -313,9 +328,14 @@ impl Index {
                 shape: op.shape,
                 commutative: op.commutative,
                 branch: op.branch,
-                fault: if op.uses_mem { out_of_bounds } else { NONE },
+                emission: Emission {
+                    radix: registers(op.result.as_ref()),
+                    tie: NONE,
+                    fault: if op.uses_mem { out_of_bounds } else { NONE },
+                    negated: false,
+                },
                 plain: false,
-                radix: [0; 2],
+                radix: registers(op.operands.get(1)),
                 outcome: match op.shape {
                     Shape::Branch => Outcome::BranchTrue,
                     _ => Outcome::Plain,
@@ -341,9 +361,6 @@ impl Index {
                 info.base = info.base.with_result_slot();
             }
             info.plain = info.base == FormKey::registers() && info.tie == NONE;
-            let radix =
-                |ty: Option<&ValueType>| ty.map_or(0, |ty| metadata.machine.registers(*ty) as u8);
-            info.radix = [radix(op.operands.get(1)), radix(op.result.as_ref())];
             ops.push(info);
         }
         let forms = Forms::new(view, &metadata.kinds)

@@ -5,15 +5,17 @@
 //! always correct.
 
 /// A variable inside a loop counts this many times as much for the loop around it.
-const NESTING: u32 = 8;
+const NESTING: u64 = 8;
 /// A loop keeps at most this many candidates; the builder takes as many as there are registers for.
 const CANDIDATES: usize = 16;
 /// Marks a variable whose first use in a loop is a write that every iteration performs.
-const KILLED: u32 = 1 << 31;
+const KILLED: u64 = 1 << 63;
 /// Marks a variable that a loop writes.
-const WRITTEN: u32 = 1 << 30;
-/// The bits of a weight that count.
-const COUNT: u32 = WRITTEN - 1;
+const WRITTEN: u64 = 1 << 62;
+/// The bits of a weight that count. There are fewer positions than 2^32, so that what is counted one by one does not fill them.
+const COUNT: u64 = WRITTEN - 1;
+/// The most that a weight is when a loop inside has been added to it.
+const MOST: u64 = 1 << 40;
 
 /// A variable that a loop should keep in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +80,10 @@ struct Loop {
     /// Depth of its frame among all frames.
     frame: usize,
     /// For each variable its weight; the top bits are [`KILLED`] and [`WRITTEN`].
-    weights: Vec<u32>,
+    weights: Vec<u64>,
     /// Variables whose weight is not zero.
     touched: Vec<u32>,
-    calls: u32,
+    calls: u64,
 }
 
 /// Collects a [`Plan`] in one linear pass; reused from function to function without allocating.
@@ -100,7 +102,7 @@ pub struct Planner {
     /// Kept for their memory.
     spare: Vec<Loop>,
     /// What marks a variable that is written first here: [`KILLED`] directly in a loop's body, else nothing.
-    killed: u32,
+    killed: u64,
     /// The most loops that were open at once.
     deepest: usize,
     /// See [`Planner::work`].
@@ -158,7 +160,7 @@ impl Planner {
     }
 
     #[inline]
-    fn touch(&mut self, var: u32, first: u32, always: u32) {
+    fn touch(&mut self, var: u32, first: u64, always: u64) {
         let open = &mut self.innermost;
         let Some(weight) = open.weights.get_mut(var as usize) else {
             return;
@@ -167,7 +169,7 @@ impl Planner {
             *weight = first;
             open.touched.push(var);
         }
-        *weight = (*weight | always) + u32::from(*weight & COUNT < COUNT);
+        *weight = (*weight | always) + 1;
     }
 
     /// A call of anything, helpers included. Tail calls do not count: the function is over then.
@@ -212,14 +214,17 @@ impl Planner {
         self.killed = KILLED;
     }
 
-    /// The innermost block, conditional or loop ends. An end without a beginning is ignored.
+    /// The innermost block, conditional or loop ends. Gives false, and does nothing, if none is open: the function ends.
     #[inline]
-    pub fn end(&mut self, pos: u32) {
-        if self.frames.pop() == Some(true) {
-            self.end_loop(pos);
+    pub fn end(&mut self, pos: u32) -> bool {
+        match self.frames.pop() {
+            Some(true) => self.end_loop(pos),
+            Some(false) => {}
+            None => return false,
         }
         let directly = !self.around.is_empty() && self.innermost.frame + 1 == self.frames.len();
         self.killed = if directly { KILLED } else { 0 };
+        true
     }
 
     fn end_loop(&mut self, pos: u32) {
@@ -268,9 +273,8 @@ impl Planner {
                 if *sum == 0 {
                     outer.touched.push(var);
                 }
-                let added = (*sum & COUNT)
-                    .saturating_add((weight & COUNT).saturating_mul(NESTING))
-                    .min(COUNT);
+                let inner = (weight & COUNT).min(MOST) * NESTING;
+                let added = ((*sum & COUNT) + inner).min(MOST);
                 *sum = *sum & !COUNT | weight & WRITTEN | added;
             }
         }

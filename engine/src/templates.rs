@@ -4,7 +4,8 @@
 use copatch_spec::pack::PackView;
 use copatch_spec::types::ValueType;
 
-use crate::forms::{FormId, Forms, Hole, Interval};
+use crate::forms::{FormId, Forms};
+use crate::holes::{Hole, Interval};
 use crate::pack::{ClassInfo, Core};
 
 /// Bytes of code, at most; longer moves are emitted as any other stencil.

@@ -5,21 +5,14 @@
 //! `minisign`, in a file beside the pack.
 #![allow(unsafe_code)] // Declares what its caller answers for; nothing here is unsafe by itself.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use copatch_spec::pack::signature_file;
 use minisign_verify::{PublicKey, Signature};
 
 use crate::error::{Error, Result};
 use crate::pack::Pack;
-
-/// The file that holds the signature of a pack file: `<file>.minisig`, beside it.
-pub fn signature_of(pack: &Path) -> PathBuf {
-    let mut name = OsString::from(pack);
-    name.push(".minisig");
-    name.into()
-}
 
 /// Public keys whose holders an application trusts as it trusts itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,7 +145,7 @@ impl Pack {
     pub fn read_signed(path: &Path, keys: &TrustedKeys) -> Result<Arc<Self>> {
         let name = path.display().to_string();
         let bytes = read(path)?;
-        let signature = signature_of(path);
+        let signature = signature_file(path);
         let signature = match std::fs::read_to_string(&signature) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::Untrusted {
@@ -161,8 +154,10 @@ impl Pack {
                 });
             }
             Err(source) => {
-                let path = signature;
-                return Err(Error::File { path, source });
+                return Err(Error::File {
+                    path: signature,
+                    source,
+                });
             }
             Ok(signature) => signature,
         };

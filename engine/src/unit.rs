@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::buffer::{CODE_SPACE, CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
-use crate::forms::{FormId, Values};
+use crate::forms::Values;
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
@@ -108,7 +108,18 @@ impl<'p> Unit<'p> {
         target: Target,
         source: u32,
     ) {
-        let Some((form, row)) = self.in_registers(op, values) else {
+        let (forms, info) = (self.pack.forms(), self.pack.info(op));
+        let found = match info.forms.plain(Outcome::Plain) {
+            None if info.outcome == Outcome::Plain => {
+                forms.admit_span(info.forms.own(false), values)
+            }
+            plain => plain,
+        };
+        let find = || {
+            let form = forms.find(&info.forms, FormKey::registers())?;
+            Some((form, forms.admit(form, values)?))
+        };
+        let Some((form, row)) = found.or_else(find) else {
             self.buffer.fail(Error::Missing {
                 what: format!("stencil of operation {} for these values", op.index()),
             });
@@ -121,18 +132,6 @@ impl<'p> Unit<'p> {
             source,
         };
         self.buffer.emit(self.space.bytes_mut(), &emit, values);
-    }
-
-    /// The form of an operation with everything in registers and the first record of its alternative for these values.
-    #[inline]
-    fn in_registers(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
-        let (forms, of) = (self.pack.forms(), &self.pack.info(op).forms);
-        of.plain(Outcome::Plain)
-            .or_else(|| forms.admit_span(of.own(false), values))
-            .or_else(|| {
-                let form = forms.find(of, FormKey::registers())?;
-                Some((form, forms.admit(form, values)?))
-            })
     }
 
     /// Appends an instruction that faults, recorded as a trap of that kind.

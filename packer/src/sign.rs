@@ -5,11 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::replace;
-use copatch_spec::pack::{PackError, validate};
+use copatch_spec::pack::{PackError, signature_file, validate};
 use minisign::{KeyPair, PError, PublicKey, SecretKey, SecretKeyBox, SignatureBox};
-
-/// What is added to a pack file's name to name its signature.
-pub const SUFFIX: &str = ".minisig";
 
 /// Why there is no key or no signature, or why a signature is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +106,7 @@ impl Signer {
                 path: pack.to_owned(),
                 source,
             })?;
-        let path = signature_of(pack);
+        let path = signature_file(pack);
         let text = signature.into_string();
         replace(&path, text.as_bytes()).map_err(|source| io_error(&path, source))?;
         Ok(path)
@@ -128,7 +125,7 @@ pub fn check(pack: &Path, bytes: &[u8], key: &str) -> Result<String, SignError> 
         what: "the public key".to_owned(),
         source,
     })?;
-    let text = read(&signature_of(pack))?;
+    let text = read(&signature_file(pack))?;
     let fault = |source| SignError::Signature {
         path: pack.to_owned(),
         source,
@@ -137,12 +134,6 @@ pub fn check(pack: &Path, bytes: &[u8], key: &str) -> Result<String, SignError> 
     minisign::verify(&key, &signature, io::Cursor::new(bytes), true, false, false)
         .map_err(fault)?;
     signature.trusted_comment().map_err(fault)
-}
-
-fn signature_of(pack: &Path) -> PathBuf {
-    let mut name = pack.as_os_str().to_owned();
-    name.push(SUFFIX);
-    name.into()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SignError> {

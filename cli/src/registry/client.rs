@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use copatch::signature_of;
 use copatch::spec::limits::PACK_BYTES;
+use copatch::spec::pack::signature_file;
 use oci_client::client::{ClientConfig, ClientProtocol, ImageLayer};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::{
@@ -158,7 +158,7 @@ impl Registry {
             found.ok_or_else(|| failed(format!("{} {}: no {media_type}", self.name(), entry.name)))
         };
         let (pack, signature) = (layer(PACK_TYPE)?, layer(SIGNATURE_TYPE)?);
-        let here = local(path, pack).zip(local(&signature_of(path), signature));
+        let here = local(path, pack).zip(local(&signature_file(path), signature));
         let is_cached = here.is_some();
         let (pack, signature) = match here {
             Some(both) => both,

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use copatch::spec::pack::{PackError, validate};
-use copatch::{TrustedKeys, host_triple, is_for, signature_of};
+use copatch::spec::pack::{PackError, signature_file, validate};
+use copatch::{TrustedKeys, host_triple, is_for};
 
 use crate::packs::keys;
 use crate::{FAILED, Failure, MISUSED, print};
@@ -210,7 +210,7 @@ fn keep(path: &Path, signed: &Signed) -> std::io::Result<()> {
     };
     let pack = write(&signed.pack)?;
     let signature = write(signed.signature.as_bytes())?;
-    let beside = signature_of(path);
+    let beside = signature_file(path);
     signature.persist(beside).map_err(|failure| failure.error)?;
     pack.persist(path).map_err(|failure| failure.error)?;
     Ok(())
@@ -221,7 +221,7 @@ fn push(registry: &Registry, packs: &[PathBuf]) -> Result<i32, Failure> {
     for path in packs {
         let pack = std::fs::read(path).map_err(|error| Failure::of(path, error))?;
         let name = name_of(&pack).map_err(|what| Failure::of(path, what))?;
-        let beside = signature_of(path);
+        let beside = signature_file(path);
         let signature = std::fs::read_to_string(&beside)
             .map_err(|error| Failure::of(&beside, format!("{error}; sign the pack first")))?;
         let signed = Signed {

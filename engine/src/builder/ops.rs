@@ -11,7 +11,7 @@ use super::moves::From;
 use super::pending::{Choice, Pending};
 use super::state::{At, Operand, Reg, RegSet, Var};
 use super::{FunctionBuilder, Mode};
-use crate::pack::{NONE, OpId, OpInfo};
+use crate::pack::{Emission, NONE, OpId, OpInfo};
 
 /// Operands of an operation, at most.
 pub(super) const OPERANDS: usize = copatch_spec::limits::OPERANDS;
@@ -36,12 +36,8 @@ impl FunctionBuilder<'_, '_> {
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
     #[inline]
     pub fn op_imm<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
-        match self.mode {
-            Mode::Ready => {}
-            Mode::Waiting => {
-                self.flush_here(Reg::NONE);
-            }
-            Mode::Dead => return,
+        if !self.ready_here() {
+            return;
         }
         let info = self.pack.info(op);
         if info.shape != Shape::Next || usize::from(info.immediates) != N {
@@ -68,12 +64,8 @@ impl FunctionBuilder<'_, '_> {
     /// result.
     #[inline(never)]
     pub fn op_with(&mut self, op: OpId, ty: ValueType, bits: u64) {
-        match self.mode {
-            Mode::Ready => {}
-            Mode::Waiting => {
-                self.flush_here(Reg::NONE);
-            }
-            Mode::Dead => return,
+        if !self.ready_here() {
+            return;
         }
         if !self.prepare_with(op, ty.canonical(bits)) {
             self.constant(ty, bits);
@@ -141,7 +133,7 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         if self.mode == Mode::Waiting && self.pack.info(self.pending.choice.op).branch {
-            self.pending.negated = !self.pending.negated;
+            self.pending.emission.negated ^= true;
         } else {
             self.op_imm(op, &[]);
         }
@@ -194,7 +186,7 @@ impl FunctionBuilder<'_, '_> {
                         a.number()
                     }
                     _ if b == Reg::NONE => ODD,
-                    _ => a.number() * u32::from(info.radix[0]) + b.number(),
+                    _ => a.number() * u32::from(info.radix) + b.number(),
                 };
                 (bottom, index)
             }
@@ -336,14 +328,14 @@ impl FunctionBuilder<'_, '_> {
         self.pending = Pending {
             choice,
             index,
-            radix: info.radix[1],
             regs,
             count: used as u8,
-            tie,
             dying,
             source: self.pos,
-            fault: info.fault,
-            negated: false,
+            emission: Emission {
+                tie,
+                ..info.emission
+            },
         };
         true
     }

@@ -11,7 +11,7 @@ use super::state::{At, Owner, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Emit, Label, Target};
 use crate::forms::FormId;
-use crate::pack::{NONE, OpId, OpInfo};
+use crate::pack::{Emission, NONE, OpId, OpInfo};
 
 /// A form that can take the values at hand, which are in the builder's `values`.
 #[derive(Clone, Copy, Debug)]
@@ -29,21 +29,14 @@ pub(crate) struct Pending {
     pub(super) choice: Choice,
     /// The operands' part of the record's index.
     pub(super) index: u32,
-    /// How many registers the result has to choose from.
-    pub(super) radix: u8,
     /// Registers of the operands that lie in registers, in order.
     pub(super) regs: [Reg; OPERANDS],
     pub(super) count: u8,
-    /// Which of `regs` the result shares a register with, or [`NONE`].
-    pub(super) tie: u8,
     /// Registers that the operation frees.
     pub(super) dying: RegSet,
     /// The front end's offset.
     pub(super) source: u32,
-    /// The trap that a fault in its memory accesses stands for, or [`NONE`].
-    pub(super) fault: u8,
-    /// Whether the condition is wanted the other way round.
-    pub(super) negated: bool,
+    pub(super) emission: Emission,
 }
 
 impl Pending {
@@ -55,14 +48,16 @@ impl Pending {
             stencils: 0,
         },
         index: 0,
-        radix: 0,
         regs: [Reg::NONE; OPERANDS],
         count: 0,
-        tie: NONE,
         dying: 0,
         source: 0,
-        fault: NONE,
-        negated: false,
+        emission: Emission {
+            radix: 0,
+            tie: NONE,
+            fault: NONE,
+            negated: false,
+        },
     };
 
     /// An operation of which no operand shares the result's register; the operands' registers are not listed then.
@@ -77,12 +72,9 @@ impl Pending {
     ) {
         self.choice = choice;
         self.index = index;
-        self.radix = info.radix[1];
-        self.tie = NONE;
         self.dying = dying;
         self.source = source;
-        self.fault = info.fault;
-        self.negated = false;
+        self.emission = info.emission;
     }
 
     fn regs(&self) -> &[Reg] {
@@ -127,8 +119,17 @@ impl FunctionBuilder<'_, '_> {
         self.flush_here(wanted)
     }
 
+    /// [`Self::ready`], with the code that emits in its place: for operations, which follow one another.
     #[inline(always)]
-    pub(super) fn flush_here(&mut self, wanted: Reg) -> Reg {
+    pub(super) fn ready_here(&mut self) -> bool {
+        if self.mode == Mode::Waiting {
+            self.flush_here(Reg::NONE);
+        }
+        self.mode != Mode::Dead
+    }
+
+    #[inline(always)]
+    fn flush_here(&mut self, wanted: Reg) -> Reg {
         let reg = self.emit_result(wanted);
         if let Some(top) = self.stack.len().checked_sub(1) {
             self.registers.give_temp(reg, top);
@@ -152,7 +153,7 @@ impl FunctionBuilder<'_, '_> {
         let Some(ty) = self.stack.last().map(|operand| operand.ty) else {
             return Reg::NONE;
         };
-        if self.pending.negated {
+        if self.pending.emission.negated {
             self.negate(ty);
         }
         let reg = if wanted == Reg::NONE {
@@ -168,7 +169,7 @@ impl FunctionBuilder<'_, '_> {
     /// the pending one.
     #[cold]
     fn negate(&mut self, ty: ValueType) {
-        self.pending.negated = false;
+        self.pending.emission.negated = false;
         self.flush_to(Reg::NONE);
         let not = self.not_op;
         if self.prepare(not, self.pack.info(not), &[]) {
@@ -181,7 +182,7 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     fn result_register(&mut self, class: u8) -> Reg {
         let dying = self.pending.dying;
-        if self.pending.tie != NONE {
+        if self.pending.emission.tie != NONE {
             return self.tied_register(class);
         }
         let set = dying & self.registers.of_class(class);
@@ -192,7 +193,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     fn tied_register(&mut self, class: u8) -> Reg {
-        let reg = self.pending.regs[usize::from(self.pending.tie) & (OPERANDS - 1)];
+        let reg = self.pending.regs[usize::from(self.pending.emission.tie) & (OPERANDS - 1)];
         if self.pending.dying & reg.bit() != 0 {
             return reg;
         }
@@ -212,12 +213,12 @@ impl FunctionBuilder<'_, '_> {
     #[inline(always)]
     fn emit_pending(&mut self, result: Reg, target: Target) {
         let choice = self.pending.choice;
-        if self.pending.tie != NONE {
+        if self.pending.emission.tie != NONE {
             return self.emit_tied(result, target);
         }
         let mut index = self.pending.index;
         if result != Reg::NONE {
-            index = index * u32::from(self.pending.radix) + result.number();
+            index = index * u32::from(self.pending.emission.radix) + result.number();
         }
         self.emit_record(choice.form, choice.stencils + index, target);
         self.release();
@@ -226,7 +227,7 @@ impl FunctionBuilder<'_, '_> {
     /// Emits an operation whose result shares a register with an operand.
     #[inline(never)]
     fn emit_tied(&mut self, wanted: Reg, target: Target) {
-        let tie = usize::from(self.pending.tie) & (OPERANDS - 1);
+        let tie = usize::from(self.pending.emission.tie) & (OPERANDS - 1);
         let choice = self.pending.choice;
         let info = self.pack.info(choice.op);
         let ty = info.operands[usize::from(info.tie) & (OPERANDS - 1)];
@@ -278,8 +279,8 @@ impl FunctionBuilder<'_, '_> {
         self.unit
             .buffer
             .emit(self.unit.space.bytes_mut(), &emit, &self.values);
-        if self.pending.fault != NONE {
-            let (kind, source) = (self.pending.fault, self.pending.source);
+        if self.pending.emission.fault != NONE {
+            let (kind, source) = (self.pending.emission.fault, self.pending.source);
             self.unit.buffer.site(start, kind, source);
         }
     }
@@ -347,7 +348,7 @@ impl FunctionBuilder<'_, '_> {
     /// Emits a branch to `label` if the condition is what `when` says.
     #[inline]
     pub(super) fn emit_branch(&mut self, branches: &Branches, when: bool, label: Label) {
-        let which = usize::from(when == self.pending.negated);
+        let which = usize::from(when == self.pending.emission.negated);
         let row = branches.stencils[which] + self.pending.index;
         self.emit_record(branches.forms[which], row, Target::Label(label));
         self.release();

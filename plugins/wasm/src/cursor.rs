@@ -89,6 +89,30 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Two unsigned integers, if they take one byte each.
+    #[inline(always)]
+    pub fn short_pair(&mut self) -> Option<(u8, u8)> {
+        match self.rest {
+            [a, b, rest @ ..] if (*a | *b) < 0x80 => {
+                self.rest = rest;
+                Some((*a, *b))
+            }
+            _ => None,
+        }
+    }
+
+    /// Passes over `count` integers of any size.
+    pub fn skip_integers(&mut self, mut count: u32) -> Check {
+        // Eight bytes end at most eight integers.
+        while count >= 8
+            && let Some((word, rest)) = self.rest.split_first_chunk()
+        {
+            count -= last(*word).count_ones();
+            self.rest = rest;
+        }
+        (0..count).try_for_each(|_| self.skip_integer())
+    }
+
     #[inline(always)]
     fn advance(&mut self, count: usize) {
         self.rest = self.rest.get(count..).unwrap_or_default();
@@ -159,7 +183,7 @@ fn last(word: [u8; 8]) -> u64 {
 
 /// The bits of an integer in the first eight bytes, and its length; `None` if it does not end in them.
 #[inline(always)]
-fn in_word(bytes: &[u8]) -> Option<(u64, u32)> {
+pub(crate) fn in_word(bytes: &[u8]) -> Option<(u64, u32)> {
     let word = *bytes.first_chunk()?;
     let (word, last) = (u64::from_le_bytes(word), last(word));
     if last == 0 {
@@ -240,6 +264,23 @@ mod tests {
     use wasmparser::BinaryReader;
 
     use super::*;
+
+    #[test]
+    fn many_integers_are_passed_over_as_one_after_another() {
+        let bytes: Vec<u8> = (0..200u8).map(|at| at.wrapping_mul(37) ^ at >> 3).collect();
+        for start in 0..40 {
+            for count in 0..120 {
+                let mut one = Cursor::new(&bytes[start..], 0);
+                let all = (0..count).try_for_each(|_| one.skip_integer());
+                let mut together = Cursor::new(&bytes[start..], 0);
+                let found = together.skip_integers(count);
+                assert_eq!(found.is_ok(), all.is_ok(), "{count} from {start}");
+                if all.is_ok() {
+                    assert_eq!(together.rest(), one.rest(), "{count} from {start}");
+                }
+            }
+        }
+    }
 
     /// Every integer of up to eleven bytes made of bytes at the edges, against `wasmparser`.
     #[test]

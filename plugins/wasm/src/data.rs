@@ -1,8 +1,8 @@
 //! Data sections as nearly all are: segments at a constant offset in the memory, or passive ones. Some modules have a hundred
 //! thousand of them, and to read and validate each as if it could be anything takes a tenth of compiling those modules.
 
-use crate::cursor::Cursor;
-use crate::module::{Data, Init, Placement};
+use crate::cursor::{Cursor, in_word};
+use crate::module::{Data, Place};
 
 /// Segments of a module, at most: `wasmparser`'s limit.
 const MAX_SEGMENTS: u32 = 100_000;
@@ -22,31 +22,53 @@ pub(crate) fn usual(section: &[u8], memory: bool) -> Option<Vec<Data>> {
     }
     let mut segments = Vec::with_capacity(count as usize);
     for _ in 0..count {
-        let placement = match cursor.next()? {
-            0 if memory => {
-                let begins = cursor.next()? == I32_CONST;
-                let offset = cursor.i32().ok()?;
-                if !begins || cursor.next()? != END {
-                    return None;
-                }
-                Placement::Active {
-                    index: 0,
-                    offset: Init::Value(u64::from(offset as u32)),
-                }
+        let place = match short(cursor.rest()) {
+            Some((address, length)) if memory => {
+                cursor.take(length)?;
+                Place::At(address)
             }
-            1 => Placement::Passive,
-            _ => return None,
+            _ => place(&mut cursor, memory)?,
         };
         let length = cursor.u32().ok()? as usize;
         let begin = section.len() - cursor.rest().len();
         cursor.take(length)?;
         // A module has fewer bytes than fit in 32 bits.
         segments.push(Data {
-            placement,
+            place,
             bytes: begin as u32..(begin + length) as u32,
         });
     }
     cursor.rest().is_empty().then_some(segments)
+}
+
+/// The address of an active segment at the beginning of `bytes` that is written in up to four bytes, and the bytes up to the
+/// segment's length.
+#[inline(always)]
+fn short(bytes: &[u8]) -> Option<(u32, usize)> {
+    let [0, I32_CONST, address @ ..] = bytes else {
+        return None;
+    };
+    let (bits, length @ ..=4) = in_word(address)? else {
+        return None;
+    };
+    let unused = u32::BITS - 7 * length;
+    let address = (bits as i32) << unused >> unused;
+    let begin = 2 + length as usize;
+    (bytes.get(begin) == Some(&END)).then_some((address as u32, begin + 1))
+}
+
+/// The place of any segment.
+#[inline(never)]
+fn place(cursor: &mut Cursor<'_>, memory: bool) -> Option<Place> {
+    match cursor.next()? {
+        0 if memory => {
+            let begins = cursor.next()? == I32_CONST;
+            let address = cursor.i32().ok()?;
+            (begins && cursor.next()? == END).then_some(Place::At(address as u32))
+        }
+        1 => Some(Place::Passive),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -61,13 +83,7 @@ mod tests {
         let segments = usual(&section, true).expect("the usual");
         assert_eq!(segments.len(), 2);
         assert_eq!(segments[0].bytes, 6..8);
-        assert!(matches!(
-            segments[0].placement,
-            Placement::Active {
-                index: 0,
-                offset: Init::Value(5)
-            }
-        ));
+        assert_eq!(segments[0].place, Place::At(5));
         assert_eq!(segments[1].bytes, 10..11);
         assert!(usual(&section, false).is_none(), "without a memory");
         for length in 0..section.len() {
@@ -78,6 +94,25 @@ mod tests {
             let mut other = section;
             other[at] = byte;
             assert!(usual(&other, true).is_none(), "{byte:#x} at {at}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_every_length_are_read() {
+        for address in [0, 63, 64, 8191, 8192, 1 << 20, 1 << 27, i32::MAX] {
+            for address in [address, -address, !address] {
+                let mut section = vec![1, 0, I32_CONST];
+                let mut rest = address;
+                while !(-64..64).contains(&rest) {
+                    section.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                section.extend([rest as u8 & 0x7f, END, 9]);
+                section.extend([7; 9]);
+                let segments = usual(&section, true).expect("the usual");
+                assert_eq!(segments[0].place, Place::At(address as u32), "{address}");
+                assert_eq!(segments[0].bytes.len(), 9, "{address}");
+            }
         }
     }
 

@@ -235,6 +235,13 @@ impl Sink for Generator<'_, '_, '_> {
         Ok(())
     }
 
+    #[inline(always)]
+    fn access_sum(&mut self, instruction: &Instruction, constant: i32) -> Check {
+        let op = instruction.op.ok_or_else(unsupported)?;
+        self.builder.op_imm(op, &[i64::from(constant)]);
+        Ok(())
+    }
+
     fn lane_access(&mut self, instruction: &Instruction, offset: u32, lane: i64) -> Check {
         let op = instruction.op.ok_or_else(unsupported)?;
         if offset >= FAR {

@@ -12,7 +12,7 @@ use crate::externals::{Extern, Global, Memory, Table};
 use crate::func::Func;
 use crate::layout;
 use crate::limits::Growth;
-use crate::module::{Item, Module, Placement};
+use crate::module::{Item, Module, Place, Placement};
 use crate::opaque::{Handle, Opaque, allowed};
 use crate::store::{AsContext, AsContextMut, StoreContextMut};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
@@ -351,12 +351,17 @@ fn initialize(store: &mut Opaque, instance: u32) -> Result<()> {
         }
     }
     for (segment, index) in description.data.iter().zip(0u64..) {
-        if let Placement::Active { offset, .. } = &segment.placement {
-            let [offset, _] = store.evaluate(instance, offset)?;
-            let count = segment.bytes.len() as u64;
-            store.memory_init(instance, [offset, 0, count, index])?;
-            store.data_drop(instance, [index])?;
-        }
+        let address = match segment.place {
+            Place::At(address) => u64::from(address),
+            Place::Computed(number) => {
+                let address = &description.addresses[number as usize];
+                store.evaluate(instance, address)?[0]
+            }
+            Place::Passive => continue,
+        };
+        let count = segment.bytes.len() as u64;
+        store.memory_init(instance, [address, 0, count, index])?;
+        store.data_drop(instance, [index])?;
     }
     Ok(())
 }

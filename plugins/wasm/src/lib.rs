@@ -93,9 +93,9 @@ mod value;
 mod visit;
 pub mod wasi;
 
-/// What [`Config::packs`] takes.
-pub use ::copatch::{PackFolder, TrustedKeys};
 pub use copatch::plugin::Timings;
+/// What [`Config::packs`] takes.
+pub use copatch::{PackFolder, TrustedKeys};
 pub use engine::{Config, Engine};
 pub use error::{Error, Result, Trap, TrapCode};
 pub use externals::{Extern, Global, Memory, MemoryAccessError, Table};

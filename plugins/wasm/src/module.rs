@@ -26,6 +26,7 @@ use crate::types::{
     ExportType, ExternType, FuncType, GlobalType, ImportType, MemoryType, Mutability, RefType,
     TableType, ValType,
 };
+use crate::value::V128;
 
 /// What is supported: WebAssembly 2.0 and extended constants. Index 0 of a table may be encoded in several
 /// bytes, as clang does.
@@ -142,13 +143,24 @@ pub(crate) struct Elements {
 
 #[derive(Debug)]
 pub(crate) struct Data {
-    pub placement: Placement,
+    pub place: Place,
     /// Where its bytes stand in [`Description::data_bytes`].
     pub bytes: Range<u32>,
 }
 
+/// Where a data segment goes when the module is instantiated.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To this address.
+    At(u32),
+    /// To the address that is this of [`Description::addresses`].
+    Computed(u32),
+    /// Nowhere by itself.
+    Passive,
+}
+
 /// Some modules have a hundred thousand of them.
-const _: () = assert!(size_of::<Data>() <= 40);
+const _: () = assert!(size_of::<Data>() == 16);
 
 /// A module without its code.
 #[derive(Debug, Default)]
@@ -167,6 +179,8 @@ pub(crate) struct Description {
     pub start: Option<u32>,
     pub elements: Vec<Elements>,
     pub data: Vec<Data>,
+    /// Addresses of data segments that are not constants.
+    pub addresses: Vec<Init>,
     /// The bytes of all data segments, and perhaps what stands between them.
     pub data_bytes: Vec<u8>,
     /// The name section, undecoded: it is needed only when something went wrong.
@@ -289,20 +303,17 @@ impl Description {
                 self.data_bytes.reserve((range.end - range.start) as usize);
                 for data in reader.into_iter_with_offsets() {
                     let (offset, data) = data?;
-                    let placement = match data.kind {
-                        DataKind::Passive => Placement::Passive,
-                        DataKind::Active {
-                            memory_index: index,
-                            offset_expr,
-                        } => Placement::Active {
-                            index,
-                            offset: constant(&offset_expr, offset)?,
-                        },
+                    let place = match data.kind {
+                        DataKind::Passive => Place::Passive,
+                        DataKind::Active { offset_expr, .. } => {
+                            self.addresses.push(constant(&offset_expr, offset)?);
+                            Place::Computed(self.addresses.len() as u32 - 1)
+                        }
                     };
                     let begin = self.data_bytes.len() as u32;
                     self.data_bytes.extend_from_slice(data.data);
                     self.data.push(Data {
-                        placement,
+                        place,
                         bytes: begin..self.data_bytes.len() as u32,
                     });
                 }
@@ -390,7 +401,7 @@ fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
             Operator::F64Const { value } => Step::Push(Init::Value(value.bits())),
             Operator::V128Const { value } => {
                 let bits = u128::from_le_bytes(*value.bytes());
-                Step::Push(Init::Vector([bits as u64, (bits >> 64) as u64]))
+                Step::Push(Init::Vector(V128::from(bits).words()))
             }
             Operator::GlobalGet { global_index } => Step::Push(Init::Global(global_index)),
             Operator::RefFunc { function_index } => Step::Push(Init::Function(function_index)),

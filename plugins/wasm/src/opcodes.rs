@@ -100,6 +100,8 @@ pub(crate) struct Instruction {
     pub result: Type,
     /// The pack's operation, if it has one.
     pub op: Option<OpId>,
+    /// See [`Self::sum`].
+    sum: Option<OpId>,
     /// The instruction's place in the table.
     number: u16,
 }
@@ -111,8 +113,17 @@ impl Instruction {
         operands: [Type::UNKNOWN; 3],
         result: Type::UNKNOWN,
         op: None,
+        sum: None,
         number: 0,
     };
+
+    /// For a load or store without offset, the same with the pack's operation whose address is the operand plus the immediate,
+    /// in 32 bits, if there is one.
+    #[inline(always)]
+    pub fn sum(&self) -> Option<Self> {
+        let op = Some(self.sum?);
+        Some(Self { op, ..*self })
+    }
 
     /// Its name in the text format.
     pub fn name(&self) -> String {
@@ -122,6 +133,14 @@ impl Instruction {
         entries().find_map(named).unwrap_or_default()
     }
 }
+
+pub(crate) const I64_LOAD: u8 = 0x29;
+pub(crate) const I64_CONST: u8 = 0x42;
+pub(crate) const I32_ADD: u8 = 0x6a;
+pub(crate) const I32_SUB: u8 = I32_ADD + 1;
+pub(crate) const I64_ADD: u8 = 0x7c;
+pub(crate) const I64_SUB: u8 = I64_ADD + 1;
+pub(crate) const I32_WRAP_I64: u8 = 0xa7;
 
 /// Every instruction of WebAssembly 2.0 and tail calls.
 #[derive(Debug)]
@@ -134,16 +153,20 @@ pub(crate) struct Table {
     pub fc: [Instruction; 256],
     /// Those behind the byte 0xfd.
     pub fd: [Instruction; 256],
+    /// An `i64.load` with an `i32.wrap_i64` behind it, if the pack has an operation for both.
+    pub load_wrap: Instruction,
 }
 
 impl Table {
     /// The table, with the operations of a pack.
     pub fn new(pack: Option<&Pack>) -> Self {
+        let find = |name: &str| pack.and_then(|pack| pack.op(name).ok());
         let mut table = Self {
             kinds: [Kind::Illegal; 256],
             plain: [Instruction::ILLEGAL; 256],
             fc: [Instruction::ILLEGAL; 256],
             fd: [Instruction::ILLEGAL; 256],
+            load_wrap: Instruction::ILLEGAL,
         };
         for (run, number, name) in entries() {
             let page = match number >> 8 {
@@ -164,11 +187,17 @@ impl Table {
                     .chars()
                     .next()
                     .map_or(Type::UNKNOWN, Type::from_letter),
-                op: pack.and_then(|pack| pack.op(&run.name(name)).ok()),
+                op: find(&run.name(name)),
+                sum: find(&format!("{}_sum", run.name(name))),
                 number,
             };
         }
         table.kinds = table.plain.map(|instruction| instruction.kind);
+        table.load_wrap = Instruction {
+            op: find("i64.load_wrap"),
+            result: Type::I32,
+            ..table.plain[usize::from(I64_LOAD)]
+        };
         table
     }
 }

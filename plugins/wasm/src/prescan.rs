@@ -9,7 +9,7 @@ use copatch::Planner;
 use crate::cursor::Cursor;
 use crate::opcodes::{Kind, Table};
 use crate::validate::{Check, invalid};
-use crate::visit::{NARROW_SUM, skip_narrow_sum};
+use crate::visit::{NARROW_SUM, narrow_sum};
 
 /// What one scan found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,6 @@ pub(crate) fn scan(table: &Table, cursor: Cursor<'_>, vars: usize, planner: &mut
         table,
         cursor,
         work: LEAST_WORK.saturating_add(cursor.rest().len().saturating_mul(WORK)),
-        open: 0,
         scan: Scan::default(),
     };
     let ended = loop {
@@ -65,8 +64,6 @@ struct Scanner<'a> {
     cursor: Cursor<'a>,
     /// The most that the planner may have.
     work: usize,
-    /// Frames around the cursor, but for the function's own.
-    open: u32,
     scan: Scan,
 }
 
@@ -97,28 +94,30 @@ impl Scanner<'_> {
         let table = self.table;
         let cursor = &mut self.cursor;
         self.scan.operations += 1;
-        let pos = cursor.offset();
         let Some(opcode) = cursor.rest().first() else {
             return Err(invalid("unexpected end"));
         };
         let kind = table.kinds[usize::from(*opcode)];
         match kind {
             Kind::LocalGet => {
+                let pos = cursor.offset();
                 cursor.skip();
                 planner.get(pos, cursor.u32()?);
             }
             Kind::LocalSet => {
+                let pos = cursor.offset();
                 cursor.skip();
                 planner.set(pos, cursor.u32()?);
             }
             Kind::LocalTee => {
+                let pos = cursor.offset();
                 cursor.skip();
                 planner.tee(pos, cursor.u32()?);
             }
             Kind::Unary | Kind::Binary | Kind::Not => cursor.skip(),
             Kind::Widen => {
                 cursor.skip();
-                if skip_narrow_sum(cursor) {
+                if narrow_sum(cursor, Cursor::skip_integer).is_some() {
                     self.scan.operations += NARROW_SUM;
                 }
             }
@@ -132,44 +131,46 @@ impl Scanner<'_> {
             }
             Kind::Load | Kind::Store => {
                 cursor.skip();
-                cursor.skip_integer()?;
-                self.scan.far |= cursor.u32()? >= FAR;
+                if cursor.short_pair().is_none() {
+                    cursor.skip_integer()?;
+                    self.scan.far |= cursor.u32()? >= FAR;
+                }
             }
             Kind::End => {
-                if self.open == 0 {
-                    cursor.skip();
+                let pos = cursor.offset();
+                cursor.skip();
+                if !planner.end(pos) {
                     return Ok(true);
                 }
-                cursor.skip();
-                self.open -= 1;
-                planner.end(pos);
                 self.afford(planner)?;
             }
             Kind::Block => {
+                let pos = cursor.offset();
                 cursor.skip();
                 cursor.skip_integer()?;
-                self.open += 1;
                 planner.block(pos);
             }
             Kind::If => {
+                let pos = cursor.offset();
                 cursor.skip();
                 cursor.skip_integer()?;
-                self.open += 1;
                 planner.if_(pos);
             }
             Kind::Loop => {
+                let pos = cursor.offset();
                 cursor.skip();
                 cursor.skip_integer()?;
-                self.open += 1;
                 planner.loop_(pos);
                 self.afford(planner)?;
             }
             Kind::Call => {
+                let pos = cursor.offset();
                 cursor.skip();
                 cursor.skip_integer()?;
                 planner.call(pos);
             }
             Kind::Else => {
+                let pos = cursor.offset();
                 cursor.skip();
                 planner.else_(pos);
             }
@@ -256,14 +257,13 @@ fn rare<'a>(
             cursor.skip_integer()?;
         }
         Kind::BrTable => {
-            for _ in 0..=cursor.u32()? {
-                cursor.skip_integer()?;
-            }
+            let targets = cursor.u32()?;
+            cursor.skip_integers(targets)?;
+            cursor.skip_integer()?;
         }
         Kind::SelectTyped => {
-            for _ in 0..cursor.u32()? {
-                cursor.skip_integer()?;
-            }
+            let types = cursor.u32()?;
+            cursor.skip_integers(types)?;
         }
         // Helpers and other calls, with one index or two.
         Kind::MemoryGrow

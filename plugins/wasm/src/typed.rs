@@ -93,8 +93,7 @@ impl Slot for V128 {
     const TYPE: ValType = ValType::V128;
     #[inline]
     fn into_words(self, _: &Opaque) -> [u64; 2] {
-        let bits = self.as_u128();
-        [bits as u64, (bits >> 64) as u64]
+        self.words()
     }
     #[inline]
     fn from_words([low, high]: [u64; 2], _: &Opaque) -> Self {

@@ -17,6 +17,11 @@ impl V128 {
     pub const fn as_u128(self) -> u128 {
         self.0
     }
+
+    /// The bits in two words, the low one first.
+    pub(crate) const fn words(self) -> [u64; 2] {
+        [self.0 as u64, (self.0 >> 64) as u64]
+    }
 }
 
 impl From<u128> for V128 {
@@ -271,7 +276,7 @@ impl Val {
             Val::I64(value) => [value as u64, 0],
             Val::F32(bits) => [u64::from(bits), 0],
             Val::F64(bits) => [bits, 0],
-            Val::V128(V128(bits)) => [bits as u64, (bits >> 64) as u64],
+            Val::V128(bits) => bits.words(),
             Val::FuncRef(func) => [Ref::Func(func).to_word(store), 0],
             Val::ExternRef(object) => [Ref::Extern(object).to_word(store), 0],
         }

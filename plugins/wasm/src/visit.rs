@@ -4,12 +4,16 @@
 
 mod rare;
 
+use std::ops::RangeInclusive;
+
 use copatch::ValueType;
 
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::facts::{Arrow, Facts, Type};
-use crate::opcodes::{Instruction, Kind, Table};
+use crate::opcodes::{
+    I32_ADD, I32_SUB, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, I64_SUB, Instruction, Kind, Table,
+};
 use crate::validate::{Check, FrameKind, Validator, invalid, unknown};
 
 /// Parameters and locals of a function.
@@ -27,6 +31,8 @@ pub(crate) trait Sink {
     fn not(&mut self, instruction: &Instruction) -> Check;
     /// A load or store, with its offset.
     fn access(&mut self, instruction: &Instruction, offset: u32) -> Check;
+    /// A load or store of [`Instruction::sum`], with the constant.
+    fn access_sum(&mut self, instruction: &Instruction, constant: i32) -> Check;
     /// A load or store of a lane, with its offset and lane.
     fn lane_access(&mut self, instruction: &Instruction, offset: u32, lane: i64) -> Check;
     fn constant(&mut self, ty: ValueType, bits: u64);
@@ -210,12 +216,10 @@ impl<'a> Visit<'a> {
             }
             Kind::Widen => {
                 cursor.skip();
-                match narrow_sum(cursor) {
+                match narrow_sum(cursor, Cursor::i64) {
                     Some(constant) => {
-                        validator.pop(Type::I32)?;
-                        validator.push(Type::I32);
-                        let add = &table.plain[I32_ADD];
-                        sink.operation_with(add, ValueType::I32, u64::from(constant))?;
+                        validator.tee(Type::I32)?;
+                        *cursor = self.sum(*cursor, constant as i32, sink)?;
                     }
                     None => {
                         validator.unary(instruction)?;
@@ -236,8 +240,13 @@ impl<'a> Visit<'a> {
             Kind::Load => {
                 cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
-                validator.unary(instruction)?;
-                sink.access(instruction, offset)?;
+                if opcode == I64_LOAD && cursor.rest().first() == Some(&I32_WRAP_I64) {
+                    cursor.skip();
+                    self.narrow_load(offset, sink)?;
+                } else {
+                    validator.unary(instruction)?;
+                    sink.access(instruction, offset)?;
+                }
             }
             Kind::Store => {
                 cursor.skip();
@@ -370,6 +379,11 @@ impl<'a> Visit<'a> {
         if let Some(opcode) = cursor.rest().first().copied()
             && table.kinds[usize::from(opcode)] == Kind::Binary
         {
+            // What subtracts a constant adds its negative, for which stencils have plain holes.
+            let (opcode, bits) = match opcode {
+                I32_SUB | I64_SUB => (opcode - 1, bits.wrapping_neg()),
+                _ => (opcode, bits),
+            };
             let instruction = &table.plain[usize::from(opcode)];
             if self.validator.binary_constant(instruction, ty) {
                 sink.at(cursor.offset());
@@ -380,6 +394,56 @@ impl<'a> Visit<'a> {
         self.validator.push(ty);
         sink.constant(code, bits);
         Ok(())
+    }
+
+    /// An `i64.load` and an `i32.wrap_i64`.
+    #[inline(never)]
+    fn narrow_load<S: Sink>(&mut self, offset: u32, sink: &mut S) -> Check {
+        let (table, validator) = (self.table, &mut self.validator);
+        validator.tee(Type::I32)?;
+        if table.load_wrap.op.is_some() {
+            return sink.access(&table.load_wrap, offset);
+        }
+        sink.access(&table.plain[usize::from(I64_LOAD)], offset)?;
+        sink.operation(&table.plain[usize::from(I32_WRAP_I64)], &[])
+    }
+
+    /// Behind a [`narrow_sum`] of this constant: the load whose address it is, or the store there of a variable or constant,
+    /// which most sums are for; else the sum alone. Gives what follows.
+    #[inline(always)]
+    fn sum<'b, S: Sink>(
+        &mut self,
+        cursor: Cursor<'b>,
+        constant: i32,
+        sink: &mut S,
+    ) -> Check<Cursor<'b>> {
+        let (table, validator) = (self.table, &mut self.validator);
+        if SUMS.contains(&constant) {
+            if let Some((load, rest)) = access_sum(table, validator, Kind::Load, cursor) {
+                sink.at(cursor.offset());
+                validator.unary(&load)?;
+                sink.access_sum(&load, constant)?;
+                return Ok(rest);
+            }
+            let mut ahead = cursor;
+            if let Some((value, ty)) = stored(table, validator, &mut ahead)
+                && let Some((store, rest)) = access_sum(table, validator, Kind::Store, ahead)
+                && store.operands[1] == ty
+            {
+                validator.pop(Type::I32)?;
+                sink.at(cursor.offset());
+                match value {
+                    Stored::Local(local) => sink.local_get(local),
+                    Stored::I64(bits) => sink.constant(ValueType::I64, bits),
+                }
+                sink.at(ahead.offset());
+                sink.access_sum(&store, constant)?;
+                return Ok(rest);
+            }
+        }
+        let add = &table.plain[usize::from(I32_ADD)];
+        sink.operation_with(add, ValueType::I32, u64::from(constant as u32))?;
+        Ok(cursor)
     }
 
     #[inline(always)]
@@ -460,41 +524,68 @@ fn block_type<'b>(facts: &Facts, mut cursor: Cursor<'b>) -> Check<(Arrow, Cursor
 #[cfg(test)]
 mod tests;
 
-/// The opcodes of `i32.add`, `i32.wrap_i64`, `i64.const` and `i64.add`.
-const I32_ADD: usize = 0x6a;
-const I32_WRAP_I64: u8 = 0xa7;
-const I64_CONST: u8 = 0x42;
-const I64_ADD: u8 = 0x7c;
-
-/// The instructions that [`narrow_sum`] takes for one.
+/// The instructions of a [`narrow_sum`].
 pub(crate) const NARROW_SUM: u64 = 3;
 
-/// What [`narrow_sum`] would read, unread; gives whether it is there.
-#[inline(always)]
-pub(crate) fn skip_narrow_sum(cursor: &mut Cursor<'_>) -> bool {
-    let mut ahead = *cursor;
-    let there = ahead.next() == Some(I64_CONST)
-        && ahead.skip_integer().is_ok()
-        && ahead.next() == Some(I64_ADD)
-        && ahead.next() == Some(I32_WRAP_I64);
-    if there {
-        *cursor = ahead;
-    }
-    there
-}
-
 /// Behind an i32 that was widened without sign: a constant that is added to it before it is cut back to an i32, which
-/// comes to the same as adding 32 bits. Go's compiler adds to addresses so; a fifth of its instructions are this.
+/// comes to the same as adding 32 bits. Go's compiler adds to addresses so; a fifth of its instructions are this. Gives what
+/// `constant` makes of the constant, which stands at the cursor.
 #[inline(always)]
-fn narrow_sum(cursor: &mut Cursor<'_>) -> Option<u32> {
+pub(crate) fn narrow_sum<'b, T>(
+    cursor: &mut Cursor<'b>,
+    constant: impl FnOnce(&mut Cursor<'b>) -> Check<T>,
+) -> Option<T> {
     let mut ahead = *cursor;
     if ahead.next() != Some(I64_CONST) {
         return None;
     }
-    let constant = ahead.i64().ok()?;
+    let constant = constant(&mut ahead).ok()?;
     if ahead.next() != Some(I64_ADD) || ahead.next() != Some(I32_WRAP_I64) {
         return None;
     }
     *cursor = ahead;
-    Some(constant as u32)
+    Some(constant)
+}
+
+/// What operations that add to the address take, of every pack: some stencils are not good for 0 or the least value.
+const SUMS: RangeInclusive<i32> = 1..=i32::MAX;
+
+/// A load or store without offset, valid but for its operands, as the pack's operation that adds to the address; and what
+/// follows.
+#[inline(always)]
+fn access_sum<'b>(
+    table: &Table,
+    validator: &Validator<'_>,
+    kind: Kind,
+    mut cursor: Cursor<'b>,
+) -> Option<(Instruction, Cursor<'b>)> {
+    let instruction = table.plain[usize::from(cursor.next()?)].sum()?;
+    let plain = instruction.kind == kind
+        && cursor.next()? <= instruction.limit
+        && cursor.next()? == 0
+        && validator.memory;
+    plain.then_some((instruction, cursor))
+}
+
+/// A value that a store may take as it stands.
+enum Stored {
+    Local(u32),
+    I64(u64),
+}
+
+/// The variable or constant that is read at the cursor, and its type.
+#[inline(always)]
+fn stored(
+    table: &Table,
+    validator: &Validator<'_>,
+    cursor: &mut Cursor<'_>,
+) -> Option<(Stored, Type)> {
+    match table.kinds[usize::from(cursor.next()?)] {
+        Kind::LocalGet => {
+            let local = cursor.u32().ok()?;
+            Some((Stored::Local(local), validator.local(local).ok()?))
+        }
+        Kind::I64Const => Some((Stored::I64(cursor.i64().ok()? as u64), Type::I64)),
+        _ => None,
+    }
 }

@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Alone, i32s, instance, module, trap};
-use copatch_wasm::{Error, Linker, TrapCode, Val};
+use copatch::plugin::Explanation;
+use copatch_wasm::{Error, Linker, Module, TrapCode, Val};
 
 #[test]
 fn loads_and_stores_of_every_width() {
@@ -41,6 +44,121 @@ fn loads_and_stores_of_every_width() {
         instance.invoke("g", &[]).unwrap(),
         [Val::I64(0x0000_0002_2345_ff80)]
     );
+}
+
+/// As Go's compiler writes addresses: widened, added to in 64 bits, cut back.
+fn sum(base: &str, constant: i64) -> String {
+    format!("(i32.wrap_i64 (i64.add (i64.extend_i32_u {base}) (i64.const {constant})))")
+}
+
+#[test]
+fn sums_of_addresses_wrap_before_the_access() {
+    let mut instance = instance(&format!(
+        r#"(module (memory (export "memory") 1)
+            (func (export "f") (param i32 i64) (result i64)
+                (i64.store {} (local.get 1))
+                (i64.store8 {} (i64.const 0x77))
+                (i64.store32 {} (local.get 1))
+                (i64.load {}))
+            (func (export "store") (param i32) (i64.store {} (i64.const -1)))
+            (func (export "load") (param i32) (result i64) (i64.load {}))
+            (func (export "byte") (param i32) (result i64) (i64.load8_u {})))"#,
+        sum("(local.get 0)", 16),
+        sum("(local.get 0)", 300),
+        sum("(local.get 0)", 20),
+        sum("(local.get 0)", 0x1_0000_0010),
+        sum("(local.get 0)", 8),
+        sum("(local.get 0)", 8),
+        sum("(local.get 0)", 0x7fff_ffff),
+    ));
+    let bits = 0x0123_4567_89ab_cdef_i64;
+    let expected = (bits & 0xffff_ffff) << 32 | bits & 0xffff_ffff;
+    for at in [0, 1, 65000, -16] {
+        let arguments = [Val::I32(at), Val::I64(bits)];
+        assert_eq!(
+            instance.invoke("f", &arguments).unwrap(),
+            [Val::I64(expected)],
+            "{at}"
+        );
+    }
+    let out = TrapCode::MemoryOutOfBounds;
+    for at in [65536 - 15, 65536, i32::MAX, i32::MIN, -9] {
+        for name in ["store", "load"] {
+            assert_eq!(trap(&mut instance, name, &i32s([at])), out, "{name} {at}");
+        }
+    }
+    for at in [-8, 65536 - 16] {
+        instance.invoke("store", &i32s([at])).unwrap();
+        let found = instance.invoke("load", &i32s([at])).unwrap();
+        assert_eq!(found, [Val::I64(-1)], "{at}");
+    }
+    assert_eq!(
+        instance.invoke("byte", &i32s([i32::MIN + 2])).unwrap(),
+        [Val::I64(0xff)]
+    );
+    assert_eq!(trap(&mut instance, "byte", &i32s([0])), out);
+}
+
+#[test]
+fn a_load_that_is_cut_reads_all_its_bytes() {
+    let text = r#"(module (memory (export "memory") 1)
+        (func (export "f") (param i32) (result i32)
+            (i64.store (i32.const 65528) (i64.const -2))
+            (i32.wrap_i64 (i64.load offset=3 (local.get 0))))
+        (func (export "far") (param i32) (result i32)
+            (i32.wrap_i64 (i64.load offset=0x80000000 (local.get 0)))))"#;
+    let mut instance = instance(text);
+    let read = instance.invoke("f", &i32s([65525])).unwrap();
+    assert_eq!(read, i32s([-2]));
+    let out = TrapCode::MemoryOutOfBounds;
+    for at in [65526, 65529, 65533, -3] {
+        assert_eq!(trap(&mut instance, "f", &i32s([at])), out, "{at}");
+    }
+    assert_eq!(trap(&mut instance, "far", &i32s([0])), out);
+}
+
+/// What a front end joins must be good for whatever it joins, under every pack.
+#[test]
+fn joined_accesses_take_every_constant() {
+    let constants = (0..31)
+        .flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1])
+        .chain([i32::MAX])
+        .filter(|constant| *constant > 0);
+    let mut text = "(module (memory 1) (func (export \"f\") (param i32 i64)\n".to_owned();
+    for constant in constants {
+        let at = sum("(local.get 0)", i64::from(constant));
+        for access in ["i64.load", "i64.load8_u"] {
+            text += &format!("(drop ({access} {at}))");
+        }
+        for access in ["i64.store", "i64.store8", "i64.store32"] {
+            text += &format!("({access} {at} (local.get 1))");
+            text += &format!("({access} {at} (i64.const {constant}))");
+            text += &format!("({access} {at} (i64.const 0x123456789))");
+        }
+    }
+    let joined: BTreeSet<String> = ops(&format!("{text}))"))
+        .into_iter()
+        .filter(|op| op.contains("load") || op.contains("store"))
+        .collect();
+    let expected = ["load", "load8_u", "store", "store32", "store8"];
+    assert_eq!(
+        joined.into_iter().collect::<Vec<_>>(),
+        expected.map(|name| format!("i64.{name}_sum"))
+    );
+    let narrow = r#"(module (memory 1) (func (param i32) (result i32)
+        (i32.wrap_i64 (i64.load (local.get 0)))))"#;
+    assert!(ops(narrow).contains(&"i64.load_wrap".to_owned()));
+}
+
+/// The operations that a module's first function was made of.
+fn ops(text: &str) -> Vec<String> {
+    let engine = common::engine();
+    let bytes = wat::parse_str(text).unwrap();
+    let module = Module::with_trace(engine, &bytes).unwrap();
+    let name = |index: u32| index.to_string();
+    let explained = Explanation::new(module.program(), engine.pack(), None, &name).unwrap();
+    let stencils = explained.functions.into_iter().next().unwrap().stencils;
+    stencils.into_iter().map(|stencil| stencil.op).collect()
 }
 
 #[test]

@@ -417,6 +417,16 @@ static inline void i64_store16(uint8_t *mem, uint32_t addr, uint64_t v, uint32_t
 static inline void i64_store32(uint8_t *mem, uint32_t addr, uint64_t v, uint32_t offset) { write_32(mem + (uint64_t)addr + offset, (uint32_t)v); }
 static inline void f32_store(uint8_t *mem, uint32_t addr, float v, uint32_t offset) { write_32(mem + (uint64_t)addr + offset, bits_f32(v)); }
 static inline void f64_store(uint8_t *mem, uint32_t addr, double v, uint32_t offset) { write_64(mem + (uint64_t)addr + offset, bits_f64(v)); }
+/* The sum wraps before it becomes an address. */
+static inline uint8_t *address_sum(uint8_t *mem, uint32_t addr, int32_t offset) { return mem + (uint32_t)(addr + (uint32_t)offset); }
+static inline uint64_t i64_load_sum(uint8_t *mem, uint32_t addr, int32_t offset) { return read_64(address_sum(mem, addr, offset)); }
+static inline uint64_t i64_load8_u_sum(uint8_t *mem, uint32_t addr, int32_t offset) { return read_8(address_sum(mem, addr, offset)); }
+static inline void i64_store_sum(uint8_t *mem, uint32_t addr, uint64_t v, int32_t offset) { write_64(address_sum(mem, addr, offset), v); }
+static inline void i64_store8_sum(uint8_t *mem, uint32_t addr, uint64_t v, int32_t offset) { write_8(address_sum(mem, addr, offset), (uint8_t)v); }
+static inline void i64_store32_sum(uint8_t *mem, uint32_t addr, uint64_t v, int32_t offset) { write_32(address_sum(mem, addr, offset), (uint32_t)v); }
+/* Volatile, so that all eight bytes are read: the last of them may lie behind the memory's end. */
+struct unaligned_64 { uint64_t value; } __attribute__((packed));
+static inline uint32_t i64_load_wrap(uint8_t *mem, uint32_t addr, uint32_t offset) { return (uint32_t)((volatile const struct unaligned_64 *)(mem + (uint64_t)addr + offset))->value; }
 static inline uint32_t memory_size(struct context *ctx) { return (uint32_t)(((struct wasm_context *)ctx)->memory_bytes >> 16); }
 static inline uint32_t memory_far_addr(struct context *ctx, uint32_t addr, int64_t offset, int *trap) {
     uint64_t sum = addr + (uint64_t)offset;

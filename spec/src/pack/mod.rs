@@ -8,6 +8,8 @@ mod validate;
 mod view;
 mod writer;
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 pub use validate::validate;
@@ -22,6 +24,16 @@ use crate::target::Machine;
 pub const MAGIC: [u8; 8] = *b"copatch\0";
 /// Version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// What is added to a pack file's name to name its signature.
+pub const SIGNATURE_SUFFIX: &str = ".minisig";
+
+/// The file that a pack file's signature is in, beside it.
+pub fn signature_file(pack: &Path) -> PathBuf {
+    let mut name = pack.as_os_str().to_owned();
+    name.push(SIGNATURE_SUFFIX);
+    name.into()
+}
 
 /// What a pack says of itself, bincode-encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

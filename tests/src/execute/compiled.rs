@@ -160,7 +160,9 @@ fn plan<'p>(planner: &'p mut Planner, function: &Function) -> &'p Plan {
             Step::Loop(..) => planner.loop_(position),
             Step::If(..) => planner.if_(position),
             Step::Else => planner.else_(position),
-            Step::End => planner.end(position),
+            Step::End => {
+                planner.end(position);
+            }
             Step::Call(_) | Step::CallPointer(_) | Step::Helper(_) => planner.call(position),
             // It asks a helper for the address.
             Step::TailCallPointer(_) => planner.call(position),

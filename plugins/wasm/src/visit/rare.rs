@@ -114,10 +114,13 @@ impl Visit<'_> {
                     return Err(invalid("br_table size is out of bounds"));
                 }
                 self.targets.clear();
+                let mut ahead = *cursor;
+                self.targets.reserve(ahead.rest().len().min(count as usize));
                 for _ in 0..count {
-                    self.targets.push(cursor.u32()?);
+                    self.targets.push(ahead.u32()?);
                 }
-                let default = cursor.u32()?;
+                let default = ahead.u32()?;
+                *cursor = ahead;
                 validator.br_table(&self.targets, default)?;
                 sink.br_table(&self.targets, default);
                 Ok(())

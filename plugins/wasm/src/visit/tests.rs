@@ -36,6 +36,9 @@ impl Sink for Nothing {
     fn access(&mut self, _: &Instruction, _: u32) -> Check {
         Ok(())
     }
+    fn access_sum(&mut self, _: &Instruction, _: i32) -> Check {
+        Ok(())
+    }
     fn constant(&mut self, _: ValueType, _: u64) {}
     fn block(&mut self, _: FrameKind, _: &[ValueType], _: &[ValueType]) -> Check {
         Ok(())

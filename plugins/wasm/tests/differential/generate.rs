@@ -24,7 +24,8 @@ pub struct Operation {
     pub memory: bool,
 }
 
-/// The instructions of the op table that WebAssembly has too, under the same names.
+/// The instructions of the op table that WebAssembly has too, under the same names, and loads and stores that the front end
+/// joins of several.
 pub fn operations() -> Vec<Operation> {
     let set = copatch::spec::InstructionSet::builtin("wasm")
         .expect("it is built in")
@@ -463,11 +464,69 @@ impl<'a> Generator<'a> {
     fn store(&mut self, depth: u32) {
         let stores: Vec<usize> = self.indices(|op| op.memory && op.result.is_none());
         let op = &self.operations[stores[self.choose_among(stores.len())]];
+        self.access(op, depth);
+    }
+
+    /// A load or store. What the front end joins to one operation of the table is written as it finds it, under a comment
+    /// with the operation's name.
+    fn access(&mut self, op: &Operation, depth: u32) {
         self.address(depth);
-        self.value(op.operands[1], depth - 1);
-        self.canonical(op.operands[1]);
+        let stored = op.operands.get(1);
+        if let Some(name) = op.name.strip_suffix("_sum") {
+            let constant = self.sum();
+            let _ = writeln!(
+                self.text,
+                ";; {}\ni64.extend_i32_u\ni64.const {constant}\ni64.add\ni32.wrap_i64",
+                op.name
+            );
+            match stored {
+                Some(ty) if self.choose(2) == 0 => self.constant(*ty),
+                Some(ty) => {
+                    let index = self.variable(*ty);
+                    let _ = writeln!(self.text, "local.get {index}");
+                }
+                None => {}
+            }
+            // Now and then with an offset, which is not joined.
+            let offset = if self.choose(8) == 7 { 8 } else { 0 };
+            let _ = writeln!(self.text, "{name} offset={offset}");
+            return;
+        }
+        if let Some(ty) = stored {
+            self.value(*ty, depth - 1);
+            self.canonical(*ty);
+        }
         let offset = self.offset();
-        let _ = writeln!(self.text, "{} offset={offset}", op.name);
+        match op.name.strip_suffix("_wrap") {
+            Some(name) => {
+                let _ = writeln!(
+                    self.text,
+                    ";; {}\n{name} offset={offset}\ni32.wrap_i64",
+                    op.name
+                );
+            }
+            None => {
+                let _ = writeln!(self.text, "{} offset={offset}", op.name);
+            }
+        }
+    }
+
+    /// What is added to an address: mostly what leaves it inside memory.
+    fn sum(&mut self) -> i64 {
+        match self.choose(8) {
+            6 => -i64::from(self.choose_wide()),
+            7 => {
+                let edges = [
+                    i64::from(i32::MIN),
+                    i64::from(i32::MAX),
+                    1 << 31,
+                    1 << 32,
+                    -1,
+                ];
+                edges[self.choose(edges.len() as u32) as usize] + i64::from(self.choose(3))
+            }
+            _ => i64::from(self.choose_wide()),
+        }
     }
 
     fn offset(&mut self) -> u32 {
@@ -583,10 +642,7 @@ impl<'a> Generator<'a> {
         let candidates = self.indices(|op| op.result == Some(ty));
         let op = &self.operations[candidates[self.choose_among(candidates.len())]];
         if op.memory {
-            self.address(depth);
-            let offset = self.offset();
-            let _ = writeln!(self.text, "{} offset={offset}", op.name);
-            return;
+            return self.access(op, depth);
         }
         let (mixes_signs, shows_bits) = (
             op.name.ends_with("copysign"),
