@@ -13,13 +13,18 @@
 //! | `packs.rs` | where stencil packs come from, and whom they must be signed by |
 //! | `explain.rs` | generated code as text |
 //! | `wast.rs` | WebAssembly's test scripts |
+//! | `registry/` | stencil packs in an OCI registry; with the feature `registry` |
+//! | `conform.rs` | random programs of an op table, judged by the kit |
 //!
 //! Exit codes: the program's own; 134 if it trapped; 1 if it could not be run; 2 if the command or the program was called
 //! wrongly; 101 for an internal error.
 
+mod conform;
 mod explain;
 mod front_end;
 mod packs;
+#[cfg(feature = "registry")]
+mod registry;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -56,6 +61,12 @@ enum Command {
     Wast(Scripts),
     /// Prints the code generated for a program, stencil by stencil, with what was patched into each.
     Explain(Explain),
+    /// Judges compiled code of an instruction set: random programs of its op table, as machine code and interpreted, must mean
+    /// the same; exits with 1 if some did not.
+    Conform(conform::Conform),
+    /// Fetches stencil packs from an OCI registry, or puts them there.
+    #[cfg(feature = "registry")]
+    Packs(registry::Packs),
 }
 
 /// How a program is compiled.
@@ -159,9 +170,12 @@ fn main() {
         Command::Compile(compile) => compile.run(),
         Command::Explain(explain) => explain.run(),
         Command::Wast(scripts) => scripts.run(),
+        Command::Conform(conform) => conform.run(),
+        #[cfg(feature = "registry")]
+        Command::Packs(packs) => packs.run(),
     };
     let code = code.unwrap_or_else(|failure| {
-        report(&failure.line.replace(['\n', '\r'], " "));
+        report(&failure.line.replace(char::is_control, " "));
         failure.code
     });
     std::process::exit(code);

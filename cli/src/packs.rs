@@ -25,10 +25,6 @@ pub(crate) struct Packs {
 impl Packs {
     /// The folder, if one is named.
     pub(crate) fn folder(&self) -> Result<Option<PackFolder>, Failure> {
-        let misused = |line: String| Failure {
-            code: MISUSED,
-            line,
-        };
         let Some(path) = &self.packs else {
             return Ok(None);
         };
@@ -37,22 +33,32 @@ impl Packs {
             return Ok(Some(unsafe { PackFolder::unsigned(path) }));
         }
         if self.trust.is_empty() {
-            return Err(misused(
-                "--packs needs --trust KEY, or --unsigned for packs that you trust as a program"
-                    .to_owned(),
-            ));
+            return Err(Failure {
+                code: MISUSED,
+                line:
+                    "--packs needs --trust KEY, or --unsigned for packs that you trust as a program"
+                        .to_owned(),
+            });
         }
-        let mut keys = String::new();
-        for key in &self.trust {
-            // A file, or the key itself: no key is the name of a file by accident.
-            let text = match Path::new(key).exists() {
-                true => std::fs::read_to_string(key)
-                    .map_err(|error| Failure::of(Path::new(key), error))?,
-                false => key.clone(),
-            };
-            keys = keys + &text + "\n";
-        }
-        let keys = TrustedKeys::parse(&keys).map_err(|error| misused(error.to_string()))?;
-        Ok(Some(PackFolder::signed(path, keys)))
+        Ok(Some(PackFolder::signed(path, keys(&self.trust)?)))
     }
+}
+
+/// Public keys, each given as itself or as the name of its file.
+pub(crate) fn keys(given: &[String]) -> Result<TrustedKeys, Failure> {
+    let mut keys = String::new();
+    for key in given {
+        // No key is the name of a file by accident.
+        let text = match Path::new(key).exists() {
+            true => {
+                std::fs::read_to_string(key).map_err(|error| Failure::of(Path::new(key), error))?
+            }
+            false => key.clone(),
+        };
+        keys = keys + &text + "\n";
+    }
+    TrustedKeys::parse(&keys).map_err(|error| Failure {
+        code: MISUSED,
+        line: error.to_string(),
+    })
 }

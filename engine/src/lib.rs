@@ -79,7 +79,7 @@ pub use pack::{OpId, Pack};
 pub use part::{Part, Parts};
 pub use plan::{Plan, Planner};
 pub use program::{Program, TrapSite};
-pub use select::host_triple;
+pub use select::{host_triple, is_for};
 pub use trap::{
     HostGuard, Interrupt, Running, Trap, call, helper_guard, kind as trap_kind, native_stack_left,
 };

@@ -198,6 +198,11 @@ impl Pack {
         Index::new(&view, metadata)
     }
 
+    /// The bytes of the pack file.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
     /// What the pack says of itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata

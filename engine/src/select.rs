@@ -65,6 +65,12 @@ pub(crate) fn processor_has(features: &[String]) -> bool {
     features.is_empty()
 }
 
+/// Whether a pack file of that name, `<triple>[+features].pack`, is for a triple; vendors and versions make no difference.
+pub fn is_for(file: &str, triple: &str) -> bool {
+    let key = Triple::from_str(triple).map(|triple| Key::of(&triple));
+    Key::of_file(file).is_some_and(|(found, _)| Ok(found) == key)
+}
+
 /// The host's triple.
 pub fn host_triple() -> String {
     Triple::host().to_string()
@@ -210,6 +216,10 @@ mod tests {
         assert_eq!(key_of_file, key("x86_64-unknown-linux-gnu"));
         assert_eq!(features, "x86-64-v3");
         assert!(Key::of_file("README.md").is_none());
+        let file = "x86_64-unknown-linux-gnu+x86-64-v3.pack";
+        assert!(is_for(file, "x86_64-pc-linux-gnu"));
+        assert!(!is_for(file, "x86_64-unknown-linux-musl"));
+        assert!(!is_for(file, "no triple") && !is_for("README.md", "no triple"));
     }
 
     #[test]

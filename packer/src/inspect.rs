@@ -10,7 +10,6 @@ use copatch_spec::types::Place;
 use copatch_spec::variants::{Form, FormKey, Value, assignments};
 
 use crate::disassembly::listing;
-use crate::report::form_name;
 use crate::stencil::{Relocation, hole};
 
 /// What `inspect --op` prints: every form and alternative of an operation, with the code of its first registers, or of
@@ -37,7 +36,7 @@ pub fn operation(bytes: &[u8], name: &str, all: bool) -> Result<String, PackErro
             continue;
         };
         let values = form.values(op);
-        let _ = writeln!(out, "{} {}", op.name, form_name(&form));
+        let _ = writeln!(out, "{} {}", op.name, form.name());
         for index in 0..u32::from(row.count.get()) {
             let Some(alternative) = view.alternatives.get((row.first.get() + index) as usize)
             else {

@@ -25,7 +25,7 @@ use crate::plan::{self, FormPlan, Plan};
 use crate::probe;
 use crate::prove::{Comparison, ProveError, Prover};
 use crate::refusal::Refusal;
-use crate::report::{DroppedLine, Failure, Report, form_name};
+use crate::report::{DroppedLine, Failure, Report};
 use crate::source::{self, Variant};
 use crate::targets::TargetName;
 
@@ -333,7 +333,7 @@ fn select(
         };
         failures.push(Failure {
             op: op.name.clone(),
-            form: form_name(&form.form),
+            form: form.form.name(),
             what: what.clone(),
             stencil,
         });
@@ -341,7 +341,7 @@ fn select(
     for (ranges, why) in refused {
         dropped.push(DroppedLine {
             op: op.name.clone(),
-            form: form_name(&form.form),
+            form: form.form.name(),
             ranges,
             why: match why {
                 Dropped::Refused(refusal) => refusal.what,

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use copatch_spec::types::Place;
-use copatch_spec::variants::{Form, Outcome};
 use serde::Serialize;
 
 use crate::refusal::Refusal;
@@ -48,7 +46,7 @@ pub struct Report {
 pub struct Failure {
     /// The operation.
     pub op: String,
-    /// Its form, as [`form_name`] writes it.
+    /// Its form, as [`Form::name`](copatch_spec::Form::name) writes it.
     pub form: String,
     /// What is wrong.
     pub what: String,
@@ -76,7 +74,7 @@ impl fmt::Display for Failure {
 pub struct DroppedLine {
     /// The operation.
     pub op: String,
-    /// Its form, as [`form_name`] writes it.
+    /// Its form, as [`Form::name`](copatch_spec::Form::name) writes it.
     pub form: String,
     /// The ranges of its values.
     pub ranges: String,
@@ -84,24 +82,6 @@ pub struct DroppedLine {
     pub why: String,
     /// Whether nothing is left of the form.
     pub form_lost: bool,
-}
-
-/// A form in the letters of the op table: `ri`, `s>s`, `rr?` and `rr!` (branch if not zero, if zero).
-pub fn form_name(form: &Form) -> String {
-    let mut name: String = form.operands.iter().map(|place| place.letter()).collect();
-    if form.result == Some(Place::Slot) {
-        name.push_str(">s");
-    }
-    name.push_str(match form.outcome {
-        Outcome::Plain => "",
-        Outcome::BranchTrue => "?",
-        Outcome::BranchFalse => "!",
-    });
-    if name.is_empty() {
-        "-".to_owned()
-    } else {
-        name
-    }
 }
 
 impl fmt::Display for Report {

@@ -5,7 +5,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::replace;
-use crate::targets::TargetName;
 use copatch_spec::pack::{PackError, signature_file, validate};
 use minisign::{KeyPair, PError, PublicKey, SecretKey, SecretKeyBox, SignatureBox};
 
@@ -100,12 +99,8 @@ impl Signer {
             path: pack.to_owned(),
             source,
         })?;
-        let (isa, version) = (metadata.isa, metadata.isa_version);
-        let target = TargetName {
-            triple: metadata.triple,
-            features: metadata.features,
-        };
-        let comment = format!("stencil pack of {isa} {version} for {target}");
+        let (isa, version) = (&metadata.isa, metadata.isa_version);
+        let comment = format!("stencil pack of {isa} {version} for {}", metadata.target());
         let signature = minisign::sign(None, &self.key, bytes.as_slice(), Some(&comment), None)
             .map_err(|source| SignError::Signature {
                 path: pack.to_owned(),

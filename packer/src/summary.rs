@@ -11,7 +11,6 @@ use copatch_spec::variants::Form;
 use serde::Serialize;
 
 use crate::inspect::form_of;
-use crate::report::form_name;
 
 /// A pack in figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,7 +73,7 @@ pub struct Axis {
 /// An operation's part of a pack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OperationSummary {
-    /// How many alternatives each form has, by the form's name as [`form_name`] writes it.
+    /// How many alternatives each form has, by the form's name as [`Form::name`] writes it.
     pub forms: BTreeMap<String, usize>,
     /// Records, those that share their code with another one included.
     pub records: usize,
@@ -112,7 +111,7 @@ pub fn summary(bytes: &[u8]) -> Result<Summary, PackError> {
         axis.alternatives += alternatives;
         axis.records += alternatives * each;
         let operation = operations.entry(op.name.clone()).or_default();
-        operation.forms.insert(form_name(&form), alternatives);
+        operation.forms.insert(form.name(), alternatives);
         operation.records += alternatives * each;
         let digest = digests.entry(&op.name).or_default();
         digest.update(&row.key.get().to_le_bytes());

@@ -99,6 +99,24 @@ pub enum Value {
 }
 
 impl Form {
+    /// The form in the letters of the op table: `ri`, `s>s`, `rr?` and `rr!` (branch if not zero, if zero); `-` without operands.
+    pub fn name(&self) -> String {
+        let mut name: String = self.operands.iter().map(|place| place.letter()).collect();
+        if self.result == Some(Place::Slot) {
+            name.push_str(">s");
+        }
+        name.push_str(match self.outcome {
+            Outcome::Plain => "",
+            Outcome::BranchTrue => "?",
+            Outcome::BranchFalse => "!",
+        });
+        if name.is_empty() {
+            "-".to_owned()
+        } else {
+            name
+        }
+    }
+
     /// The form's key.
     pub fn key(&self) -> FormKey {
         let mut key = FormKey::registers().with_outcome(self.outcome);

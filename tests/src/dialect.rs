@@ -47,3 +47,26 @@ pub trait Dialect {
         op(&format!("{}.eq", ty.name()), &[])
     }
 }
+
+/// A dialect that is chosen when the program runs.
+impl Dialect for Box<dyn Dialect> {
+    fn context(&self, memory: *mut u8) -> Vec<u64> {
+        (**self).context(memory)
+    }
+
+    fn immediates(&self, operation: &Operation, choices: &mut Choices) -> Option<Vec<i64>> {
+        (**self).immediates(operation, choices)
+    }
+
+    fn confine(&self, operation: &Operation, index: usize, choices: &mut Choices) -> Vec<Step> {
+        (**self).confine(operation, index, choices)
+    }
+
+    fn shows_nan(&self, operation: &Operation) -> bool {
+        (**self).shows_nan(operation)
+    }
+
+    fn equal(&self, ty: ValueType) -> Step {
+        (**self).equal(ty)
+    }
+}

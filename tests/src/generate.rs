@@ -5,9 +5,19 @@
 //! first turn and moves the others up, with operations of `core` alone. The steps that a program can take are
 //! estimated from above while it is generated.
 
+mod calls;
+mod drill;
+mod machine;
+mod values;
+
 use copatch::{Signature, ValueType};
 use copatch_spec::pack::Metadata;
 use copatch_spec::{Operation, Shape};
+
+pub use values::canonical;
+
+use machine::{Transition, state_machine};
+use values::{constant, pick_signature, pick_types, types};
 
 use crate::choices::Choices;
 use crate::dialect::Dialect;
@@ -17,6 +27,8 @@ use crate::program::{Function, Program, Step};
 const STEPS: u64 = 50_000;
 /// Steps of a function's text, about.
 const TEXT: usize = 600;
+/// The same of a state machine's function: the numbers are for its tail calls.
+const STATE_TEXT: usize = 60;
 /// Constructs and expressions inside each other.
 const DEPTH: usize = 7;
 /// Turns of a loop after its first.
@@ -32,16 +44,51 @@ pub fn generate(metadata: &Metadata, dialect: &dyn Dialect, numbers: &[u64]) -> 
         let results = pick_types(&types, choices.below(3), &mut choices);
         program.helpers.push(Signature { params, results });
     }
-    let count = 1 + choices.below(4);
-    let mut signatures: Vec<Signature> = (0..count)
-        .map(|_| pick_signature(&types, &mut choices))
-        .collect();
-    // Tail calls need functions that return the same.
-    for index in 1..count {
-        if choices.one_in(2) {
-            signatures[index].results = signatures[index - 1].results.clone();
+    let mut count = 1 + choices.below(4);
+    let kind = Kind::pick(&mut choices);
+    let signatures = match kind {
+        Kind::Machine => {
+            count = count.max(2);
+            let signatures = state_machine(&types, count, &mut choices);
+            // All that was handed over is looked at.
+            program.helpers.push(Signature {
+                params: signatures[count - 1].params.clone(),
+                results: Vec::new(),
+            });
+            signatures
         }
-    }
+        Kind::Drill => {
+            count = 1;
+            program.helpers = drill::helpers(&types);
+            vec![drill::signature(&types)]
+        }
+        Kind::Ordinary => {
+            let mut signatures: Vec<Signature> = (0..count)
+                .map(|_| pick_signature(&types, &mut choices))
+                .collect();
+            // Tail calls need functions that return the same.
+            for index in 1..count {
+                if choices.one_in(2) {
+                    signatures[index].results = signatures[index - 1].results.clone();
+                }
+            }
+            signatures
+        }
+    };
+    // Decided before the functions, which may use all numbers up.
+    program.arguments = signatures[0]
+        .params
+        .iter()
+        .map(|ty| constant(*ty, &mut choices))
+        .collect();
+    let transitions: Vec<Option<Transition>> = signatures
+        .windows(2)
+        .map(|pair| match kind {
+            Kind::Machine => Some(Transition::new(pair, &mut choices)),
+            _ => None,
+        })
+        .chain([None])
+        .collect();
     let mut costs = vec![0; count];
     for index in (0..count).rev() {
         let generator = Generator {
@@ -52,6 +99,9 @@ pub fn generate(metadata: &Metadata, dialect: &dyn Dialect, numbers: &[u64]) -> 
             signatures: &signatures,
             costs: &costs,
             index,
+            kind,
+            arguments: &program.arguments,
+            transition: transitions[index].as_ref(),
             choices: &mut choices,
             variables: Vec::new(),
             writable: Vec::new(),
@@ -65,95 +115,35 @@ pub fn generate(metadata: &Metadata, dialect: &dyn Dialect, numbers: &[u64]) -> 
         costs[index] = cost;
         program.functions.insert(0, function);
     }
-    program.arguments = signatures[0]
-        .params
-        .iter()
-        .map(|ty| constant(*ty, &mut choices))
-        .collect();
     program
 }
 
-/// The types that operations of the table compute, in the order of their discriminants.
-fn types(metadata: &Metadata) -> Vec<ValueType> {
-    let own = metadata
-        .ops
-        .iter()
-        .filter(|op| !op.name.starts_with("core."));
-    let mentioned: Vec<ValueType> = own
-        .flat_map(|op| op.operands.iter().chain(&op.result).copied())
-        .collect();
-    let known = |ty: &ValueType| mentioned.contains(ty) && *ty != ValueType::V128;
-    ValueType::ALL.into_iter().filter(known).collect()
+/// What a program is about.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Everything.
+    Ordinary,
+    /// See [`machine`].
+    Machine,
+    /// See [`drill`](mod@drill).
+    Drill,
 }
 
-fn pick_types(types: &[ValueType], count: usize, choices: &mut Choices) -> Vec<ValueType> {
-    (0..count)
-        .filter_map(|_| choices.pick(types).copied())
-        .collect()
-}
-
-/// Now and then there are more parameters or results than registers that carry them.
-fn pick_signature(types: &[ValueType], choices: &mut Choices) -> Signature {
-    let params = if choices.one_in(6) {
-        9 + choices.below(16)
-    } else {
-        choices.below(4)
-    };
-    let results = if choices.one_in(8) {
-        9
-    } else {
-        choices.below(4)
-    };
-    Signature {
-        params: pick_types(types, params, choices),
-        results: pick_types(types, results, choices),
-    }
-}
-
-/// Bits of a constant: borders of the ranges that encodings of immediates have, and anything.
-fn constant(ty: ValueType, choices: &mut Choices) -> u64 {
-    let bits = match choices.below(6) {
-        0 => choices.below(3) as u64,
-        1 => (choices.below(17) as i64 - 8) as u64,
-        2 => 1 << choices.below(64),
-        3 => (1u64 << choices.below(64)).wrapping_sub(choices.below(3) as u64),
-        4 => (1u64 << choices.below(64))
-            .wrapping_sub(choices.below(2) as u64)
-            .wrapping_neg(),
-        _ => choices.bits(),
-    };
-    match ty {
-        ValueType::I32 => bits & 0xffff_ffff,
-        ValueType::I64 | ValueType::V128 => bits,
-        ValueType::F32 => {
-            let value = match choices.below(4) {
-                0 => bits as i64 as f32,
-                1 => f32::INFINITY,
-                2 => -0.0,
-                _ => f32::from_bits(bits as u32),
-            };
-            canonical(ty, value.to_bits().into())
-        }
-        ValueType::F64 => {
-            let value = match choices.below(4) {
-                0 => bits as i64 as f64,
-                1 => f64::NEG_INFINITY,
-                2 => -0.0,
-                _ => f64::from_bits(bits),
-            };
-            canonical(ty, value.to_bits())
+impl Kind {
+    fn pick(choices: &mut Choices) -> Self {
+        match choices.below(4) {
+            2 => Kind::Machine,
+            3 => Kind::Drill,
+            _ => Kind::Ordinary,
         }
     }
-}
 
-/// The same value with any NaN replaced by the canonical one, and without bits that the type does not have.
-pub fn canonical(ty: ValueType, bits: u64) -> u64 {
-    match ty {
-        ValueType::I32 => bits & 0xffff_ffff,
-        ValueType::F32 if f32::from_bits(bits as u32).is_nan() => 0x7fc0_0000,
-        ValueType::F32 => bits & 0xffff_ffff,
-        ValueType::F64 if f64::from_bits(bits).is_nan() => 0x7ff8_0000_0000_0000,
-        _ => bits,
+    /// Steps of a function's text, about.
+    fn text(self) -> usize {
+        match self {
+            Kind::Machine => STATE_TEXT,
+            _ => TEXT,
+        }
     }
 }
 
@@ -175,6 +165,11 @@ struct Generator<'g, 'c> {
     /// Steps of the functions of higher number.
     costs: &'g [u64],
     index: usize,
+    kind: Kind,
+    /// What function 0 is called with.
+    arguments: &'g [u64],
+    /// How it goes on in the next function, if it does.
+    transition: Option<&'g Transition>,
     choices: &'g mut Choices<'c>,
     variables: Vec<ValueType>,
     /// Whether a variable may be set; those that hold turns may not.
@@ -191,7 +186,10 @@ impl Generator<'_, '_> {
     fn function(mut self) -> (Function, u64) {
         let signature = self.signatures[self.index].clone();
         self.variables.clone_from(&signature.params);
-        let locals = 2 + self.choices.below(10);
+        let locals = match self.kind {
+            Kind::Machine => self.choices.below(3),
+            _ => 2 + self.choices.below(10),
+        };
         self.variables
             .extend(pick_types(self.types, locals, self.choices));
         self.writable.resize(self.variables.len(), true);
@@ -200,7 +198,24 @@ impl Generator<'_, '_> {
             turns: Vec::new(),
             is_loop: false,
         });
-        self.statements();
+        match self.transition {
+            // Parameters that came in slots are still there.
+            Some(transition) if transition.at_once => self.go_on(transition),
+            None if matches!(self.kind, Kind::Machine) => {
+                for var in 0..signature.params.len() {
+                    self.emit(Step::Get(var as u32));
+                }
+                self.emit(Step::Helper(self.helpers.len() as u32 - 1));
+            }
+            _ => {}
+        }
+        match self.kind {
+            Kind::Drill => self.drill(),
+            _ => self.statements(),
+        }
+        if let Some(transition) = self.transition.filter(|transition| !transition.at_once) {
+            self.go_on(transition);
+        }
         self.expressions(&signature.results);
         self.emit(Step::End);
         let locals = self.variables.split_off(signature.params.len());
@@ -222,7 +237,7 @@ impl Generator<'_, '_> {
     /// Whether it is time to finish.
     fn full(&self) -> bool {
         self.depth >= DEPTH
-            || self.body.len() >= TEXT
+            || self.body.len() >= self.kind.text()
             || self.cost > STEPS
             || self.choices.exhausted()
     }
@@ -289,15 +304,16 @@ impl Generator<'_, '_> {
         let metadata = self.metadata;
         let found: Vec<&Operation> = metadata.ops.iter().filter(fits).collect();
         let chosen = self.choices.pick(&found).copied();
-        let Some((operation, immediates)) = chosen.and_then(|op| {
-            self.dialect
-                .immediates(op, self.choices)
-                .map(|immediates| (op, immediates))
-        }) else {
-            if let Some(ty) = result {
-                self.constant(ty);
-            }
-            return;
+        let applied = chosen.is_some_and(|operation| self.apply(operation));
+        if let (false, Some(ty)) = (applied, result) {
+            self.constant(ty);
+        }
+    }
+
+    /// Pushes operands and applies the operation; false, with nothing done, if the dialect leaves it out.
+    fn apply(&mut self, operation: &Operation) -> bool {
+        let Some(immediates) = self.dialect.immediates(operation, self.choices) else {
+            return false;
         };
         for (index, ty) in operation.operands.iter().enumerate() {
             self.expression(*ty);
@@ -311,6 +327,7 @@ impl Generator<'_, '_> {
             self.make_canonical(ty);
         }
         self.emit(Step::Op(operation.name.clone(), immediates));
+        true
     }
 
     /// Replaces a NaN on top of the stack by the canonical one: the value if it equals itself, else that.
@@ -540,231 +557,7 @@ impl Generator<'_, '_> {
     fn dialect_has_and(&self) -> bool {
         self.metadata.ops.iter().any(|op| op.name == "i32.and")
     }
-
-    /// Leaves the function, or stops; what follows in the construct is not reached.
-    fn leave(&mut self) {
-        match self.choices.below(8) {
-            0 => {
-                self.begin_unless();
-                let results = self.signatures[self.index].results.clone();
-                self.expressions(&results);
-                self.end_unless(Step::Return);
-            }
-            1 if self.choices.one_in(4) => {
-                self.begin_unless();
-                let kind = self.choices.below(self.metadata.traps.len()) as u8;
-                self.end_unless(Step::Trap(kind));
-            }
-            2 | 3 => self.tail_call(),
-            _ => self.branch_if(),
-        }
-    }
-
-    /// Goes on in another function if a condition does not hold.
-    fn tail_call(&mut self) {
-        let (signatures, costs) = (self.signatures, self.costs);
-        let fits = |callee: &usize| {
-            let same = signatures[*callee].results == signatures[self.index].results;
-            same && costs[*callee] + self.cost < STEPS
-        };
-        let found: Vec<usize> = (self.index + 1..signatures.len()).filter(fits).collect();
-        let Some(callee) = self.choices.pick(&found).copied() else {
-            return;
-        };
-        self.begin_unless();
-        // State machines pass their variables on, to other places.
-        let plain = self.choices.one_in(2);
-        for ty in &signatures[callee].params {
-            match self.variable(*ty, false) {
-                Some(var) if plain => self.emit(Step::Get(var)),
-                _ => self.expression(*ty),
-            }
-        }
-        // At most once, in whatever loop it stands.
-        self.cost += costs[callee];
-        let last = if self.choices.one_in(3) {
-            Step::TailCallPointer(callee as u32)
-        } else {
-            Step::TailCall(callee as u32)
-        };
-        self.end_unless(last);
-    }
-
-    /// Opens a block that is left at once if a condition holds.
-    fn begin_unless(&mut self) {
-        self.emit(Step::Block(Vec::new(), Vec::new()));
-        self.frames.push(Frame {
-            label: Vec::new(),
-            turns: Vec::new(),
-            is_loop: false,
-        });
-        self.expression(ValueType::I32);
-        self.emit(Step::BrIf(0));
-    }
-
-    fn end_unless(&mut self, last: Step) {
-        self.emit(last);
-        self.frames.pop();
-        self.emit(Step::End);
-    }
-
-    /// A call of a function with one result of that type, or of any.
-    fn call(&mut self, result: Option<ValueType>) {
-        let (signatures, costs) = (self.signatures, self.costs);
-        let affordable = |callee: &usize| {
-            let wanted = result.is_none_or(|ty| signatures[*callee].results == [ty]);
-            wanted && costs[*callee].saturating_mul(self.weight) + self.cost < STEPS
-        };
-        let found: Vec<usize> = (self.index + 1..signatures.len())
-            .filter(affordable)
-            .collect();
-        let Some(callee) = self.choices.pick(&found).copied() else {
-            return match result {
-                Some(ty) => self.constant(ty),
-                None => self.helper(),
-            };
-        };
-        let signature = &signatures[callee];
-        self.expressions(&signature.params);
-        self.cost += costs[callee].saturating_mul(self.weight);
-        let through_pointer = self.choices.one_in(3);
-        self.emit(if through_pointer {
-            Step::CallPointer(callee as u32)
-        } else {
-            Step::Call(callee as u32)
-        });
-        if result.is_none() {
-            self.consume(&signature.results);
-        }
-    }
-
-    fn helper(&mut self) {
-        let helpers = self.helpers;
-        let index = self.choices.below(helpers.len());
-        let Some(signature) = helpers.get(index) else {
-            return;
-        };
-        self.expressions(&signature.params);
-        self.emit(Step::Helper(index as u32));
-        self.consume(&signature.results);
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use copatch_spec::{InstructionSet, Target};
-
-    use super::*;
-    use crate::dialect::Dialect;
-
-    /// What a pack would say of an instruction set.
-    fn metadata(isa: &str) -> Metadata {
-        let isa = InstructionSet::builtin(isa).unwrap().unwrap();
-        Metadata {
-            isa: isa.name,
-            isa_version: isa.version,
-            isa_digest: isa.digest,
-            triple: String::new(),
-            features: String::new(),
-            cpu: Vec::new(),
-            compiler: String::new(),
-            flags: Vec::new(),
-            machine: Target::builtin("x86_64").unwrap().machine(),
-            traps: isa.traps,
-            kinds: Vec::new(),
-            ops: isa.ops,
-        }
-    }
-
-    struct Anything;
-
-    impl Dialect for Anything {
-        fn immediates(&self, operation: &Operation, choices: &mut Choices) -> Option<Vec<i64>> {
-            Some(
-                operation
-                    .immediates
-                    .iter()
-                    .map(|_| choices.below(100) as i64)
-                    .collect(),
-            )
-        }
-    }
-
-    fn numbers(seed: u64, length: usize) -> Vec<u64> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let next = |_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        (0..length).map(next).collect()
-    }
-
-    /// Every list of numbers is a valid program, and the programs together use everything there is.
-    #[test]
-    fn programs_are_valid_and_use_every_step_and_operation() {
-        for isa in ["toy", "wasm"] {
-            let metadata = metadata(isa);
-            let mut seen = std::collections::BTreeSet::new();
-            let mut steps = 0;
-            for seed in 0..2_000 {
-                let program = generate(&metadata, &Anything, &numbers(seed, seed as usize % 600));
-                crate::valid::check(&program, &metadata)
-                    .unwrap_or_else(|what| panic!("{what}\n{program}"));
-                for step in program.functions.iter().flat_map(|function| &function.body) {
-                    steps += 1;
-                    match step {
-                        Step::Op(name, _) => seen.insert(name.clone()),
-                        step => seen.insert(
-                            format!("{step:?}")
-                                .split(['(', ' '])
-                                .next()
-                                .unwrap_or("")
-                                .to_owned(),
-                        ),
-                    };
-                }
-            }
-            // Programs of the kit have no vectors; tests/tests/simd judges those.
-            let operations = metadata.ops.iter().filter(|op| {
-                let vector = &ValueType::V128;
-                !op.name.starts_with("core.")
-                    && !op.operands.contains(vector)
-                    && op.result.as_ref() != Some(vector)
-            });
-            for name in operations.map(|op| op.name.as_str()) {
-                assert!(seen.contains(name), "{name} is never used");
-            }
-            let constructs = [
-                "Block",
-                "Loop",
-                "If",
-                "Else",
-                "Br",
-                "BrIf",
-                "BrTable",
-                "Return",
-                "Trap",
-                "Call",
-                "CallPointer",
-                "TailCall",
-                "TailCallPointer",
-            ];
-            for step in constructs
-                .into_iter()
-                .chain(["Helper", "Select", "Tee", "Drop"])
-            {
-                assert!(seen.contains(step), "{step} is never used in {isa}");
-            }
-            assert!((100_000..2_000_000).contains(&steps), "{steps} steps");
-        }
-    }
-
-    #[test]
-    fn no_decisions_are_the_smallest_program() {
-        let program = generate(&metadata("toy"), &Anything, &[]);
-        assert_eq!(program.functions.len(), 1);
-        assert_eq!(program.functions[0].body, [Step::End]);
-    }
-}
+mod tests;

@@ -104,6 +104,11 @@ impl Kit {
         Ok(kit)
     }
 
+    /// The pack whose op table programs are made of.
+    pub fn pack(&self) -> &Arc<Pack> {
+        &self.pack
+    }
+
     /// Adds another way to run programs, such as an interpreter that nobody here wrote.
     #[must_use]
     pub fn with(mut self, executor: impl Executor + 'static) -> Self {
@@ -154,11 +159,26 @@ impl Kit {
         Ok(())
     }
 
-    /// Runs that many random programs.
+    /// Runs that many random programs, those of `COPATCH_SEED`.
     ///
     /// # Errors
     /// A program on which executors disagree, as small as shrinking makes it, printed as a test.
     pub fn run(&self, cases: u32) -> Result<(), String> {
+        let seed = std::env::var("COPATCH_SEED").ok();
+        let seed = seed.and_then(|seed| seed.trim().parse().ok()).unwrap_or(1);
+        self.run_seeded(cases, seed, |_| {})
+    }
+
+    /// Runs that many random programs of a seed, and shows each on which all agree to `agreed`.
+    ///
+    /// # Errors
+    /// As [`Kit::run`].
+    pub fn run_seeded(
+        &self,
+        cases: u32,
+        seed: u64,
+        agreed: impl Fn(&Program),
+    ) -> Result<(), String> {
         let config = Config {
             cases,
             failure_persistence: None,
@@ -166,17 +186,21 @@ impl Kit {
             max_shrink_time: SHRINKING,
             ..Config::default()
         };
-        let mut runner =
-            TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed()));
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(config, random);
         // What fails in a small program is easier to read, and some errors need a large one.
         let of = |length| prop::collection::vec(any::<u64>(), 0..length);
-        let numbers = prop_oneof![of(40), of(150), of(600)];
+        let numbers = prop_oneof![of(40), of(150), of(600), of(2000)];
         let watch = Watch::new();
         let verdict = runner.run(&numbers, |numbers| {
             let program = self.program(&numbers);
             watch.run(&program);
             self.agree(&program)
-                .map_err(|found| TestCaseError::fail(found.to_string()))
+                .map_err(|found| TestCaseError::fail(found.to_string()))?;
+            agreed(&program);
+            Ok(())
         });
         match verdict {
             Ok(()) => Ok(()),
@@ -193,15 +217,4 @@ impl Kit {
             Err(TestError::Abort(reason)) => Err(reason.to_string()),
         }
     }
-}
-
-/// The same programs each time, so that a failure can be looked at again; `COPATCH_SEED` gives others.
-fn seed() -> [u8; 32] {
-    let number: u64 = std::env::var("COPATCH_SEED")
-        .ok()
-        .and_then(|seed| seed.trim().parse().ok())
-        .unwrap_or(1);
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&number.to_le_bytes());
-    seed
 }

@@ -17,12 +17,15 @@
 //! ```
 
 pub mod choices;
+pub mod coverage;
 pub mod damage;
 pub mod dialect;
+pub mod dialects;
 pub mod edit;
 pub mod execute;
 pub mod generate;
 pub mod kit;
+pub mod mutate;
 pub mod patches;
 pub mod program;
 pub mod shrink;
@@ -30,6 +33,7 @@ pub mod valid;
 mod watch;
 
 pub use choices::Choices;
+pub use coverage::Coverage;
 pub use dialect::{Dialect, MEMORY};
 pub use execute::{Compiled, Evaluated, Executor, Outcome};
 pub use kit::{Disagreement, Kit, cases};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use common::{Toy, open};
 use copatch::spec::Place;
-use copatch::spec::pack::tables::HoleRow;
 use copatch::spec::pack::{FormParts, Metadata, PackWriter};
 use copatch::spec::patch::Source;
 use copatch::spec::variants::{FormKey, Outcome};
 use copatch::{Pack, Signature, ValueType};
 use copatch_conformance::edit::edited;
+use copatch_conformance::mutate::{holes, wrong_patch, wrong_spill, wrong_stencil};
 use copatch_conformance::{Function, Kit, Program, Step, op};
 
 /// The bytes of a toy pack that this machine runs.
@@ -66,14 +66,6 @@ fn forms(writer: &mut PackWriter, op: u16, fits: impl Fn(FormKey) -> bool) -> Ve
     found
 }
 
-fn holes(form: &mut FormParts) -> impl Iterator<Item = &mut HoleRow> {
-    let stencils = form
-        .alternatives
-        .iter_mut()
-        .flat_map(|alternative| alternative.stencils.iter_mut().flatten());
-    stencils.flat_map(|stencil| &mut stencil.holes)
-}
-
 #[test]
 fn nothing_planted_is_nothing_found() {
     if copatch::jit_available() {
@@ -81,76 +73,34 @@ fn nothing_planted_is_nothing_found() {
     }
 }
 
-/// A value is spilled to the slot above its own.
 #[test]
 fn a_wrong_spill_is_found() {
-    if !copatch::jit_available() {
-        return;
+    if copatch::jit_available() {
+        found(&kit(|writer, metadata| {
+            wrong_spill(writer, number(metadata, "core.move_i64"));
+        }));
     }
-    let kit = kit(|writer, metadata| {
-        let to_slot = |key: FormKey| key.result_slot() && key.operand(0) == Some(Place::Register);
-        for form in forms(writer, number(metadata, "core.move_i64"), to_slot) {
-            // Narrow displacements keep room for the planted distance.
-            for hole in holes(form) {
-                hole.addend = (hole.addend.get() + 8).into();
-            }
-            for domain in form
-                .alternatives
-                .iter_mut()
-                .flat_map(|alternative| &mut alternative.domains)
-            {
-                domain.hi -= 8;
-            }
-        }
-    });
-    found(&kit);
 }
 
-/// A constant operand is patched in one too high.
 #[test]
 fn a_wrong_patch_is_found() {
-    if !copatch::jit_available() {
-        return;
+    if copatch::jit_available() {
+        found(&kit(|writer, metadata| {
+            let add = number(metadata, "i64.add");
+            wrong_patch(writer, metadata, add);
+        }));
     }
-    let kit = kit(|writer, metadata| {
-        let immediate = |key: FormKey| key.operand(1) == Some(Place::Immediate);
-        let add = number(metadata, "i64.add");
-        let mut kinds: Vec<u8> = forms(writer, add, immediate)
-            .into_iter()
-            .flat_map(|form| holes(form).map(|hole| hole.kind).collect::<Vec<_>>())
-            .collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        // A kind of its own for these holes: others may share theirs.
-        for kind in kinds {
-            let mut wrong = metadata.kinds[usize::from(kind)].clone();
-            wrong.fields.iter_mut().for_each(|field| field.addend += 1);
-            let new = metadata.kinds.len() as u8;
-            metadata.kinds.push(wrong);
-            for form in forms(writer, add, immediate) {
-                holes(form)
-                    .filter(|hole| hole.kind == kind)
-                    .for_each(|hole| hole.kind = new);
-            }
-        }
-    });
-    found(&kit);
 }
 
 /// `|` is where `&` should be.
 #[test]
 fn a_wrong_stencil_is_found() {
-    if !copatch::jit_available() {
-        return;
+    if copatch::jit_available() {
+        found(&kit(|writer, metadata| {
+            let [and, or] = ["i64.and", "i64.or"].map(|name| number(metadata, name));
+            wrong_stencil(writer, and, or);
+        }));
     }
-    let kit = kit(|writer, metadata| {
-        let registers = |key: FormKey| key == FormKey::registers();
-        let other = forms(writer, number(metadata, "i64.or"), registers)[0]
-            .alternatives
-            .clone();
-        forms(writer, number(metadata, "i64.and"), registers)[0].alternatives = other;
-    });
-    found(&kit);
 }
 
 /// Comparisons branch the wrong way. (The kit bounds loops with `core.br_if`, which stays right.)

@@ -64,6 +64,16 @@ pub struct Metadata {
     pub ops: Vec<Operation>,
 }
 
+impl Metadata {
+    /// What the pack is for, and what its file is called before `.pack`: the triple, then `+` and the feature set if there is one.
+    pub fn target(&self) -> String {
+        match self.features.as_str() {
+            "" => self.triple.clone(),
+            features => format!("{}+{features}", self.triple),
+        }
+    }
+}
+
 /// Why bytes are not a pack that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset:#x} of the pack")]

@@ -36,7 +36,7 @@ pub struct StencilParts {
 }
 
 /// One alternative of a form.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlternativeParts {
     /// One a value.
     pub domains: Vec<Domain>,

@@ -22,7 +22,8 @@ const STACK: usize = 1 << 20;
 pub struct Compiled {
     /// The pack it is generated from.
     pub pack: Arc<Pack>,
-    /// Whether the builder gets a plan. Without one it must generate other code with the same meaning.
+    /// Whether the builder gets a plan, and constants together with the operations behind them. Without it must generate
+    /// other code with the same meaning.
     pub planned: bool,
 }
 
@@ -85,8 +86,18 @@ impl Compiled {
                 .get(index as usize)
                 .map_or(&nothing, |callee| &callee.signature)
         };
-        for (position, step) in function.body.iter().enumerate() {
+        let mut steps = function.body.iter().enumerate().peekable();
+        while let Some((position, step)) = steps.next() {
             builder.at(position as u32);
+            if let (true, Step::Constant(ty, bits)) = (self.planned, step)
+                && let Some((_, Step::Op(name, immediates))) = steps.peek()
+                && immediates.is_empty()
+                && name != "i32.eqz"
+            {
+                builder.op_with(self.op(name)?, *ty, *bits);
+                steps.next();
+                continue;
+            }
             match step {
                 Step::Constant(ty, bits) => builder.constant(*ty, *bits),
                 Step::Get(var) => builder.get(*var),
