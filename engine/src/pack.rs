@@ -315,8 +315,8 @@ impl Index {
             },
         };
         let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
-        let registers =
-            |ty: Option<&ValueType>| ty.map_or(0, |ty| metadata.machine.registers(*ty) as u8);
+        let counts = ValueType::ALL.map(|ty| metadata.machine.registers(ty) as u8);
+        let registers = |ty: Option<&ValueType>| ty.map_or(0, |ty| counts[*ty as usize]);
         let mut ops = Vec::with_capacity(metadata.ops.len());
         for op in &metadata.ops {
             let mut info = OpInfo {
@@ -351,7 +351,7 @@ impl Index {
                 return Err(fault("an operation with too many operands"));
             }
             info.operands[..op.operands.len()].copy_from_slice(&op.operands);
-            let in_slot = |ty: &ValueType| metadata.machine.registers(*ty) == 0;
+            let in_slot = |ty: &ValueType| counts[*ty as usize] == 0;
             for (index, ty) in op.operands.iter().enumerate() {
                 if in_slot(ty) {
                     info.base = info.base.with_operand(index, Place::Slot);
