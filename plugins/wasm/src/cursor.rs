@@ -89,15 +89,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Two unsigned integers, if they take one byte each.
+    /// Passes over two integers of one byte each; over nothing, and gives false, if one is longer.
     #[inline(always)]
-    pub fn short_pair(&mut self) -> Option<(u8, u8)> {
+    pub fn skip_short_pair(&mut self) -> bool {
         match self.rest {
             [a, b, rest @ ..] if (*a | *b) < 0x80 => {
                 self.rest = rest;
-                Some((*a, *b))
+                true
             }
-            _ => None,
+            _ => false,
         }
     }
 
@@ -183,7 +183,7 @@ fn last(word: [u8; 8]) -> u64 {
 
 /// The bits of an integer in the first eight bytes, and its length; `None` if it does not end in them.
 #[inline(always)]
-pub(crate) fn in_word(bytes: &[u8]) -> Option<(u64, u32)> {
+fn in_word(bytes: &[u8]) -> Option<(u64, u32)> {
     let word = *bytes.first_chunk()?;
     let (word, last) = (u64::from_le_bytes(word), last(word));
     if last == 0 {
@@ -196,6 +196,14 @@ pub(crate) fn in_word(bytes: &[u8]) -> Option<(u64, u32)> {
     let bits = (bits & 0x0000_3fff_0000_3fff) | (bits & 0x3fff_0000_3fff_0000) >> 2;
     let bits = (bits & 0x0000_0000_0fff_ffff) | (bits & 0x0fff_ffff_0000_0000) >> 4;
     Some((bits, length))
+}
+
+/// A signed integer of up to `most` bytes, no more than eight, and its length.
+#[inline(always)]
+pub(crate) fn signed_in_word(bytes: &[u8], most: u32) -> Option<(i64, u32)> {
+    let (bits, length) = in_word(bytes).filter(|(_, length)| *length <= most)?;
+    let unused = u64::BITS - 7 * length;
+    Some(((bits as i64) << unused >> unused, length))
 }
 
 /// An unsigned integer of 32 bits, and its length.
@@ -222,11 +230,8 @@ fn unsigned(bytes: &[u8]) -> Check<(u32, usize)> {
 #[inline(never)]
 fn signed(bytes: &[u8], bits: u32) -> Check<(i64, usize)> {
     let last = (bits - 1) / 7;
-    if let Some((value, length)) = in_word(bytes)
-        && length <= last
-    {
-        let unused = 64 - 7 * length;
-        return Ok(((value as i64) << unused >> unused, length as usize));
+    if let Some((value, length)) = signed_in_word(bytes, last) {
+        return Ok((value, length as usize));
     }
     let mut value = 0;
     for (index, byte) in (0..=last).zip(bytes) {

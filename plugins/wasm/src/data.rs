@@ -1,7 +1,7 @@
 //! Data sections as nearly all are: segments at a constant offset in the memory, or passive ones. Some modules have a hundred
 //! thousand of them, and to read and validate each as if it could be anything takes a tenth of compiling those modules.
 
-use crate::cursor::{Cursor, in_word};
+use crate::cursor::{Cursor, signed_in_word};
 use crate::module::{Data, Place};
 
 /// Segments of a module, at most: `wasmparser`'s limit.
@@ -48,11 +48,7 @@ fn short(bytes: &[u8]) -> Option<(u32, usize)> {
     let [0, I32_CONST, address @ ..] = bytes else {
         return None;
     };
-    let (bits, length @ ..=4) = in_word(address)? else {
-        return None;
-    };
-    let unused = u32::BITS - 7 * length;
-    let address = (bits as i32) << unused >> unused;
+    let (address, length) = signed_in_word(address, 4)?;
     let begin = 2 + length as usize;
     (bytes.get(begin) == Some(&END)).then_some((address as u32, begin + 1))
 }

@@ -124,10 +124,10 @@ pub(crate) struct Memory {
     pub imported: bool,
 }
 
-/// Where a segment goes when the module is instantiated.
+/// Where an element segment goes when the module is instantiated.
 #[derive(Debug)]
 pub(crate) enum Placement {
-    /// To this offset of the table or memory of that index.
+    /// To this offset of the table of that index.
     Active { index: u32, offset: Init },
     /// Nowhere by itself.
     Passive,

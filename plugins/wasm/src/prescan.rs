@@ -131,7 +131,7 @@ impl Scanner<'_> {
             }
             Kind::Load | Kind::Store => {
                 cursor.skip();
-                if cursor.short_pair().is_none() {
+                if !cursor.skip_short_pair() {
                     cursor.skip_integer()?;
                     self.scan.far |= cursor.u32()? >= FAR;
                 }

@@ -547,7 +547,8 @@ pub(crate) fn narrow_sum<'b, T>(
     Some(constant)
 }
 
-/// What operations that add to the address take, of every pack: some stencils are not good for 0 or the least value.
+/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0 or the least value.
+/// Other sums are additions of their own.
 const SUMS: RangeInclusive<i32> = 1..=i32::MAX;
 
 /// A load or store without offset, valid but for its operands, as the pack's operation that adds to the address; and what
