@@ -495,7 +495,7 @@ impl FunctionBuilder<'_, '_> {
         self.jump(self.frames[index].label);
     }
 
-    fn jump(&mut self, label: Label) {
+    pub(super) fn jump(&mut self, label: Label) {
         let op = self.pack.core().jump;
         self.unit
             .emit_values(op, 0, &Values::default(), Target::Label(label), self.pos);

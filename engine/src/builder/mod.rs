@@ -10,11 +10,13 @@
 //! | `labels` | what labels expect, and the moves on edges |
 //! | `pins` | registers that a loop reserves |
 //! | `calls` | calls, returns, helpers, wrappers |
+//! | `exits` | ways out of the middle of a function, with every variable in its slot |
 //! | `tail` | calls in place of the function that calls |
 //! | `moves` | moves, one at a time and in parallel |
 
 mod calls;
 mod control;
+mod exits;
 mod labels;
 mod moves;
 mod ops;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use copatch_spec::types::ValueType;
 
 use self::control::Frame;
+use self::exits::{Exit, Store};
 use self::moves::Move;
 use self::pending::Pending;
 use self::state::{At, Layout, Operand, Reg, Registers, Var};
@@ -105,6 +108,9 @@ pub struct FunctionBuilder<'u, 'p> {
     saved_pins: Vec<(u32, Reg)>,
     /// Variables that the loop in hand pins, and whether it writes them.
     chosen: Vec<(u32, bool)>,
+    /// Exits of the function in hand, and what they store.
+    exits: Vec<Exit>,
+    exit_stores: Vec<Store>,
     /// The moves in hand.
     moves: Vec<Move>,
     /// The values of the operation in hand, pending or not.
@@ -158,6 +164,8 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             pins: Vec::new(),
             saved_pins: Vec::new(),
             chosen: Vec::new(),
+            exits: Vec::new(),
+            exit_stores: Vec::new(),
             moves: Vec::new(),
             values: Values::default(),
             move_values: Values::default(),
@@ -213,6 +221,8 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.clean_constants = 0;
         self.pins.clear();
         self.saved_pins.clear();
+        self.exits.clear();
+        self.exit_stores.clear();
         self.results.clear();
         self.results.extend_from_slice(results);
         self.leaf = plan.leaf();
@@ -282,6 +292,9 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     pub fn finish(&mut self) -> Result<()> {
         if !self.frames.is_empty() {
             self.misuse("a frame was left open");
+        }
+        if !self.exits.is_empty() {
+            self.misuse("the function's exits were not emitted");
         }
         // The stack never grew beyond what it has room for.
         let slots = self.operand_slot(self.stack.capacity());

@@ -1,6 +1,7 @@
 //! The function builder on the toy pack: each test writes a small function, runs it and compares with plain Rust.
 #![allow(unsafe_code, reason = "runs generated code")]
 
+mod exits;
 mod tail;
 
 use std::sync::Arc;
