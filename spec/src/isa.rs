@@ -232,7 +232,7 @@ const CORE_TABLE: &str = include_str!("../isa/core/ops.toml");
 const CORE_SOURCE: &str = include_str!("../isa/core/ops.h");
 
 impl InstructionSet {
-    /// The built-in instruction set of that name (`toy`, `wasm`), if there is one.
+    /// The built-in instruction set of that name (`toy`, `wasm`, `python`), if there is one.
     ///
     /// # Errors
     /// See [`InstructionSet::parse`].
@@ -308,6 +308,10 @@ fn builtin(name: &str) -> Option<(&'static str, &'static str)> {
         "toy" => Some((
             include_str!("../isa/toy/ops.toml"),
             include_str!("../isa/toy/ops.h"),
+        )),
+        "python" => Some((
+            include_str!("../isa/python/ops.toml"),
+            include_str!("../isa/python/ops.h"),
         )),
         // Two files each, for their length: the second goes on where the first ends.
         "wasm" => Some((

@@ -1,0 +1,109 @@
+"""Functions that go on in the middle of others.
+
+A copy of the function's code object gets a prologue: it takes all locals, then what lay on the stack, as arguments, puts the
+stack back and jumps to where compiled code stopped. All jumps of CPython 3.11 and later are relative, so nothing else changes, and
+lines, names and tracebacks are the function's own.
+"""
+
+import dis
+import sys
+from types import FunctionType
+
+from . import _copatch
+
+_SIGNAL = 0xFFFFFFFF  # where an exception is raised before the instruction, rather than by a call
+
+
+def _emit(code, name, argument=0):
+    for shift in (24, 16, 8):
+        if argument >> shift:
+            code += bytes((dis.opmap["EXTENDED_ARG"], argument >> shift & 255))
+    code += bytes((dis.opmap[name], argument & 255))
+    caches = getattr(__import__("opcode"), "_inline_cache_entries")
+    count = caches.get(name, 0) if isinstance(caches, dict) else caches[dis.opmap[name]]
+    code += bytes(2 * count)
+
+
+def _signed(value):
+    value = -value << 1 | 1 if value < 0 else value << 1
+    out = bytearray()
+    while value > 63:
+        out.append(value & 63 | 64)
+        value >>= 6
+    out.append(value)
+    return bytes(out)
+
+
+def _locations(units, line):
+    """The line table's entries for that many code units, `line` lines from where the function begins; `None` for no line."""
+    out = bytearray()
+    while units:
+        count = min(units, 8)
+        units -= count
+        if line is None:
+            out.append(0x80 | 15 << 3 | count - 1)
+        else:
+            # The last entry goes back to where the function's own entries begin to count from.
+            out.append(0x80 | 13 << 3 | count - 1)
+            out += _signed(line)
+            line = 0
+    return bytes(out)
+
+
+def make(function, offset, bound, stack, arguments):
+    """A function of all locals and of the stack's objects that goes on at a code unit.
+
+    `bound` says which locals have values, `stack` which entries are not null. With `arguments`, the call of so many arguments at that
+    place raises the pending exception.
+    """
+    code = function.__code__
+    above = sys.version_info >= (3, 13)
+    prologue = bytearray()
+    _emit(prologue, "RESUME")
+    local = len(bound)
+    for index, has in enumerate(bound):
+        if not has:
+            _emit(prologue, "DELETE_FAST", index)
+    for there in stack:
+        if there:
+            _emit(prologue, "LOAD_FAST", local)
+            _emit(prologue, "DELETE_FAST", local)
+            local += 1
+        else:
+            _emit(prologue, "PUSH_NULL")
+    constants = code.co_consts
+    line = None
+    if arguments is not None:
+        constants += (_copatch.raise_pending, None)
+        if not above:
+            _emit(prologue, "PUSH_NULL")
+        _emit(prologue, "LOAD_CONST", len(constants) - 2)
+        if above:
+            _emit(prologue, "PUSH_NULL")
+        if arguments == _SIGNAL:
+            if not above and "PRECALL" in dis.opmap:
+                _emit(prologue, "PRECALL")
+            _emit(prologue, "CALL")
+            positions = list(code.co_positions())
+            line = (positions[offset][0] or code.co_firstlineno) - code.co_firstlineno
+        else:
+            for _ in range(arguments):
+                _emit(prologue, "LOAD_CONST", len(constants) - 1)
+    units = len(prologue) // 2
+    jump = bytearray()
+    _emit(jump, "JUMP_FORWARD", offset)
+    table = _locations(units, line)
+    # What jumps is nowhere, but takes the line back.
+    table += _locations(len(jump) // 2, None if not line else -line)
+    names = code.co_varnames + tuple(f".{index}" for index in range(local - len(bound)))
+    code = code.replace(
+        co_code=bytes(prologue + jump) + code.co_code,
+        co_consts=constants,
+        co_linetable=table + code.co_linetable,
+        co_varnames=names,
+        co_nlocals=len(names),
+        co_argcount=local,
+        co_posonlyargcount=0,
+        co_stacksize=code.co_stacksize + len(stack) + (0 if arguments in (None, _SIGNAL) else arguments) + 4,
+    )
+    return FunctionType(code, function.__globals__, function.__name__)

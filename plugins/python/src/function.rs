@@ -1,0 +1,379 @@
+//! The object that takes a function's place: it dispatches by the types of arguments.
+#![allow(unsafe_code)] // A type of the interpreter's with its own call; lives by its rules.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::offset_of;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::prelude::*;
+
+use crate::ir::Type;
+use crate::run::{self, Attempt};
+use crate::unit::{Compiled, compile};
+
+/// Combinations of argument types that a function is compiled for; more are the interpreter's.
+const SPECIALISATIONS: usize = 8;
+/// A specialisation of which this many calls, and more than one in four, had to be left is given up.
+const PATIENCE: u64 = 64;
+/// Calls before anything is compiled: none, since compilation is quicker than most calls.
+const VECTORCALL_OFFSET_MASK: usize = 1 << (usize::BITS - 1);
+
+type VectorCall = unsafe extern "C" fn(
+    *mut PyObject,
+    *const *mut PyObject,
+    usize,
+    *mut PyObject,
+) -> *mut PyObject;
+
+/// A compiled function, as the interpreter sees it.
+#[repr(C)]
+pub struct Jit {
+    base: PyObject,
+    vectorcall: VectorCall,
+    function: *mut PyObject,
+    dict: *mut PyObject,
+    weak: *mut PyObject,
+    state: *mut State,
+}
+
+/// What is known of a function.
+#[derive(Default)]
+pub struct State {
+    pub specialisations: RefCell<Vec<&'static Specialisation>>,
+    /// Types for which there is no code, and why.
+    pub refused: RefCell<Vec<(Option<Vec<Type>>, String)>>,
+    /// Whether nothing is compiled any more.
+    pub given_up: Cell<bool>,
+}
+
+/// A function compiled for certain types, with how it fares. Lives as long as the process: a call may be in it.
+pub struct Specialisation {
+    pub compiled: Box<Compiled>,
+    pub calls: Cell<u64>,
+    pub dropped: Cell<bool>,
+}
+
+// The interpreter's vectorcall helpers are exported by every version, though the stable interface has them from 3.12 on.
+unsafe extern "C" {
+    fn PyVectorcall_Call(
+        callable: *mut PyObject,
+        tuple: *mut PyObject,
+        dict: *mut PyObject,
+    ) -> *mut PyObject;
+    fn PyObject_Vectorcall(
+        callable: *mut PyObject,
+        arguments: *const *mut PyObject,
+        count: usize,
+        names: *mut PyObject,
+    ) -> *mut PyObject;
+    fn PyMethod_New(function: *mut PyObject, of: *mut PyObject) -> *mut PyObject;
+}
+
+impl Specialisation {
+    fn left(&self) -> u64 {
+        self.compiled
+            .parts
+            .iter()
+            .flat_map(|part| &part.states)
+            .map(|state| state.taken.get())
+            .sum()
+    }
+}
+
+unsafe extern "C" fn vectorcall(
+    callable: *mut PyObject,
+    arguments: *const *mut PyObject,
+    flags: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the interpreter calls with a `Jit` and as many arguments as it says.
+    unsafe {
+        let jit = callable.cast::<Jit>();
+        let count = flags & !VECTORCALL_OFFSET_MASK;
+        let plain = names.is_null() || ffi::PyTuple_Size(names) == 0;
+        if plain && !(*(*jit).state).given_up.get() {
+            let state = &*(*jit).state;
+            if let Some(result) = attempt(state, arguments, count) {
+                return result;
+            }
+            if let Some(result) = specialise(jit, arguments, count) {
+                return result;
+            }
+        }
+        PyObject_Vectorcall((*jit).function, arguments, flags, names)
+    }
+}
+
+#[inline]
+unsafe fn attempt(
+    state: &State,
+    arguments: *const *mut PyObject,
+    count: usize,
+) -> Option<*mut PyObject> {
+    let mut at = 0;
+    loop {
+        let specialisation = *state.specialisations.borrow().get(at)?;
+        at += 1;
+        if specialisation.dropped.get() {
+            continue;
+        }
+        let compiled = &specialisation.compiled;
+        if !compiled.holds() {
+            // A name means something else now: the next call of these types compiles again.
+            state
+                .specialisations
+                .borrow_mut()
+                .retain(|other| !std::ptr::eq(*other, specialisation));
+            at -= 1;
+            continue;
+        }
+        // SAFETY: as the caller's.
+        if let Attempt::Done(result) = unsafe { run::enter(compiled, arguments, count) } {
+            let calls = specialisation.calls.get() + 1;
+            specialisation.calls.set(calls);
+            if calls.is_multiple_of(PATIENCE) && specialisation.left() * 4 > calls {
+                specialisation.dropped.set(true);
+            }
+            return Some(result);
+        }
+    }
+}
+
+#[cold]
+unsafe fn specialise(
+    jit: *mut Jit,
+    arguments: *const *mut PyObject,
+    count: usize,
+) -> Option<*mut PyObject> {
+    // SAFETY: as `vectorcall`'s.
+    unsafe {
+        let state = &*(*jit).state;
+        let types: Option<Vec<Type>> = (0..count)
+            .map(|at| run::type_of(*arguments.add(at)))
+            .collect();
+        let types = types?;
+        if state.specialisations.borrow().len() >= SPECIALISATIONS
+            || state
+                .specialisations
+                .borrow()
+                .iter()
+                .any(|known| known.compiled.params == types)
+            || state
+                .refused
+                .borrow()
+                .iter()
+                .any(|(known, _)| known.as_ref() == Some(&types))
+        {
+            return None;
+        }
+        let py = Python::assume_attached();
+        let function = Bound::from_borrowed_ptr(py, (*jit).function);
+        match specialised(&function, &types, count) {
+            Ok(compiled) => {
+                let specialisation = Specialisation {
+                    compiled,
+                    calls: Cell::new(0),
+                    dropped: Cell::new(false),
+                };
+                state
+                    .specialisations
+                    .borrow_mut()
+                    .push(Box::leak(Box::new(specialisation)));
+                attempt(state, arguments, count)
+            }
+            Err(error) => {
+                let mut refused = state.refused.borrow_mut();
+                refused.push((Some(types), error.value(py).to_string()));
+                state.given_up.set(refused.len() >= SPECIALISATIONS);
+                None
+            }
+        }
+    }
+}
+
+fn specialised(
+    function: &Bound<'_, PyAny>,
+    types: &[Type],
+    count: usize,
+) -> PyResult<Box<Compiled>> {
+    let argc: usize = function
+        .getattr("__code__")?
+        .getattr("co_argcount")?
+        .extract()?;
+    if argc != count {
+        return Err(pyo3::exceptions::PyNotImplementedError::new_err(
+            "it was called with defaults, or with the wrong number of arguments",
+        ));
+    }
+    compile(crate::machine()?, function, types)
+}
+
+unsafe extern "C" fn dealloc(object: *mut PyObject) {
+    // SAFETY: the interpreter is done with a `Jit`.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(object.cast());
+        let ty = ffi::Py_TYPE(object);
+        let jit = object.cast::<Jit>();
+        if !(*jit).weak.is_null() {
+            ffi::PyObject_ClearWeakRefs(object);
+        }
+        clear(object);
+        drop(Box::from_raw((*jit).state));
+        ffi::PyObject_GC_Del(object.cast());
+        ffi::Py_DecRef(ty.cast());
+    }
+}
+
+unsafe extern "C" fn clear(object: *mut PyObject) -> c_int {
+    // SAFETY: a `Jit`.
+    unsafe {
+        let jit = object.cast::<Jit>();
+        for field in [&raw mut (*jit).function, &raw mut (*jit).dict] {
+            let old = std::mem::replace(&mut *field, null_mut());
+            if !old.is_null() {
+                ffi::Py_DecRef(old);
+            }
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn traverse(
+    object: *mut PyObject,
+    visit: ffi::visitproc,
+    argument: *mut c_void,
+) -> c_int {
+    // SAFETY: a `Jit`; the interpreter's own function visits what it refers to.
+    unsafe {
+        let jit = object.cast::<Jit>();
+        for field in [
+            ffi::Py_TYPE(object).cast::<PyObject>(),
+            (*jit).function,
+            (*jit).dict,
+        ] {
+            if !field.is_null() {
+                let result = visit(field, argument);
+                if result != 0 {
+                    return result;
+                }
+            }
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn bind(
+    object: *mut PyObject,
+    of: *mut PyObject,
+    _class: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a `Jit`, and the object whose attribute it is, if any.
+    unsafe {
+        if of.is_null() || of == ffi::Py_None() {
+            ffi::Py_IncRef(object);
+            return object;
+        }
+        PyMethod_New(object, of)
+    }
+}
+
+/// The type of compiled functions.
+pub fn new_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
+        name: name.as_ptr().cast::<c_char>(),
+        type_code: 19, // T_PYSSIZET
+        offset: offset as isize,
+        flags: 1, // READONLY
+        doc: std::ptr::null(),
+    };
+    let members = Box::leak(Box::new([
+        member(c"__vectorcalloffset__", offset_of!(Jit, vectorcall)),
+        member(c"__dictoffset__", offset_of!(Jit, dict)),
+        member(c"__weaklistoffset__", offset_of!(Jit, weak)),
+        // SAFETY: a member without a name ends the list.
+        unsafe { std::mem::zeroed() },
+    ]));
+    let getset = Box::leak(Box::new([
+        ffi::PyGetSetDef {
+            name: c"__dict__".as_ptr(),
+            get: Some(ffi::PyObject_GenericGetDict),
+            set: Some(ffi::PyObject_GenericSetDict),
+            doc: std::ptr::null(),
+            closure: null_mut(),
+        },
+        // SAFETY: as above.
+        unsafe { std::mem::zeroed() },
+    ]));
+    let slot = |slot: c_int, function: *mut c_void| ffi::PyType_Slot {
+        slot,
+        pfunc: function,
+    };
+    let slots = Box::leak(Box::new([
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, clear as *mut c_void),
+        slot(ffi::Py_tp_call, PyVectorcall_Call as *mut c_void),
+        slot(ffi::Py_tp_descr_get, bind as *mut c_void),
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_getset, getset.as_mut_ptr().cast()),
+        slot(0, null_mut()),
+    ]));
+    let spec = Box::leak(Box::new(ffi::PyType_Spec {
+        name: c"copatch.Compiled".as_ptr(),
+        basicsize: size_of::<Jit>() as c_int,
+        itemsize: 0,
+        // Py_TPFLAGS_HAVE_VECTORCALL and Py_TPFLAGS_METHOD_DESCRIPTOR are 1 << 11 and 1 << 17.
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC) as u32 | 1 << 11 | 1 << 17,
+        slots: slots.as_mut_ptr(),
+    }));
+    // SAFETY: the description and all that it points to live as long as the process.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(spec)) }.map(Bound::unbind)
+}
+
+/// A compiled function in the place of a Python function.
+pub fn new(ty: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    // SAFETY: the type's allocator gives zeroed memory for a `Jit`, all of whose fields are set here.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(ty.as_ptr().cast::<PyTypeObject>(), 0);
+        if object.is_null() {
+            return Err(PyErr::fetch(ty.py()));
+        }
+        let jit = object.cast::<Jit>();
+        (*jit).vectorcall = vectorcall;
+        ffi::Py_IncRef(function.as_ptr());
+        (*jit).function = function.as_ptr();
+        (*jit).state = Box::into_raw(Box::default());
+        Ok(Bound::from_owned_ptr(ty.py(), object).unbind())
+    }
+}
+
+/// The function and state of a compiled function.
+pub fn parts<'py>(
+    ty: &Bound<'py, PyAny>,
+    object: &Bound<'py, PyAny>,
+) -> Option<(Bound<'py, PyAny>, &'py State)> {
+    if object.get_type().as_ptr() != ty.as_ptr() {
+        return None;
+    }
+    // SAFETY: an object of the type is a `Jit`; its state lives as long as it.
+    unsafe {
+        let jit = object.as_ptr().cast::<Jit>();
+        Some((
+            Bound::from_borrowed_ptr(object.py(), (*jit).function),
+            &*(*jit).state,
+        ))
+    }
+}
+
+/// Time that all compilation of a function took.
+pub fn time(state: &State) -> Duration {
+    state
+        .specialisations
+        .borrow()
+        .iter()
+        .map(|specialisation| specialisation.compiled.time)
+        .sum()
+}

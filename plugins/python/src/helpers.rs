@@ -1,0 +1,353 @@
+//! What compiled code calls: everything that touches objects.
+#![allow(unsafe_code)] // Called by generated code with its context and slots; calls the interpreter.
+
+use copatch::{Context, Helper};
+use pyo3::ffi::{self, PyObject};
+
+use crate::leave;
+use crate::run::{self, Environment};
+
+/// Helpers by their number in the context's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Number {
+    /// Takes an exit's number and its function; gives a result as the function does.
+    Leave,
+    /// Takes the function; gives not zero if the interpreter must go on.
+    Attend,
+    Retain,
+    Release,
+    FloatFloorDiv,
+    FloatMod,
+    FloatPower,
+    IntPower,
+    Floor,
+    Ceil,
+    /// Takes a float and a function's number.
+    Math,
+    /// Takes an int object.
+    IntValue,
+    NewList,
+    AppendInt,
+    AppendFloat,
+    AppendBool,
+    AppendObject,
+    /// Take a list, an index and a value.
+    SetInt,
+    SetFloat,
+    SetBool,
+    SetObject,
+    /// Takes a list and a number.
+    Repeat,
+}
+
+/// In the order of [`Number`].
+pub static HELPERS: [Helper; 22] = [
+    leave_function,
+    attend,
+    retain,
+    release,
+    float_floor_div,
+    float_mod,
+    float_power,
+    int_power,
+    floor,
+    ceil,
+    math,
+    int_value,
+    new_list,
+    append_int,
+    append_float,
+    append_bool,
+    append_object,
+    set_int,
+    set_float,
+    set_bool,
+    set_object,
+    repeat,
+];
+
+/// Functions of `math` of one argument that are computed as the C library does.
+pub const MATH: [(&str, fn(f64) -> f64); 14] = [
+    ("sin", f64::sin),
+    ("cos", f64::cos),
+    ("tan", f64::tan),
+    ("asin", f64::asin),
+    ("acos", f64::acos),
+    ("atan", f64::atan),
+    ("sinh", f64::sinh),
+    ("cosh", f64::cosh),
+    ("tanh", f64::tanh),
+    ("exp", f64::exp),
+    ("log2", f64::log2),
+    ("log10", f64::log10),
+    ("log", f64::ln),
+    ("expm1", f64::exp_m1),
+];
+
+/// A slot's bits as a float.
+unsafe fn float(slots: *mut u64, at: usize) -> f64 {
+    // SAFETY: the caller's slots hold that many values.
+    f64::from_bits(unsafe { *slots.add(at) })
+}
+
+unsafe fn object(slots: *mut u64, at: usize) -> *mut PyObject {
+    // SAFETY: the caller's slots hold that many values.
+    unsafe { *slots.add(at) as *mut PyObject }
+}
+
+/// Gives a value, and whether the interpreter must compute it instead.
+unsafe fn give(slots: *mut u64, value: Option<u64>) -> u32 {
+    // SAFETY: two results were asked for, and the frame has room for them.
+    unsafe {
+        *slots = value.unwrap_or(0);
+        *slots.add(1) = u64::from(value.is_none());
+    }
+    0
+}
+
+/// Gives whether the interpreter must do it instead; an error that was raised is forgotten, since it will be raised again.
+unsafe fn give_done(slots: *mut u64, done: bool) -> u32 {
+    if !done {
+        // SAFETY: compiled code runs with the interpreter's lock.
+        unsafe { ffi::PyErr_Clear() };
+    }
+    // SAFETY: one result was asked for.
+    unsafe { *slots = u64::from(!done) };
+    0
+}
+
+unsafe extern "C" fn leave_function(context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: called by compiled code at an exit, with the function's own exits.
+    unsafe { leave::leave(context.cast::<Environment>(), slots) }
+}
+
+unsafe extern "C" fn attend(context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: called by compiled code in a loop.
+    unsafe { run::attend(context.cast::<Environment>(), slots) }
+}
+
+unsafe extern "C" fn retain(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: the slot holds an object that the caller knows to be alive.
+    unsafe { ffi::Py_IncRef(object(slots, 0)) };
+    0
+}
+
+unsafe extern "C" fn release(context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: the slot holds a reference that the caller owns; what its end runs may enter compiled code beyond this frame.
+    unsafe {
+        let outer = run::begin_python(context.cast(), slots);
+        ffi::Py_DecRef(object(slots, 0));
+        run::end_python(context.cast(), outer);
+    }
+    0
+}
+
+/// Remainder and quotient of floats as CPython has them: the remainder has the divisor's sign.
+fn float_divmod(left: f64, right: f64) -> (f64, f64) {
+    let mut remainder = left % right;
+    let mut quotient = (left - remainder) / right;
+    if remainder != 0.0 {
+        if (right < 0.0) != (remainder < 0.0) {
+            remainder += right;
+            quotient -= 1.0;
+        }
+    } else {
+        remainder = 0.0f64.copysign(right);
+    }
+    let floor = if quotient != 0.0 {
+        let floor = quotient.floor();
+        if quotient - floor > 0.5 {
+            floor + 1.0
+        } else {
+            floor
+        }
+    } else {
+        0.0f64.copysign(left / right)
+    };
+    (floor, remainder)
+}
+
+unsafe extern "C" fn float_floor_div(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: two floats.
+    unsafe {
+        let (left, right) = (float(slots, 0), float(slots, 1));
+        let value = (right != 0.0).then(|| float_divmod(left, right).0.to_bits());
+        give(slots, value)
+    }
+}
+
+unsafe extern "C" fn float_mod(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: two floats.
+    unsafe {
+        let (left, right) = (float(slots, 0), float(slots, 1));
+        let value = (right != 0.0).then(|| float_divmod(left, right).1.to_bits());
+        give(slots, value)
+    }
+}
+
+unsafe extern "C" fn float_power(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: two floats.
+    unsafe {
+        let (left, right) = (float(slots, 0), float(slots, 1));
+        // Everything that is special is the interpreter's.
+        let plain = left > 0.0 || left < 0.0 && right.fract() == 0.0;
+        let value = left.powf(right);
+        let good = plain && left.is_finite() && right.is_finite() && value.is_finite();
+        give(slots, good.then_some(value.to_bits()))
+    }
+}
+
+unsafe extern "C" fn int_power(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: two integers.
+    unsafe {
+        let (left, right) = (*slots as i64, *slots.add(1) as i64);
+        let value = u32::try_from(right)
+            .ok()
+            .and_then(|right| left.checked_pow(right));
+        give(slots, value.map(|value| value as u64))
+    }
+}
+
+unsafe fn whole(slots: *mut u64, value: f64) -> u32 {
+    let bound = 2f64.powi(63);
+    let good = value >= -bound && value < bound;
+    // SAFETY: as the callers'.
+    unsafe { give(slots, good.then_some(value as i64 as u64)) }
+}
+
+unsafe extern "C" fn floor(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a float.
+    unsafe { whole(slots, float(slots, 0).floor()) }
+}
+
+unsafe extern "C" fn ceil(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a float.
+    unsafe { whole(slots, float(slots, 0).ceil()) }
+}
+
+unsafe extern "C" fn math(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a float and a number.
+    unsafe {
+        let (of, number) = (float(slots, 0), *slots.add(1) as usize);
+        let value = MATH.get(number).map(|(_, function)| function(of));
+        let good = value.filter(|value| of.is_finite() && value.is_finite());
+        give(slots, good.map(f64::to_bits))
+    }
+}
+
+unsafe extern "C" fn int_value(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: an int object.
+    unsafe {
+        let value = run::int_value(object(slots, 0));
+        give(slots, value.map(|value| value as u64))
+    }
+}
+
+unsafe extern "C" fn new_list(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: the interpreter's lock is held.
+    unsafe {
+        let list = ffi::PyList_New(0);
+        if list.is_null() {
+            ffi::PyErr_Clear();
+        }
+        give(slots, (!list.is_null()).then_some(list as u64))
+    }
+}
+
+/// Appends a new reference, or none.
+unsafe fn append(slots: *mut u64, item: *mut PyObject) -> u32 {
+    // SAFETY: the first slot holds a list.
+    unsafe {
+        let done = !item.is_null() && ffi::PyList_Append(object(slots, 0), item) == 0;
+        if !item.is_null() {
+            ffi::Py_DecRef(item);
+        }
+        give_done(slots, done)
+    }
+}
+
+unsafe extern "C" fn append_int(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list and an integer.
+    unsafe { append(slots, ffi::PyLong_FromLongLong(*slots.add(1) as i64)) }
+}
+
+unsafe extern "C" fn append_float(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list and a float.
+    unsafe { append(slots, ffi::PyFloat_FromDouble(float(slots, 1))) }
+}
+
+unsafe extern "C" fn append_bool(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list and a truth value, whose upper half is of no meaning.
+    unsafe { append(slots, ffi::PyBool_FromLong(i64::from(*slots.add(1) as u32))) }
+}
+
+unsafe extern "C" fn append_object(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list and an object.
+    unsafe {
+        let item = object(slots, 1);
+        ffi::Py_IncRef(item);
+        append(slots, item)
+    }
+}
+
+/// Replaces an item by a new reference; does nothing if that is the interpreter's to do: the index is out of range, or what is
+/// replaced might run code when it goes.
+unsafe fn set(slots: *mut u64, item: *mut PyObject) -> u32 {
+    // SAFETY: the slots hold a list and an index; items of lists are objects.
+    unsafe {
+        let (list, mut index) = (object(slots, 0), *slots.add(1) as i64);
+        let size = ffi::PyList_Size(list) as i64;
+        if index < 0 {
+            index += size;
+        }
+        let good = !item.is_null()
+            && (0..size).contains(&index)
+            && run::is_plain(ffi::PyList_GetItem(list, index as isize));
+        if !good {
+            if !item.is_null() {
+                ffi::Py_DecRef(item);
+            }
+            return give_done(slots, false);
+        }
+        // Takes the reference over.
+        let done = ffi::PyList_SetItem(list, index as isize, item) == 0;
+        give_done(slots, done)
+    }
+}
+
+unsafe extern "C" fn set_int(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list, an index and an integer.
+    unsafe { set(slots, ffi::PyLong_FromLongLong(*slots.add(2) as i64)) }
+}
+
+unsafe extern "C" fn set_float(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list, an index and a float.
+    unsafe { set(slots, ffi::PyFloat_FromDouble(float(slots, 2))) }
+}
+
+unsafe extern "C" fn set_bool(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list, an index and a truth value, whose upper half is of no meaning.
+    unsafe { set(slots, ffi::PyBool_FromLong(i64::from(*slots.add(2) as u32))) }
+}
+
+unsafe extern "C" fn set_object(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list, an index and an object.
+    unsafe {
+        let item = object(slots, 2);
+        ffi::Py_IncRef(item);
+        set(slots, item)
+    }
+}
+
+unsafe extern "C" fn repeat(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list and a number.
+    unsafe {
+        let count = *slots.add(1) as i64;
+        let list = ffi::PySequence_Repeat(object(slots, 0), count as isize);
+        if list.is_null() {
+            ffi::PyErr_Clear();
+        }
+        give(slots, (!list.is_null()).then_some(list as u64))
+    }
+}

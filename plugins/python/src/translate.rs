@@ -1,0 +1,727 @@
+//! Bytecode to typed steps: one block for each combination of a place and the types there.
+//!
+//! Types are not inferred but met: a function is translated for the types of its arguments, and a block once more for every other
+//! combination of types that comes its way (basic block versioning). So `x = 0` before a loop that adds floats gives a first
+//! iteration with an integer and a loop with a float. What is not known, or not supported, leaves to the interpreter.
+//!
+//! A stack entry says where a value is; it moves to its own variables when control meets other control, or when what it was read
+//! from is written.
+
+mod calls;
+mod objects;
+mod values;
+
+use std::collections::HashMap;
+
+use copatch::ValueType;
+
+use crate::bytecode::{Instruction, Op};
+use crate::helpers::Number;
+use crate::ir::{Block, Constant, End, Exit, Function, Item, Name, Resume, Source, Step, Type};
+
+/// Combinations of types that one place is translated for; more leave to the interpreter.
+const VERSIONS: usize = 8;
+/// Why a loop is left.
+const ATTENTION: &str = "a signal, or a name that means something else now";
+/// Blocks of a function, at most.
+const BLOCKS: usize = 1500;
+
+/// A code object.
+#[derive(Debug)]
+pub struct Code {
+    pub instructions: Vec<Instruction>,
+    /// Numbers and `None`; nothing for what is no such thing.
+    pub constants: Vec<Option<Constant>>,
+    pub names: Vec<String>,
+    pub locals: usize,
+    pub layout: Layout,
+}
+
+/// What translation knows of the interpreter's objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Minor version of the interpreter.
+    pub minor: u8,
+    /// Addresses of types and of the two truth values.
+    pub int: u64,
+    pub float: u64,
+    pub list: u64,
+    pub truths: [u64; 2],
+}
+
+/// A thing known by name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Known {
+    Constant(Constant),
+    /// An object, by the environment's number.
+    Object(u32, What),
+}
+
+/// What an object known by name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    Range,
+    Len,
+    Abs,
+    Min,
+    Max,
+    Int,
+    Float,
+    Bool,
+    Module,
+    /// A function of one float, of `math`.
+    Math(MathFunction),
+    /// A function that is compiled too.
+    Compiled,
+    /// A method of lists.
+    Append,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MathFunction {
+    Sqrt,
+    Fabs,
+    Floor,
+    Ceil,
+    /// One that a helper computes.
+    Other(u8),
+}
+
+/// What surrounds a function.
+pub trait Environment {
+    /// A global or builtin; nothing if there is none.
+    fn global(&mut self, name: &str) -> Option<Known>;
+    /// An attribute of a known object.
+    fn attribute(&mut self, object: u32, name: &str) -> Option<Known>;
+    /// A constant of the code object that is no number.
+    fn constant(&mut self, number: u32) -> u32;
+    /// The number, in the unit, of the function for arguments of these types.
+    fn specialise(&mut self, function: u32, arguments: &[Type]) -> Option<u32>;
+    /// What a function of that number returns, if that is known yet.
+    fn result(&self, number: u32) -> Option<Type>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Local(u32),
+    Stack(u32),
+    Scratch(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Local {
+    Unbound,
+    Value { ty: Type, owned: bool },
+    Object(u32, What),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Slot {
+    Null,
+    Constant(Constant),
+    Object(u32, What),
+    Value {
+        var: u32,
+        ty: Type,
+        owned: bool,
+    },
+    Range {
+        var: u32,
+        step: i64,
+    },
+    RangeIterator {
+        var: u32,
+        step: i64,
+    },
+    ListIterator {
+        var: u32,
+        item: Item,
+    },
+    /// A tuple that was built and is about to be taken apart.
+    Tuple(Vec<Slot>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    locals: Vec<Local>,
+    stack: Vec<Slot>,
+}
+
+/// Why a block's translation stopped.
+enum Stop {
+    /// The instruction is the interpreter's, for that reason.
+    Leave(&'static str),
+    /// What a function returns is not known yet.
+    Unknown,
+}
+
+type Done = Result<(), Stop>;
+
+struct Version {
+    offset: u32,
+    state: State,
+}
+
+/// A function under translation for one combination of argument types.
+pub struct Translator<'c> {
+    code: &'c Code,
+    params: Vec<Type>,
+    result: Option<Type>,
+    vars: Vec<ValueType>,
+    homes: HashMap<(Place, u8), u32>,
+    blocks: Vec<Block>,
+    versions: Vec<Version>,
+    /// Blocks by their offset.
+    known: HashMap<u32, Vec<usize>>,
+    waiting: Vec<usize>,
+    /// Offsets that something jumps to.
+    leaders: Vec<bool>,
+    exits: Vec<Exit>,
+    /// The block in hand.
+    steps: Vec<Step>,
+    state: State,
+    at: Instruction,
+    /// Reasons for which parts of the function stay with the interpreter.
+    pub left: Vec<(u32, &'static str)>,
+}
+
+impl<'c> Translator<'c> {
+    /// Begins a function for arguments of these types.
+    pub fn new(code: &'c Code, params: &[Type]) -> Self {
+        let units = code.instructions.last().map_or(0, |last| last.next) as usize;
+        let mut leaders = vec![false; units + 4];
+        for instruction in &code.instructions {
+            match instruction.op {
+                Op::Jump(to)
+                | Op::JumpIf(_, to)
+                | Op::JumpIfNone(_, to)
+                | Op::JumpOrPop(_, to)
+                | Op::ForIter(to) => {
+                    if let Some(leader) = leaders.get_mut(to as usize) {
+                        *leader = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut translator = Self {
+            code,
+            params: params.to_vec(),
+            result: None,
+            vars: Vec::new(),
+            homes: HashMap::new(),
+            blocks: Vec::new(),
+            versions: Vec::new(),
+            known: HashMap::new(),
+            waiting: Vec::new(),
+            leaders,
+            exits: Vec::new(),
+            steps: Vec::new(),
+            state: State {
+                locals: vec![Local::Unbound; code.locals],
+                stack: Vec::new(),
+            },
+            at: code.instructions[0],
+            left: Vec::new(),
+        };
+        for (index, ty) in params.iter().enumerate() {
+            translator.home(Place::Local(index as u32), *ty);
+            translator.state.locals[index] = Local::Value {
+                ty: *ty,
+                owned: false,
+            };
+        }
+        // Taken where a call begins, if too many are open.
+        let mut exit = translator.exit_here("too many calls are open");
+        exit.resume = Resume::TooDeep;
+        translator.exits.push(exit);
+        translator.goto(0);
+        translator
+    }
+
+    /// What it returns, once that is known.
+    pub fn result(&self) -> Option<Type> {
+        self.result
+    }
+
+    pub fn params(&self) -> &[Type] {
+        &self.params
+    }
+
+    /// Whether blocks wait to be translated.
+    pub fn done(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Translates what can be; gives whether anything was.
+    pub fn advance(&mut self, environment: &mut dyn Environment) -> bool {
+        let mut any = false;
+        let mut blocked = Vec::new();
+        while let Some(at) =
+            (0..self.waiting.len()).min_by_key(|at| self.versions[self.waiting[*at]].offset)
+        {
+            let block = self.waiting.swap_remove(at);
+            if self.block(block, environment) {
+                any = true;
+                // A result that is now known may be what another waited for.
+                self.waiting.append(&mut blocked);
+            } else {
+                blocked.push(block);
+            }
+        }
+        self.waiting = blocked;
+        any
+    }
+
+    /// What waits for a result that is never known is left to the interpreter.
+    pub fn give_up_waiting(&mut self) {
+        for block in std::mem::take(&mut self.waiting) {
+            let refuge = self.blocks[block].refuge;
+            self.blocks[block].steps = vec![Step::Exit(refuge)];
+            self.blocks[block].end = End::Left;
+        }
+    }
+
+    /// The function, once all is translated.
+    pub fn finish(self) -> Function {
+        Function {
+            params: self.params,
+            result: self.result.unwrap_or(Type::None),
+            vars: self.vars,
+            blocks: self.blocks,
+            exits: self.exits,
+        }
+    }
+
+    /// Whether control comes to an exit from the beginning whatever happens: then there is nothing to gain.
+    pub fn is_futile(&self) -> bool {
+        let mut at = 0;
+        for _ in 0..self.blocks.len() {
+            match self.blocks[at].end {
+                End::Goto(to) => at = to,
+                End::Left => {
+                    return matches!(self.blocks[at].steps.last(), Some(Step::Exit(_)));
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Translates one block; gives false, and leaves nothing behind, if it waits for a result.
+    fn block(&mut self, number: usize, environment: &mut dyn Environment) -> bool {
+        let version = &self.versions[number];
+        self.state = version.state.clone();
+        let offset = version.offset;
+        let exits = self.exits.len();
+        self.steps.clear();
+        let code = self.code;
+        let Ok(first) = code
+            .instructions
+            .binary_search_by_key(&offset, |instruction| instruction.offset)
+        else {
+            // The end of a loop, say, behind the last instruction: no code comes here.
+            return self.close(number, End::Left);
+        };
+        for index in first..code.instructions.len() {
+            let instruction = code.instructions[index];
+            if index > first && self.leaders[instruction.offset as usize] {
+                let to = self.meet(instruction.offset);
+                return self.close(number, End::Goto(to));
+            }
+            self.at = instruction;
+            let next = code.instructions.get(index + 1).copied();
+            let before = (self.steps.len(), self.state.clone(), self.exits.len());
+            match self.instruction(next, environment) {
+                Ok(None) => {}
+                Ok(Some(end)) => return self.close(number, end),
+                Err(Stop::Unknown) => {
+                    self.exits.truncate(exits);
+                    self.steps.clear();
+                    return false;
+                }
+                Err(Stop::Leave(why)) => {
+                    self.steps.truncate(before.0);
+                    self.state = before.1;
+                    self.exits.truncate(before.2);
+                    self.left.push((instruction.offset, why));
+                    let exit = self.exit(why);
+                    self.steps.push(Step::Exit(exit));
+                    return self.close(number, End::Left);
+                }
+            }
+        }
+        self.close(number, End::Left)
+    }
+
+    fn close(&mut self, number: usize, end: End) -> bool {
+        self.blocks[number].steps = std::mem::take(&mut self.steps);
+        self.blocks[number].end = end;
+        true
+    }
+
+    /// One instruction; gives how the block ends if it does.
+    fn instruction(
+        &mut self,
+        next: Option<Instruction>,
+        environment: &mut dyn Environment,
+    ) -> Result<Option<End>, Stop> {
+        match self.at.op {
+            Op::Nop => {}
+            Op::LoadFast(local) => self.load(local)?,
+            Op::LoadFastPair(first, second) => {
+                self.load(first)?;
+                self.load(second)?;
+            }
+            Op::StoreFast(local) => self.store(local)?,
+            Op::StoreFastPair(first, second) => {
+                self.store(first)?;
+                self.store(second)?;
+            }
+            Op::StoreFastLoadFast(first, second) => {
+                self.store(first)?;
+                self.load(second)?;
+            }
+            Op::LoadConst(number) => {
+                let slot = match self.code.constants.get(number as usize) {
+                    Some(Some(constant)) => Slot::Constant(*constant),
+                    _ => Slot::Object(environment.constant(number), What::Other),
+                };
+                self.state.stack.push(slot);
+            }
+            Op::LoadGlobal(name, null) => {
+                let known = environment
+                    .global(self.name(name))
+                    .ok_or(Stop::Leave("a name that is not defined"))?;
+                let slot = of_known(known);
+                // 3.13 has the null above what is called.
+                let above = self.code.layout.minor >= 13;
+                let slots = match (null, above) {
+                    (false, _) => vec![slot],
+                    (true, true) => vec![slot, Slot::Null],
+                    (true, false) => vec![Slot::Null, slot],
+                };
+                self.state.stack.extend(slots);
+            }
+            Op::LoadAttr(name, method) => self.attribute(name, method, environment)?,
+            Op::PushNull => self.state.stack.push(Slot::Null),
+            Op::Pop => {
+                let slot = self.pop()?;
+                self.release(&slot);
+            }
+            Op::Copy(depth) => {
+                let at = self.state.stack.len().wrapping_sub(depth as usize);
+                let slot = self.state.stack.get(at).cloned();
+                let slot = match slot.ok_or(Stop::Leave("an empty stack"))? {
+                    Slot::Value { var, ty, .. } if ty.is_object() => {
+                        self.retain(var);
+                        let to = self.home(Place::Stack(self.state.stack.len() as u32), ty);
+                        self.copy(var, to, ty);
+                        Slot::Value {
+                            var: to,
+                            ty,
+                            owned: true,
+                        }
+                    }
+                    slot @ (Slot::Value { .. } | Slot::Constant(_) | Slot::Object(..)) => slot,
+                    _ => return Err(Stop::Leave("a copy of an iterator")),
+                };
+                self.state.stack.push(slot);
+            }
+            Op::Swap(depth) => {
+                let top = self.state.stack.len();
+                let other = top.wrapping_sub(depth as usize);
+                if other >= top {
+                    return Err(Stop::Leave("an empty stack"));
+                }
+                self.state.stack.swap(top - 1, other);
+                self.settle();
+            }
+            Op::Binary(number) => self.binary(number)?,
+            Op::Compare(number) => {
+                self.compare(number)?;
+                return self.condition(next);
+            }
+            Op::Is(inverted) => {
+                let (right, left) = (self.pop()?, self.pop()?);
+                let known = match (&left, &right) {
+                    (Slot::Constant(a), Slot::Constant(b))
+                        if a.ty() == Type::None || b.ty() == Type::None =>
+                    {
+                        a.ty() == b.ty()
+                    }
+                    (Slot::Constant(Constant::None), Slot::Value { .. })
+                    | (Slot::Value { .. }, Slot::Constant(Constant::None)) => false,
+                    _ => return Err(Stop::Leave("an identity of objects")),
+                };
+                self.release(&left);
+                self.release(&right);
+                let constant = Constant::Bool(known != inverted);
+                self.state.stack.push(Slot::Constant(constant));
+            }
+            Op::Unary(unary) => self.unary(unary)?,
+            Op::ToBool => {
+                let slot = self.pop()?;
+                if let Slot::Value { ty: Type::Bool, .. } | Slot::Constant(Constant::Bool(_)) = slot
+                {
+                    self.state.stack.push(slot);
+                } else {
+                    self.truth(&slot)?;
+                    self.release_kept(&slot);
+                    return self.condition(next);
+                }
+            }
+            Op::Jump(to) => {
+                if to <= self.at.offset {
+                    self.settle();
+                    let mut exit = self.exit_here(ATTENTION);
+                    exit.offset = to;
+                    self.look_up(exit);
+                }
+                return Ok(Some(End::Goto(self.meet(to))));
+            }
+            Op::JumpIf(when, to) => {
+                let slot = self.pop()?;
+                self.truth(&slot)?;
+                self.release_kept(&slot);
+                return Ok(Some(self.branch(when, to)));
+            }
+            Op::JumpIfNone(when, to) => {
+                let slot = self.pop()?;
+                let none = slot == Slot::Constant(Constant::None);
+                self.release(&slot);
+                let to = if none == when { to } else { self.at.next };
+                return Ok(Some(End::Goto(self.meet(to))));
+            }
+            Op::JumpOrPop(when, to) => return self.jump_or_pop(when, to).map(Some),
+            Op::GetIter => self.iterator()?,
+            Op::ForIter(to) => return self.for_iter(to).map(Some),
+            Op::Call(arguments) => self.call(arguments, environment)?,
+            Op::Subscript => self.subscript()?,
+            Op::StoreSubscript => self.store_subscript()?,
+            Op::BuildTuple(count) => {
+                let at = self.state.stack.len().wrapping_sub(count as usize);
+                if at > self.state.stack.len() || !self.is_unpacked(next) {
+                    return Err(Stop::Leave("a tuple"));
+                }
+                let items = self.state.stack.split_off(at);
+                self.state.stack.push(Slot::Tuple(items));
+            }
+            Op::BuildList(count) => self.build_list(count)?,
+            Op::Unpack(count) => {
+                let Slot::Tuple(items) = self.pop()? else {
+                    return Err(Stop::Leave("a sequence to unpack"));
+                };
+                if items.len() != count as usize {
+                    return Err(Stop::Leave("a sequence of another length"));
+                }
+                self.state.stack.extend(items.into_iter().rev());
+                self.settle();
+            }
+            Op::Return => {
+                let slot = self.pop()?;
+                self.return_(slot)?;
+                return Ok(Some(End::Left));
+            }
+            Op::ReturnConst(number) => {
+                let slot = match self.code.constants.get(number as usize) {
+                    Some(Some(constant)) => Slot::Constant(*constant),
+                    _ => return Err(Stop::Leave("a constant that is no number")),
+                };
+                self.return_(slot)?;
+                return Ok(Some(End::Left));
+            }
+            Op::Other => return Err(Stop::Leave("an instruction that is not compiled")),
+        }
+        Ok(None)
+    }
+
+    fn name(&self, number: u32) -> &'c str {
+        self.code.names.get(number as usize).map_or("", |s| s)
+    }
+
+    /// Whether the tuple that is built here is taken apart at once.
+    fn is_unpacked(&self, next: Option<Instruction>) -> bool {
+        next.is_some_and(|next| {
+            matches!(next.op, Op::Unpack(_)) && !self.leaders[next.offset as usize]
+        })
+    }
+
+    /// A condition was left on the engine's stack: the branch behind it takes it, or it becomes a value.
+    fn condition(&mut self, next: Option<Instruction>) -> Result<Option<End>, Stop> {
+        let mut next = next;
+        // A truth value's truth is itself.
+        if let Some(instruction) = next
+            && instruction.op == Op::ToBool
+            && !self.leaders[instruction.offset as usize]
+        {
+            let at = self
+                .code
+                .instructions
+                .partition_point(|other| other.offset <= instruction.offset);
+            next = self.code.instructions.get(at).copied();
+        }
+        if let Some(instruction) = next
+            && !self.leaders[instruction.offset as usize]
+            && let Op::JumpIf(when, to) = instruction.op
+        {
+            self.at = instruction;
+            return Ok(Some(self.branch(when, to)));
+        }
+        self.push_result(Type::Bool);
+        Ok(None)
+    }
+
+    /// The branch on the condition on the engine's stack.
+    fn branch(&mut self, when: bool, to: u32) -> End {
+        let back = to <= self.at.offset;
+        // What settles the stack must not touch the condition, so it is kept meanwhile.
+        if back || self.is_unsettled() {
+            let kept = self.scratch(Type::Bool);
+            self.steps.push(Step::Set(kept));
+            if back {
+                self.settle();
+                let mut exit = self.exit_here(ATTENTION);
+                exit.stack.push(Source::Value {
+                    var: kept,
+                    ty: Type::Bool,
+                    owned: false,
+                });
+                self.look_up(exit);
+            } else {
+                self.settle();
+            }
+            self.steps.push(Step::Get(kept));
+        }
+        let jump = self.meet(to);
+        let fall = self.meet(self.at.next);
+        if when {
+            End::If(jump, fall)
+        } else {
+            End::If(fall, jump)
+        }
+    }
+
+    /// Before control goes back: whether somebody wants attention.
+    fn look_up(&mut self, exit: Exit) {
+        let exit = self.add_exit(exit);
+        self.steps.extend([
+            Step::Op(Name::Interrupted),
+            Step::If,
+            Step::Helper(Number::Attend, 1, &[ValueType::I32]),
+            Step::ExitIf(exit),
+            Step::End,
+        ]);
+    }
+
+    /// The block for that offset and the present types, whose stack is settled first.
+    fn meet(&mut self, offset: u32) -> usize {
+        self.settle();
+        self.goto(offset)
+    }
+
+    fn goto(&mut self, offset: u32) -> usize {
+        let known = self.known.entry(offset).or_default();
+        for block in known.iter() {
+            if self.versions[*block].state == self.state {
+                return *block;
+            }
+        }
+        let block = self.blocks.len();
+        let full = known.len() >= VERSIONS || block >= BLOCKS;
+        known.push(block);
+        let mut refuge =
+            self.exit_here("too many combinations of types, or jumps that fit no structure");
+        refuge.offset = offset;
+        let refuge = self.add_exit(refuge);
+        self.blocks.push(Block {
+            steps: Vec::new(),
+            end: End::Unknown,
+            refuge,
+        });
+        self.versions.push(Version {
+            offset,
+            state: self.state.clone(),
+        });
+        if full {
+            self.blocks[block].steps.push(Step::Exit(refuge));
+            self.blocks[block].end = End::Left;
+        } else {
+            self.waiting.push(block);
+        }
+        block
+    }
+
+    /// An exit to the instruction in hand, as things stand.
+    fn exit(&mut self, why: &'static str) -> u32 {
+        let exit = self.exit_here(why);
+        self.add_exit(exit)
+    }
+
+    /// An exit to the instruction in hand with what was popped from the stack still on it.
+    fn exit_with(&mut self, popped: &[&Slot], why: &'static str) -> u32 {
+        let mut exit = self.exit_here(why);
+        let sources = popped.iter().flat_map(|slot| sources(slot));
+        exit.stack.extend(sources);
+        self.add_exit(exit)
+    }
+
+    fn add_exit(&mut self, exit: Exit) -> u32 {
+        self.exits.push(exit);
+        self.exits.len() as u32 - 1
+    }
+
+    fn exit_here(&self, why: &'static str) -> Exit {
+        let local = |(index, local): (usize, &Local)| match *local {
+            Local::Unbound => Source::Unbound,
+            Local::Object(id, _) => Source::Object(id),
+            Local::Value { ty: Type::None, .. } => Source::Constant(Constant::None),
+            Local::Value { ty, owned } => Source::Value {
+                var: self.home_of(Place::Local(index as u32), ty),
+                ty,
+                owned,
+            },
+        };
+        Exit {
+            offset: self.at.offset,
+            resume: Resume::Continue,
+            why,
+            locals: self.state.locals.iter().enumerate().map(local).collect(),
+            stack: self.state.stack.iter().flat_map(sources).collect(),
+            release: Vec::new(),
+        }
+    }
+}
+
+/// What an exit does for a stack entry; a tuple never meets one.
+fn sources(slot: &Slot) -> Vec<Source> {
+    vec![match *slot {
+        Slot::Null => Source::Null,
+        Slot::Constant(constant) => Source::Constant(constant),
+        Slot::Object(id, _) => Source::Object(id),
+        Slot::Value { var, ty, owned } => Source::Value { var, ty, owned },
+        Slot::Range { var, step } => Source::Range {
+            start: var,
+            stop: var + 1,
+            step,
+        },
+        Slot::RangeIterator { var, step } => Source::RangeIterator {
+            next: var,
+            stop: var + 1,
+            step,
+        },
+        Slot::ListIterator { var, .. } => Source::ListIterator {
+            list: var,
+            index: var + 1,
+        },
+        Slot::Tuple(ref items) => return items.iter().flat_map(sources).collect(),
+    }]
+}
+
+fn of_known(known: Known) -> Slot {
+    match known {
+        Known::Constant(constant) => Slot::Constant(constant),
+        Known::Object(id, what) => Slot::Object(id, what),
+    }
+}

@@ -1,0 +1,421 @@
+//! Calls, attributes and loops over iterators.
+
+use copatch::ValueType;
+
+use super::values::{PAIR, RANGE, constant_int, slot_type};
+use super::{
+    Done, Environment, MathFunction, Place, Slot, Stop, Translator, Version, What, of_known,
+};
+use crate::helpers::Number;
+use crate::ir::{Block, Constant, End, Item, Name, Resume, Source, Step, Type};
+
+impl Translator<'_> {
+    pub(super) fn attribute(
+        &mut self,
+        name: u32,
+        method: bool,
+        environment: &mut dyn Environment,
+    ) -> Done {
+        let slot = self.pop()?;
+        let name = self.name(name);
+        match slot {
+            Slot::Object(id, What::Module) => {
+                let known = environment
+                    .attribute(id, name)
+                    .ok_or(Stop::Leave("an attribute that is not known"))?;
+                let slot = of_known(known);
+                let above = self.code.layout.minor >= 13;
+                match (method, above) {
+                    (false, _) => self.state.stack.push(slot),
+                    (true, true) => self.state.stack.extend([slot, Slot::Null]),
+                    (true, false) => self.state.stack.extend([Slot::Null, slot]),
+                }
+                Ok(())
+            }
+            Slot::Value {
+                ty: Type::List(_), ..
+            } if method && name == "append" => {
+                let Some(super::Known::Object(id, what)) = environment.global("list.append") else {
+                    return Err(Stop::Leave("a method"));
+                };
+                self.state.stack.extend([Slot::Object(id, what), slot]);
+                Ok(())
+            }
+            _ => Err(Stop::Leave("an attribute of an object")),
+        }
+    }
+
+    pub(super) fn call(&mut self, count: u32, environment: &mut dyn Environment) -> Done {
+        let at = self.state.stack.len().wrapping_sub(count as usize + 2);
+        if at > self.state.stack.len() {
+            return Err(Stop::Leave("an empty stack"));
+        }
+        let entries = self.state.stack.split_off(at);
+        let operands: Vec<&Slot> = entries.iter().collect();
+        let (first, second, arguments) = (&entries[0], &entries[1], &entries[2..]);
+        let callee = match (first, second) {
+            (Slot::Null, callee) | (callee, Slot::Null) => callee,
+            (Slot::Object(_, What::Append), list) => {
+                return self.append(list, arguments, &operands);
+            }
+            _ => return Err(Stop::Leave("a call of a method")),
+        };
+        let Slot::Object(id, what) = *callee else {
+            return Err(Stop::Leave("a call of a value"));
+        };
+        match (what, arguments) {
+            (What::Range, _) => self.range(arguments, &operands),
+            (What::Len, [of]) => {
+                if !slot_type(of)?.is_object() {
+                    return Err(Stop::Leave("the length of a number"));
+                }
+                self.length(of)?;
+                self.push_result(Type::Int);
+                self.release(of);
+                Ok(())
+            }
+            (What::Abs, [of]) => self.absolute(of, &operands),
+            (What::Min | What::Max, [_, _, ..]) => self.extreme(what == What::Max, arguments),
+            (What::Bool, [of]) => {
+                self.truth(of)?;
+                self.release_kept(of);
+                self.push_result(Type::Bool);
+                Ok(())
+            }
+            (What::Float, [of]) => {
+                self.get_float(of)?;
+                self.push_result(Type::Float);
+                Ok(())
+            }
+            (What::Int, [of]) => self.to_int(of, &operands),
+            (What::Math(function), [of]) => self.math(function, of, &operands),
+            (What::Compiled, _) => self.call_compiled(id, arguments, environment),
+            _ => Err(Stop::Leave("a call of something that is not compiled")),
+        }
+    }
+
+    fn range(&mut self, arguments: &[Slot], operands: &[&Slot]) -> Done {
+        let zero = Slot::Constant(Constant::Int(0));
+        let (start, stop, step) = match arguments {
+            [stop] => (&zero, stop, 1),
+            [start, stop] => (start, stop, 1),
+            [start, stop, step] => match constant_int(step) {
+                Some(step) if step != 0 => (start, stop, step),
+                _ => return Err(Stop::Leave("a range whose step is no constant")),
+            },
+            _ => return Err(Stop::Leave("a range of something else")),
+        };
+        for slot in [start, stop] {
+            if !matches!(slot_type(slot)?, Type::Int | Type::Bool) {
+                return Err(Stop::Leave("a range of something else"));
+            }
+        }
+        // So that the next value never overflows.
+        if step.unsigned_abs() > 1 {
+            self.get_int(stop)?;
+            let (bound, op) = if step > 0 {
+                (i64::MAX - step, Name::Gt)
+            } else {
+                (i64::MIN - step, Name::Lt)
+            };
+            self.steps
+                .extend([Step::Const(ValueType::I64, bound as u64), Step::Op(op)]);
+            self.exit_if(operands, "a range to the end of 64 bits");
+        }
+        self.get_int(start)?;
+        self.get_int(stop)?;
+        let place = Place::Stack(self.state.stack.len() as u32);
+        let var = self.home_of_kind(place, RANGE, PAIR);
+        self.steps.extend([Step::Set(var + 1), Step::Set(var)]);
+        self.state.stack.push(Slot::Range { var, step });
+        Ok(())
+    }
+
+    fn absolute(&mut self, of: &Slot, operands: &[&Slot]) -> Done {
+        match slot_type(of)? {
+            Type::Float => {
+                self.get(of)?;
+                self.steps.push(Step::Op(Name::FAbs));
+                self.push_result(Type::Float);
+            }
+            Type::Int | Type::Bool => {
+                self.get_int(of)?;
+                let value = self.scratch(Type::Int);
+                self.steps.extend([
+                    Step::Set(value),
+                    Step::Get(value),
+                    Step::Const(ValueType::I64, i64::MIN as u64),
+                    Step::Op(Name::Eq),
+                ]);
+                self.exit_if(operands, "an integer beyond 64 bits");
+                // (x ^ (x >> 63)) - (x >> 63)
+                let sign = [
+                    Step::Get(value),
+                    Step::Const(ValueType::I64, 63),
+                    Step::Op(Name::Shr),
+                ];
+                self.steps.push(Step::Get(value));
+                self.steps.extend(sign);
+                self.steps.push(Step::Op(Name::Xor));
+                self.steps.extend(sign);
+                self.steps.push(Step::Op(Name::Sub));
+                self.push_result(Type::Int);
+            }
+            _ => return Err(Stop::Leave("the magnitude of an object")),
+        }
+        Ok(())
+    }
+
+    /// `min` and `max` of numbers of one type: the first that no later one beats.
+    fn extreme(&mut self, max: bool, arguments: &[Slot]) -> Done {
+        let ty = slot_type(&arguments[0])?;
+        let op = match (ty, max) {
+            (Type::Int, false) => Name::Lt,
+            (Type::Int, true) => Name::Gt,
+            (Type::Float, false) => Name::FLt,
+            (Type::Float, true) => Name::FGt,
+            _ => return Err(Stop::Leave("the least or greatest of objects")),
+        };
+        let best = self.scratch(ty);
+        for (index, argument) in arguments.iter().enumerate() {
+            if slot_type(argument)? != ty {
+                return Err(Stop::Leave("the least or greatest of different types"));
+            }
+            if index == 0 {
+                self.get(argument)?;
+                self.steps.push(Step::Set(best));
+                continue;
+            }
+            self.get(argument)?;
+            self.steps.extend([Step::Get(best), Step::Op(op), Step::If]);
+            self.get(argument)?;
+            self.steps.extend([Step::Set(best), Step::End]);
+        }
+        self.steps.push(Step::Get(best));
+        self.push_result(ty);
+        Ok(())
+    }
+
+    fn to_int(&mut self, of: &Slot, operands: &[&Slot]) -> Done {
+        if slot_type(of)? == Type::Float {
+            self.get(of)?;
+            self.steps.push(Step::Op(Name::BeyondI64));
+            self.exit_if(operands, "a float beyond 64 bits");
+            self.get(of)?;
+            self.steps.push(Step::Op(Name::Trunc));
+        } else {
+            self.get_int(of)?;
+        }
+        self.push_result(Type::Int);
+        Ok(())
+    }
+
+    fn math(&mut self, function: MathFunction, of: &Slot, operands: &[&Slot]) -> Done {
+        match function {
+            MathFunction::Fabs => {
+                self.get_float(of)?;
+                self.steps.push(Step::Op(Name::FAbs));
+            }
+            MathFunction::Sqrt => {
+                self.get_float(of)?;
+                self.steps
+                    .extend([Step::Const(ValueType::F64, 0), Step::Op(Name::FLt)]);
+                self.exit_if(operands, "the root of a negative number");
+                self.get_float(of)?;
+                self.steps.push(Step::Op(Name::FSqrt));
+            }
+            MathFunction::Floor | MathFunction::Ceil => {
+                if slot_type(of)? != Type::Float {
+                    return Err(Stop::Leave("a number that is whole"));
+                }
+                self.get(of)?;
+                let helper = if function == MathFunction::Floor {
+                    Number::Floor
+                } else {
+                    Number::Ceil
+                };
+                return self.helper_result(
+                    helper,
+                    1,
+                    Type::Int,
+                    operands,
+                    "a float beyond 64 bits",
+                );
+            }
+            MathFunction::Other(number) => {
+                self.get_float(of)?;
+                self.steps
+                    .push(Step::Const(ValueType::I64, u64::from(number)));
+                return self.helper_result(
+                    Number::Math,
+                    2,
+                    Type::Float,
+                    operands,
+                    "a function of `math` that raises",
+                );
+            }
+        }
+        self.push_result(Type::Float);
+        Ok(())
+    }
+
+    fn call_compiled(
+        &mut self,
+        id: u32,
+        arguments: &[Slot],
+        environment: &mut dyn Environment,
+    ) -> Done {
+        let types = arguments
+            .iter()
+            .map(slot_type)
+            .collect::<Result<Vec<_>, _>>()?;
+        let callee = environment
+            .specialise(id, &types)
+            .ok_or(Stop::Leave("a call with these arguments"))?;
+        let result = environment.result(callee).ok_or(Stop::Unknown)?;
+        for slot in arguments {
+            match *slot {
+                Slot::Value { var, ty, .. } => {
+                    let parts = ty.parts().len() as u32;
+                    self.steps.extend((var..var + parts).map(Step::Get));
+                }
+                Slot::Constant(Constant::None) => {}
+                _ => self.get(slot)?,
+            }
+        }
+        self.steps.push(Step::Call(callee));
+        let owned = arguments.iter().filter_map(|slot| match *slot {
+            Slot::Value {
+                var, owned: true, ..
+            } => Some(var),
+            _ => None,
+        });
+        let owned: Vec<u32> = owned.collect();
+        let mut exit = self.exit_here("what a function returned");
+        exit.resume = Resume::AfterCall {
+            call: self.at.offset,
+            arguments: arguments.len() as u32,
+        };
+        exit.offset = self.at.next;
+        exit.stack.push(Source::Result);
+        exit.release.clone_from(&owned);
+        let exit = self.add_exit(exit);
+        self.steps.push(Step::ExitIf(exit));
+        if result == Type::None {
+            self.steps.push(Step::Drop);
+            self.state.stack.push(Slot::Constant(Constant::None));
+        } else {
+            self.push_result(result);
+        }
+        for var in owned {
+            self.release_var(var);
+        }
+        Ok(())
+    }
+
+    pub(super) fn iterator(&mut self) -> Done {
+        let slot = self.pop()?;
+        let slot = match slot {
+            Slot::Range { var, step } => Slot::RangeIterator { var, step },
+            Slot::Value {
+                var,
+                ty: Type::List(item),
+                owned,
+            } => {
+                if !owned {
+                    self.retain(var);
+                }
+                let place = Place::Stack(self.state.stack.len() as u32);
+                let to = self.home_of_kind(place, RANGE, PAIR);
+                self.steps.extend([
+                    Step::Get(var),
+                    Step::Set(to),
+                    Step::Const(ValueType::I64, 0),
+                    Step::Set(to + 1),
+                ]);
+                Slot::ListIterator { var: to, item }
+            }
+            _ => return Err(Stop::Leave("an iterator of an object")),
+        };
+        self.state.stack.push(slot);
+        Ok(())
+    }
+
+    pub(super) fn for_iter(&mut self, to: u32) -> Result<End, Stop> {
+        self.settle();
+        match self.state.stack.last().cloned() {
+            Some(Slot::RangeIterator { var, step }) => {
+                let place = Place::Stack(self.state.stack.len() as u32);
+                let value = self.home(place, Type::Int);
+                let more = if step > 0 { Name::Lt } else { Name::Gt };
+                // Beyond the end the next value may wrap: nobody asks for it.
+                self.steps.extend([
+                    Step::Get(var),
+                    Step::Set(value),
+                    Step::Get(var),
+                    Step::Const(ValueType::I64, step as u64),
+                    Step::Op(Name::Add),
+                    Step::Set(var),
+                    Step::Get(value),
+                    Step::Get(var + 1),
+                    Step::Op(more),
+                ]);
+                self.state.stack.push(Slot::Value {
+                    var: value,
+                    ty: Type::Int,
+                    owned: false,
+                });
+                let body = self.goto(self.at.next);
+                self.state.stack.truncate(self.state.stack.len() - 2);
+                Ok(End::If(body, self.goto(to)))
+            }
+            Some(Slot::ListIterator { var, item }) => self.for_list(var, item, to),
+            _ => Err(Stop::Leave("an iterator of an object")),
+        }
+    }
+
+    fn for_list(&mut self, var: u32, item: Item, to: u32) -> Result<End, Stop> {
+        let list = Slot::Value {
+            var,
+            ty: Type::List(item),
+            owned: false,
+        };
+        self.steps.push(Step::Get(var + 1));
+        self.length(&list)?;
+        self.steps.push(Step::Op(Name::Lt));
+        // What each way does first stands in a block of its own.
+        let head = std::mem::take(&mut self.steps);
+        let kept = self.state.clone();
+        let exit = self.exit("an item of another type");
+        self.item_at(var, var + 1, item, exit)?;
+        self.steps.extend([
+            Step::Get(var + 1),
+            Step::Const(ValueType::I64, 1),
+            Step::Op(Name::Add),
+            Step::Set(var + 1),
+        ]);
+        let body = self.goto(self.at.next);
+        let more = self.extra_block(End::Goto(body), exit);
+        self.state = kept;
+        self.state.stack.pop();
+        self.release_var(var);
+        let behind = self.goto(to);
+        let done = self.extra_block(End::Goto(behind), exit);
+        self.steps = head;
+        Ok(End::If(more, done))
+    }
+
+    /// A block of the steps in hand, which nothing else goes to.
+    fn extra_block(&mut self, end: End, refuge: u32) -> usize {
+        self.blocks.push(Block {
+            steps: std::mem::take(&mut self.steps),
+            end,
+            refuge,
+        });
+        self.versions.push(Version {
+            offset: self.at.offset,
+            state: self.state.clone(),
+        });
+        self.blocks.len() - 1
+    }
+}
