@@ -325,6 +325,34 @@ impl Translator<'_> {
         Ok(())
     }
 
+    /// Appends the top of the stack to the list of a comprehension, which lies below.
+    pub(super) fn list_append(&mut self, depth: u32) -> Done {
+        let value = self.pop()?;
+        let at = self.state.stack.len().wrapping_sub(depth as usize);
+        let list = self.state.stack.get(at).cloned();
+        let Some(Slot::Value {
+            var,
+            ty: Type::List(item),
+            owned,
+        }) = list
+        else {
+            return Err(Stop::Leave("an append to something else"));
+        };
+        self.steps.push(Step::Get(var));
+        let helper = self.get_for(&value, Self::APPEND)?;
+        self.steps.push(Step::Helper(helper, 2, &[ValueType::I32]));
+        self.exit_if(&[&value], "an append that failed");
+        if item == Item::Unknown {
+            self.state.stack[at] = Slot::Value {
+                var,
+                ty: Type::List(item_of(&value)?),
+                owned,
+            };
+        }
+        self.release(&value);
+        Ok(())
+    }
+
     /// What was put into a list that was empty tells what its items are taken for.
     fn learn(&mut self, list: u32, item: Item) {
         for index in 0..self.state.locals.len() {
