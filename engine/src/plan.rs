@@ -185,6 +185,12 @@ impl Planner {
         self.killed = 0;
     }
 
+    /// So many blocks begin, one directly inside the other.
+    pub fn blocks(&mut self, _pos: u32, count: usize) {
+        self.frames.resize(self.frames.len() + count, false);
+        self.killed = 0;
+    }
+
     /// A conditional begins.
     #[inline]
     pub fn if_(&mut self, _pos: u32) {

@@ -92,6 +92,23 @@ impl FunctionBuilder<'_, '_> {
         });
     }
 
+    /// Opens so many blocks without parameters and results, one directly inside the other.
+    pub fn blocks(&mut self, count: usize) {
+        self.block(&[], &[]);
+        let Some(first) = self.frames.last().copied() else {
+            return;
+        };
+        let buffer = &mut self.unit.buffer;
+        self.frames.extend((1..count).map(|_| {
+            let label = buffer.label();
+            Frame {
+                label,
+                else_label: label,
+                ..first
+            }
+        }));
+    }
+
     /// Opens a block whose label is its end.
     pub fn block(&mut self, params: &[ValueType], results: &[ValueType]) {
         if !self.dead() {

@@ -267,6 +267,11 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
+    fn blocks(&mut self, count: usize) {
+        self.builder.blocks(count);
+    }
+
+    #[inline(always)]
     fn else_(&mut self) {
         self.builder.else_();
     }

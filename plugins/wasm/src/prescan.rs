@@ -146,9 +146,18 @@ impl Scanner<'_> {
             }
             Kind::Block => {
                 let pos = cursor.offset();
-                cursor.skip();
-                cursor.skip_integer()?;
-                planner.block(pos);
+                match cursor.skip_blocks() {
+                    0 => {
+                        cursor.skip();
+                        cursor.skip_integer()?;
+                        planner.block(pos);
+                    }
+                    1 => planner.block(pos),
+                    count => {
+                        self.scan.operations += count as u64 - 1;
+                        planner.blocks(pos, count);
+                    }
+                }
             }
             Kind::If => {
                 let pos = cursor.offset();

@@ -42,6 +42,8 @@ pub(crate) trait Sink {
         self.operation(instruction, &[])
     }
     fn block(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) -> Check;
+    /// So many blocks without parameters and results, one directly inside the other.
+    fn blocks(&mut self, count: usize);
     fn else_(&mut self);
     fn end(&mut self);
     fn br(&mut self, depth: u32);
@@ -260,7 +262,14 @@ impl<'a> Visit<'a> {
                 sink.end();
                 return Ok(ended);
             }
-            Kind::Block => self.block(FrameKind::Block, cursor, sink)?,
+            // Where functions are left and entered again in many places, hundreds of blocks begin at one.
+            Kind::Block => match cursor.skip_blocks() {
+                0 => self.block(FrameKind::Block, cursor, sink)?,
+                count => {
+                    validator.blocks(count);
+                    sink.blocks(count);
+                }
+            },
             Kind::Loop => self.block(FrameKind::Loop, cursor, sink)?,
             Kind::If => {
                 // The block's type stands before the condition is looked at, which makes no difference.

@@ -43,6 +43,7 @@ impl Sink for Nothing {
     fn block(&mut self, _: FrameKind, _: &[ValueType], _: &[ValueType]) -> Check {
         Ok(())
     }
+    fn blocks(&mut self, _: usize) {}
     fn else_(&mut self) {}
     fn end(&mut self) {}
     fn br(&mut self, _: u32) {}
