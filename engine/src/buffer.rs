@@ -183,7 +183,7 @@ impl<'p> CodeBuffer<'p> {
 
     /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
     #[inline(always)]
-    pub fn emit(&mut self, memory: &mut [u8], emit: &Emit, values: &Values) {
+    pub fn emit(&mut self, memory: &mut [u8], emit: Emit, values: &Values) {
         let start = self.len;
         let Some(row) = self.view.stencils.get(emit.row as usize) else {
             return self.refuse(emit.row);
@@ -191,7 +191,7 @@ impl<'p> CodeBuffer<'p> {
         // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
         let code = self.view.code.get(row.code.get() as usize..);
         let Some(code) = code.and_then(<[u8]>::first_chunk::<ROOM>) else {
-            return self.emit_at_end(memory, emit, values);
+            return self.emit_at_end(memory, &Emit { ..emit }, values);
         };
         let room = memory.get_mut(start..);
         let Some(room) = room.and_then(<[u8]>::first_chunk_mut::<ROOM>) else {
@@ -207,12 +207,15 @@ impl<'p> CodeBuffer<'p> {
         if list != 0 {
             match self.forms.patch(list) {
                 Some(Patch::Value(hole)) => self.patch_value(room, code, start, hole, values),
-                Some(patch) => self.patch_holes(room, code, start, patch, emit, values),
+                // What is rarely needed is put together where it is needed.
+                Some(patch) => {
+                    self.patch_holes(room, code, start, patch, &Emit { ..emit }, values);
+                }
                 None => self.refuse(emit.row),
             }
         }
         if self.trace.is_some() {
-            self.record(start, emit, values);
+            self.record(start, &Emit { ..emit }, values);
         }
     }
 
@@ -568,6 +571,15 @@ impl<'p> CodeBuffer<'p> {
             }
         }
         self.label_fixups = fixups;
+        self.label_fixups.clear();
+        self.labels.clear();
+    }
+
+    /// Forgets what waits for the end of the function in hand.
+    pub fn abandon_function(&mut self) {
+        self.trap_fixups.clear();
+        self.table_fixups.clear();
+        self.table_entries.clear();
         self.label_fixups.clear();
         self.labels.clear();
     }

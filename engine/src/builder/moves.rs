@@ -167,7 +167,7 @@ impl FunctionBuilder<'_, '_> {
         };
         self.unit
             .buffer
-            .emit(self.unit.space.bytes_mut(), &emit, &self.move_values);
+            .emit(self.unit.space.bytes_mut(), emit, &self.move_values);
         true
     }
 

@@ -278,7 +278,7 @@ impl FunctionBuilder<'_, '_> {
         let start = self.unit.buffer.len();
         self.unit
             .buffer
-            .emit(self.unit.space.bytes_mut(), &emit, &self.values);
+            .emit(self.unit.space.bytes_mut(), emit, &self.values);
         if self.pending.emission.fault != NONE {
             let (kind, source) = (self.pending.emission.fault, self.pending.source);
             self.unit.buffer.site(start, kind, source);

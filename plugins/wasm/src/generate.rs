@@ -125,8 +125,12 @@ impl<'a> Context<'a> {
 pub(crate) struct Generator<'a, 'u, 'p> {
     pub builder: FunctionBuilder<'u, 'p>,
     pub context: &'a Context<'a>,
-    /// The first of the variables of [`SCRATCH`], in functions that have them.
+    /// The first of the variables of [`SCRATCH`].
     pub scratch: u32,
+    /// Whether the function has these variables.
+    pub far: bool,
+    /// Whether it needed them and has none.
+    pub incomplete: bool,
 }
 
 #[cold]
@@ -146,6 +150,10 @@ impl<'a> Generator<'a, '_, '_> {
         lane: Option<i64>,
     ) -> Check {
         let far = self.context.operations.far_address;
+        if instruction.operands[1] != Type::UNKNOWN && !self.far {
+            self.incomplete = true;
+            return Err(unsupported());
+        }
         // The address lies below the operand that is stored or that a lane is loaded into.
         if instruction.operands[1] == Type::UNKNOWN {
             self.builder.op_imm(far, &[i64::from(offset)]);

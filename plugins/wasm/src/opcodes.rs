@@ -134,6 +134,8 @@ impl Instruction {
     }
 }
 
+pub(crate) const BR_TABLE: u8 = 0x0e;
+pub(crate) const LOCAL_GET: u8 = 0x20;
 pub(crate) const I64_LOAD: u8 = 0x29;
 pub(crate) const I64_CONST: u8 = 0x42;
 pub(crate) const I32_ADD: u8 = 0x6a;

@@ -70,6 +70,8 @@ pub(crate) struct Visit<'a> {
     validator: Validator<'a>,
     /// The branch table in hand.
     targets: Vec<u32>,
+    /// Instructions visited.
+    operations: u64,
 }
 
 impl<'a> Visit<'a> {
@@ -79,6 +81,7 @@ impl<'a> Visit<'a> {
             table,
             validator,
             targets: Vec::new(),
+            operations: 0,
         }
     }
 
@@ -113,12 +116,18 @@ impl<'a> Visit<'a> {
         Ok(())
     }
 
-    /// Visits the instructions of the function that was begun.
+    /// Visits the instructions of the function that was begun, and gives their number.
     ///
     /// # Errors
     /// [`Error::InvalidCode`], and what the sink cannot generate.
-    pub fn instructions<S: Sink>(&mut self, cursor: Cursor<'_>, sink: &mut S) -> Result<(), Error> {
-        self.run(cursor.rest(), cursor.offset(), sink)
+    pub fn instructions<S: Sink>(
+        &mut self,
+        cursor: Cursor<'_>,
+        sink: &mut S,
+    ) -> Result<u64, Error> {
+        self.operations = 0;
+        self.run(cursor.rest(), cursor.offset(), sink)?;
+        Ok(self.operations)
     }
 
     #[inline(never)]
@@ -127,6 +136,7 @@ impl<'a> Visit<'a> {
         let mut cursor = Cursor::new(body, begin.wrapping_add(body.len() as u32));
         loop {
             let at = cursor.offset();
+            self.operations += 1;
             sink.at(at);
             let ended = if cursor.rest().len() >= FEW {
                 self.instruction(table, &mut cursor, sink)
@@ -177,8 +187,9 @@ impl<'a> Visit<'a> {
                 "control frames remain at end of function body: END opcode expected",
             ));
         };
-        let instruction = &table.plain[usize::from(opcode)];
         let validator = &mut self.validator;
+        // Where it is needed: variables, constants and control come without.
+        let instruction = || &table.plain[usize::from(opcode)];
         match table.kinds[usize::from(opcode)] {
             Kind::LocalGet => {
                 cursor.skip();
@@ -202,16 +213,19 @@ impl<'a> Visit<'a> {
                 sink.local_tee(local);
             }
             Kind::Binary => {
+                let instruction = instruction();
                 cursor.skip();
                 validator.binary(instruction)?;
                 sink.operation(instruction, &[])?;
             }
             Kind::Unary => {
+                let instruction = instruction();
                 cursor.skip();
                 validator.unary(instruction)?;
                 sink.operation(instruction, &[])?;
             }
             Kind::Not => {
+                let instruction = instruction();
                 cursor.skip();
                 validator.unary(instruction)?;
                 sink.not(instruction)?;
@@ -220,10 +234,12 @@ impl<'a> Visit<'a> {
                 cursor.skip();
                 match narrow_sum(cursor, Cursor::i64) {
                     Some(constant) => {
+                        self.operations += NARROW_SUM;
                         validator.tee(Type::I32)?;
                         *cursor = self.sum(*cursor, constant as i32, sink)?;
                     }
                     None => {
+                        let instruction = instruction();
                         validator.unary(instruction)?;
                         sink.operation(instruction, &[])?;
                     }
@@ -240,10 +256,12 @@ impl<'a> Visit<'a> {
                 self.constant(table, (Type::I64, ValueType::I64), bits, cursor, sink)?;
             }
             Kind::Load => {
+                let instruction = instruction();
                 cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 if opcode == I64_LOAD && cursor.rest().first() == Some(&I32_WRAP_I64) {
                     cursor.skip();
+                    self.operations += 1;
                     self.narrow_load(offset, sink)?;
                 } else {
                     validator.unary(instruction)?;
@@ -251,6 +269,7 @@ impl<'a> Visit<'a> {
                 }
             }
             Kind::Store => {
+                let instruction = instruction();
                 cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 validator.store(instruction)?;
@@ -266,6 +285,7 @@ impl<'a> Visit<'a> {
             Kind::Block => match cursor.skip_blocks() {
                 0 => self.block(FrameKind::Block, cursor, sink)?,
                 count => {
+                    self.operations += count as u64 - 1;
                     validator.blocks(count);
                     sink.blocks(count);
                 }
@@ -395,6 +415,7 @@ impl<'a> Visit<'a> {
             };
             let instruction = &table.plain[usize::from(opcode)];
             if self.validator.binary_constant(instruction, ty) {
+                self.operations += 1;
                 sink.at(cursor.offset());
                 cursor.skip();
                 return sink.operation_with(instruction, code, bits);
@@ -431,6 +452,7 @@ impl<'a> Visit<'a> {
             if let Some((load, rest)) = access_sum(table, validator, Kind::Load, cursor) {
                 sink.at(cursor.offset());
                 validator.unary(&load)?;
+                self.operations += 1;
                 sink.access_sum(&load, constant)?;
                 return Ok(rest);
             }
@@ -440,6 +462,7 @@ impl<'a> Visit<'a> {
                 && store.operands[1] == ty
             {
                 validator.pop(Type::I32)?;
+                self.operations += 2;
                 sink.at(cursor.offset());
                 match value {
                     Stored::Local(local) => sink.local_get(local),

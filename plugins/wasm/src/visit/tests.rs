@@ -113,7 +113,7 @@ impl Subject {
         let mut cursor = Cursor::new(body, body.len() as u32);
         let mut visit = Visit::new(table, &self.facts);
         visit.begin(index, &mut cursor)?;
-        visit.instructions(cursor, &mut Nothing)
+        visit.instructions(cursor, &mut Nothing).map(drop)
     }
 
     fn theirs(&self, index: u32, ty: u32, body: &[u8]) -> Result<(), wasmparser::Error> {
