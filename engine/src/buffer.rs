@@ -207,6 +207,9 @@ impl<'p> CodeBuffer<'p> {
         if list != 0 {
             match self.forms.patch(list) {
                 Some(Patch::Value(hole)) => self.patch_value(room, code, start, hole, values),
+                Some(Patch::Branch(hole)) if let Target::Label(label) = emit.target => {
+                    self.patch_branch(room, code, start, hole, label);
+                }
                 // What is rarely needed is put together where it is needed.
                 Some(patch) => {
                     self.patch_holes(room, code, start, patch, &Emit { ..emit }, values);
@@ -349,19 +352,13 @@ impl<'p> CodeBuffer<'p> {
         emit: &Emit,
         values: &Values,
     ) {
-        match (patch, emit.target) {
-            (Patch::Branch(hole), Target::Label(label)) => {
-                self.patch_branch(room, code, start, hole, label);
-            }
-            (
-                Patch::Holes {
-                    first,
-                    count,
-                    plain: true,
-                    ..
-                },
-                _,
-            ) => {
+        match patch {
+            Patch::Holes {
+                first,
+                count,
+                plain: true,
+                ..
+            } => {
                 for hole in self.forms.holes(*first, *count) {
                     self.patch_value(room, code, start, hole, values);
                 }
@@ -370,7 +367,7 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// [`Self::patch_holes`] for a branch to a label.
+    /// Fills the hole of a branch to a label.
     #[inline(never)]
     fn patch_branch(
         &mut self,

@@ -211,6 +211,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Binds the label of the untaken branch of an `if_`, and takes on what it has in registers.
+    #[inline(never)]
     fn begin_untaken(&mut self, frame: &Frame) {
         self.unit.buffer.bind(frame.else_label);
         self.adopt(frame.snapshot, self.missing(frame.snapshot));
@@ -254,6 +255,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Ends a construct with only its label to come.
+    #[inline(never)]
     fn end_label(&mut self, index: usize) {
         let Some(layout) = self.frames[index].layout else {
             return;
@@ -261,7 +263,7 @@ impl FunctionBuilder<'_, '_> {
         let missing = if self.dead() {
             self.missing(layout)
         } else {
-            let missing = self.settle(layout);
+            let missing = self.settle_here(layout);
             self.edge(index, missing);
             missing
         };

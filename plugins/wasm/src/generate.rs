@@ -206,6 +206,20 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
+    fn unary(&mut self, instruction: &Instruction) -> Check {
+        let op = instruction.op.ok_or_else(unsupported)?;
+        self.builder.op_unary(op, &[]);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn binary(&mut self, instruction: &Instruction) -> Check {
+        let op = instruction.op.ok_or_else(unsupported)?;
+        self.builder.op_binary(op, &[]);
+        Ok(())
+    }
+
+    #[inline(always)]
     fn operation(&mut self, instruction: &Instruction, immediates: &[i64]) -> Check {
         let Some(op) = instruction.op else {
             return Err(unsupported());
@@ -239,14 +253,22 @@ impl Sink for Generator<'_, '_, '_> {
         if offset >= FAR {
             return self.far_access(op, instruction, offset, None);
         }
-        self.builder.op_imm(op, &[i64::from(offset)]);
+        let offset = [i64::from(offset)];
+        match instruction.kind {
+            Kind::Store => self.builder.op_binary(op, &offset),
+            _ => self.builder.op_unary(op, &offset),
+        }
         Ok(())
     }
 
     #[inline(always)]
     fn access_sum(&mut self, instruction: &Instruction, constant: i32) -> Check {
         let op = instruction.op.ok_or_else(unsupported)?;
-        self.builder.op_imm(op, &[i64::from(constant)]);
+        let constant = [i64::from(constant)];
+        match instruction.kind {
+            Kind::Store => self.builder.op_binary(op, &constant),
+            _ => self.builder.op_unary(op, &constant),
+        }
         Ok(())
     }
 

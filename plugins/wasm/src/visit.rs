@@ -27,6 +27,14 @@ pub(crate) trait Sink {
     fn at(&mut self, offset: u32);
     /// An instruction of the table, with its immediates.
     fn operation(&mut self, instruction: &Instruction, immediates: &[i64]) -> Check;
+    /// [`Self::operation`] for one operand, without immediates.
+    fn unary(&mut self, instruction: &Instruction) -> Check {
+        self.operation(instruction, &[])
+    }
+    /// [`Self::operation`] for two operands, without immediates.
+    fn binary(&mut self, instruction: &Instruction) -> Check {
+        self.operation(instruction, &[])
+    }
     /// [`Kind::Not`].
     fn not(&mut self, instruction: &Instruction) -> Check;
     /// A load or store, with its offset.
@@ -216,13 +224,13 @@ impl<'a> Visit<'a> {
                 let instruction = instruction();
                 cursor.skip();
                 validator.binary(instruction)?;
-                sink.operation(instruction, &[])?;
+                sink.binary(instruction)?;
             }
             Kind::Unary => {
                 let instruction = instruction();
                 cursor.skip();
                 validator.unary(instruction)?;
-                sink.operation(instruction, &[])?;
+                sink.unary(instruction)?;
             }
             Kind::Not => {
                 let instruction = instruction();
@@ -241,7 +249,7 @@ impl<'a> Visit<'a> {
                     None => {
                         let instruction = instruction();
                         validator.unary(instruction)?;
-                        sink.operation(instruction, &[])?;
+                        sink.unary(instruction)?;
                     }
                 }
             }
