@@ -200,6 +200,9 @@ impl<'p> CodeBuffer<'p> {
         let length = usize::from(row.length.get());
         room[..CHUNK].copy_from_slice(&code[..CHUNK]);
         if length > CHUNK {
+            room[CHUNK..2 * CHUNK].copy_from_slice(&code[CHUNK..2 * CHUNK]);
+        }
+        if length > 2 * CHUNK {
             copy_rest(room, code, length);
         }
         self.len = start + length;
@@ -657,10 +660,10 @@ const CHUNK: usize = 16;
 /// Room for any stencil, and for the eight bytes of a hole at its end.
 const ROOM: usize = STENCIL_BYTES + CODE_PADDING;
 
-/// Copies what lies behind the first chunk.
+/// Copies what lies behind the first two chunks.
 #[inline(never)]
 fn copy_rest(room: &mut [u8; ROOM], code: &[u8; ROOM], length: usize) {
-    let mut done = CHUNK;
+    let mut done = 2 * CHUNK;
     while done < length.min(STENCIL_BYTES) {
         room[done..done + CHUNK].copy_from_slice(&code[done..done + CHUNK]);
         done += CHUNK;

@@ -94,6 +94,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Opens so many blocks without parameters and results, one directly inside the other.
     pub fn blocks(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
         self.block(&[], &[]);
         let Some(first) = self.frames.last().copied() else {
             return;

@@ -335,10 +335,10 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
-    fn call(&mut self, function: u32) -> Check {
+    fn call(&mut self, function: u32, written: Option<u32>) -> Check {
         let signature = self.context.description.signature(function);
-        self.builder
-            .call(function, signature.ok_or_else(unsupported)?);
+        let signature = signature.ok_or_else(unsupported)?;
+        self.builder.call_before_write(function, signature, written);
         Ok(())
     }
 

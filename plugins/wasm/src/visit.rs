@@ -2,18 +2,18 @@
 //!
 //! The loop keeps what is common short; everything else is in `rare`, out of its way.
 
+mod joined;
 mod rare;
 
-use std::ops::RangeInclusive;
-
 use copatch::ValueType;
+
+pub(crate) use self::joined::narrow_sum;
+use self::joined::{NARROW_SUM, written};
 
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::facts::{Arrow, Facts, Type};
-use crate::opcodes::{
-    I32_ADD, I32_SUB, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, I64_SUB, Instruction, Kind, Table,
-};
+use crate::opcodes::{I32_SUB, I32_WRAP_I64, I64_LOAD, I64_SUB, Instruction, Kind, Table};
 use crate::validate::{Check, FrameKind, Validator, invalid, unknown};
 
 /// Parameters and locals of a function.
@@ -59,7 +59,8 @@ pub(crate) trait Sink {
     fn br_table(&mut self, targets: &[u32], default: u32);
     fn return_(&mut self);
     fn unreachable(&mut self);
-    fn call(&mut self, function: u32) -> Check;
+    /// A call. A variable may be named, which need not exist, that is written behind it before anything reads it.
+    fn call(&mut self, function: u32, written: Option<u32>) -> Check;
     fn call_indirect(&mut self, ty: u32, table: u32) -> Check;
     fn drop(&mut self);
     fn select(&mut self, ty: ValueType);
@@ -331,7 +332,7 @@ impl<'a> Visit<'a> {
                 let function = cursor.u32()?;
                 let arrow = validator.facts.function(function);
                 validator.call(arrow.ok_or_else(|| unknown("function", function))?)?;
-                sink.call(function)?;
+                sink.call(function, written(*cursor))?;
             }
             Kind::GlobalGet => {
                 cursor.skip();
@@ -434,58 +435,6 @@ impl<'a> Visit<'a> {
         Ok(())
     }
 
-    /// An `i64.load` and an `i32.wrap_i64`.
-    #[inline(never)]
-    fn narrow_load<S: Sink>(&mut self, offset: u32, sink: &mut S) -> Check {
-        let (table, validator) = (self.table, &mut self.validator);
-        validator.tee(Type::I32)?;
-        if table.load_wrap.op.is_some() {
-            return sink.access(&table.load_wrap, offset);
-        }
-        sink.access(&table.plain[usize::from(I64_LOAD)], offset)?;
-        sink.operation(&table.plain[usize::from(I32_WRAP_I64)], &[])
-    }
-
-    /// Behind a [`narrow_sum`] of this constant: the load whose address it is, or the store there of a variable or constant,
-    /// which most sums are for; else the sum alone. Gives what follows.
-    #[inline(always)]
-    fn sum<'b, S: Sink>(
-        &mut self,
-        cursor: Cursor<'b>,
-        constant: i32,
-        sink: &mut S,
-    ) -> Check<Cursor<'b>> {
-        let (table, validator) = (self.table, &mut self.validator);
-        if SUMS.contains(&constant) {
-            if let Some((load, rest)) = access_sum(table, validator, Kind::Load, cursor) {
-                sink.at(cursor.offset());
-                validator.unary(&load)?;
-                self.operations += 1;
-                sink.access_sum(&load, constant)?;
-                return Ok(rest);
-            }
-            let mut ahead = cursor;
-            if let Some((value, ty)) = stored(table, validator, &mut ahead)
-                && let Some((store, rest)) = access_sum(table, validator, Kind::Store, ahead)
-                && store.operands[1] == ty
-            {
-                validator.pop(Type::I32)?;
-                self.operations += 2;
-                sink.at(cursor.offset());
-                match value {
-                    Stored::Local(local) => sink.local_get(local),
-                    Stored::I64(bits) => sink.constant(ValueType::I64, bits),
-                }
-                sink.at(ahead.offset());
-                sink.access_sum(&store, constant)?;
-                return Ok(rest);
-            }
-        }
-        let add = &table.plain[usize::from(I32_ADD)];
-        sink.operation_with(add, ValueType::I32, u64::from(constant as u32))?;
-        Ok(cursor)
-    }
-
     #[inline(always)]
     fn block<S: Sink>(&mut self, kind: FrameKind, cursor: &mut Cursor<'_>, sink: &mut S) -> Check {
         cursor.skip();
@@ -563,70 +512,3 @@ fn block_type<'b>(facts: &Facts, mut cursor: Cursor<'b>) -> Check<(Arrow, Cursor
 
 #[cfg(test)]
 mod tests;
-
-/// The instructions of a [`narrow_sum`].
-pub(crate) const NARROW_SUM: u64 = 3;
-
-/// Behind an i32 that was widened without sign: a constant that is added to it before it is cut back to an i32, which
-/// comes to the same as adding 32 bits. Go's compiler adds to addresses so; a fifth of its instructions are this. Gives what
-/// `constant` makes of the constant, which stands at the cursor.
-#[inline(always)]
-pub(crate) fn narrow_sum<'b, T>(
-    cursor: &mut Cursor<'b>,
-    constant: impl FnOnce(&mut Cursor<'b>) -> Check<T>,
-) -> Option<T> {
-    let mut ahead = *cursor;
-    if ahead.next() != Some(I64_CONST) {
-        return None;
-    }
-    let constant = constant(&mut ahead).ok()?;
-    if ahead.next() != Some(I64_ADD) || ahead.next() != Some(I32_WRAP_I64) {
-        return None;
-    }
-    *cursor = ahead;
-    Some(constant)
-}
-
-/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0 or the least value.
-/// Other sums are additions of their own.
-const SUMS: RangeInclusive<i32> = 1..=i32::MAX;
-
-/// A load or store without offset, valid but for its operands, as the pack's operation that adds to the address; and what
-/// follows.
-#[inline(always)]
-fn access_sum<'b>(
-    table: &Table,
-    validator: &Validator<'_>,
-    kind: Kind,
-    mut cursor: Cursor<'b>,
-) -> Option<(Instruction, Cursor<'b>)> {
-    let instruction = table.plain[usize::from(cursor.next()?)].sum()?;
-    let plain = instruction.kind == kind
-        && cursor.next()? <= instruction.limit
-        && cursor.next()? == 0
-        && validator.memory;
-    plain.then_some((instruction, cursor))
-}
-
-/// A value that a store may take as it stands.
-enum Stored {
-    Local(u32),
-    I64(u64),
-}
-
-/// The variable or constant that is read at the cursor, and its type.
-#[inline(always)]
-fn stored(
-    table: &Table,
-    validator: &Validator<'_>,
-    cursor: &mut Cursor<'_>,
-) -> Option<(Stored, Type)> {
-    match table.kinds[usize::from(cursor.next()?)] {
-        Kind::LocalGet => {
-            let local = cursor.u32().ok()?;
-            Some((Stored::Local(local), validator.local(local).ok()?))
-        }
-        Kind::I64Const => Some((Stored::I64(cursor.i64().ok()? as u64), Type::I64)),
-        _ => None,
-    }
-}

@@ -51,7 +51,7 @@ impl Sink for Nothing {
     fn br_table(&mut self, _: &[u32], _: u32) {}
     fn return_(&mut self) {}
     fn unreachable(&mut self) {}
-    fn call(&mut self, _: u32) -> Check {
+    fn call(&mut self, _: u32, _: Option<u32>) -> Check {
         Ok(())
     }
     fn call_indirect(&mut self, _: u32, _: u32) -> Check {
