@@ -28,6 +28,8 @@ pub enum Unary {
 pub enum Op {
     Nop,
     LoadFast(u32),
+    /// Pushes a local, or null if it has no value, and takes its value away.
+    LoadFastAndClear(u32),
     LoadFastPair(u32, u32),
     StoreFast(u32),
     StoreFastPair(u32, u32),
@@ -64,6 +66,8 @@ pub enum Op {
     StoreSubscript,
     BuildTuple(u32),
     BuildList(u32),
+    /// Pops an item and appends it to the list at that depth.
+    ListAppend(u32),
     Unpack(u32),
     Return,
     ReturnConst(u32),
@@ -139,6 +143,7 @@ impl Dialect {
             "NOP" | "RESUME" | "CACHE" | "END_FOR" => Op::Nop,
             "LOAD_FAST" | "LOAD_FAST_CHECK" => Op::LoadFast(arg),
             "LOAD_FAST_LOAD_FAST" => Op::LoadFastPair(pair.0, pair.1),
+            "LOAD_FAST_AND_CLEAR" => Op::LoadFastAndClear(arg),
             "STORE_FAST" => Op::StoreFast(arg),
             "STORE_FAST_STORE_FAST" => Op::StoreFastPair(pair.0, pair.1),
             "STORE_FAST_LOAD_FAST" => Op::StoreFastLoadFast(pair.0, pair.1),
@@ -186,6 +191,7 @@ impl Dialect {
             "BINARY_SUBSCR" => Op::Subscript,
             "STORE_SUBSCR" => Op::StoreSubscript,
             "BUILD_TUPLE" => Op::BuildTuple(arg),
+            "LIST_APPEND" => Op::ListAppend(arg),
             "BUILD_LIST" => Op::BuildList(arg),
             "UNPACK_SEQUENCE" => Op::Unpack(arg),
             "RETURN_VALUE" => Op::Return,

@@ -297,23 +297,25 @@ unsafe fn set(slots: *mut u64, item: *mut PyObject) -> u32 {
     // SAFETY: the slots hold a list and an index; items of lists are objects.
     unsafe {
         let (list, mut index) = (object(slots, 0), *slots.add(1) as i64);
-        let size = ffi::PyList_Size(list) as i64;
+        let size = run::list_size(list) as i64;
         if index < 0 {
             index += size;
         }
         let good = !item.is_null()
             && (0..size).contains(&index)
-            && run::is_plain(ffi::PyList_GetItem(list, index as isize));
+            && run::is_plain(*run::list_items(list).add(index as usize));
         if !good {
             if !item.is_null() {
                 ffi::Py_DecRef(item);
             }
             return give_done(slots, false);
         }
-        // Takes the reference over.
-        let done = ffi::PyList_SetItem(list, index as isize, item) == 0;
-        give_done(slots, done)
+        let place = run::list_items(list).add(index as usize);
+        let old = std::mem::replace(&mut *place, item);
+        ffi::Py_DecRef(old);
+        *slots = 0;
     }
+    0
 }
 
 unsafe extern "C" fn set_int(_context: *mut Context, slots: *mut u64) -> u32 {

@@ -143,18 +143,10 @@ pub enum Source {
         ty: Type,
         owned: bool,
     },
-    /// A range: start and stop are in variables.
-    Range {
-        start: u32,
-        stop: u32,
-        step: i64,
-    },
-    /// The iterator of a range: the next value and the end are in variables.
-    RangeIterator {
-        next: u32,
-        stop: u32,
-        step: i64,
-    },
+    /// A range whose start, stop and step are in variables from that number on.
+    Range(u32),
+    /// The iterator of a range: the next value, the end and the step likewise.
+    RangeIterator(u32),
     /// The iterator of a list, which has the reference, and the index of what comes next.
     ListIterator {
         list: u32,
@@ -199,10 +191,7 @@ impl Exit {
             .flat_map(|source| {
                 let range = match *source {
                     Source::Value { var, ty, .. } => var..var + ty.parts().len() as u32,
-                    Source::Range { start, stop, .. }
-                    | Source::RangeIterator {
-                        next: start, stop, ..
-                    } => return vec![start, stop],
+                    Source::Range(var) | Source::RangeIterator(var) => var..var + 3,
                     Source::ListIterator { list, index } => return vec![list, index],
                     _ => 0..0,
                 };

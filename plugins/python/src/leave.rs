@@ -228,12 +228,9 @@ unsafe fn object(
                 }
                 object
             }
-            Source::Range { start, stop, step } => {
-                range(slot(start) as i64, slot(stop) as i64, step)
-            }
-            Source::RangeIterator { next, stop, step } => {
-                let range = range(slot(next) as i64, slot(stop) as i64, step);
-                iterator(range)
+            Source::Range(var) => range([slot(var), slot(var + 1), slot(var + 2)]),
+            Source::RangeIterator(var) => {
+                iterator(range([slot(var), slot(var + 1), slot(var + 2)]))
             }
             Source::ListIterator { list, index } => {
                 let iterator = iterator(slot(list) as *mut PyObject);
@@ -271,12 +268,17 @@ unsafe fn iterator(object: *mut PyObject) -> *mut PyObject {
     }
 }
 
-unsafe fn range(start: i64, stop: i64, step: i64) -> *mut PyObject {
+/// A range of start, stop and step.
+unsafe fn range(values: [u64; 3]) -> *mut PyObject {
     // SAFETY: the interpreter's lock is held.
     unsafe {
         let arguments = ffi::PyTuple_New(3);
-        for (at, value) in [start, stop, step].into_iter().enumerate() {
-            ffi::PyTuple_SetItem(arguments, at as isize, ffi::PyLong_FromLongLong(value));
+        for (at, value) in values.into_iter().enumerate() {
+            ffi::PyTuple_SetItem(
+                arguments,
+                at as isize,
+                ffi::PyLong_FromLongLong(value as i64),
+            );
         }
         let range = ffi::PyObject_CallObject((&raw mut ffi::PyRange_Type).cast(), arguments);
         ffi::Py_DecRef(arguments);

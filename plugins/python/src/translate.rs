@@ -8,6 +8,7 @@
 //! from is written.
 
 mod calls;
+mod live;
 mod objects;
 mod values;
 
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 
 use copatch::ValueType;
 
+use self::live::Liveness;
 use crate::bytecode::{Instruction, Op};
 use crate::helpers::Number;
 use crate::ir::{Block, Constant, End, Exit, Function, Item, Name, Resume, Source, Step, Type};
@@ -34,6 +36,8 @@ pub struct Code {
     pub constants: Vec<Option<Constant>>,
     pub names: Vec<String>,
     pub locals: usize,
+    /// Whether a handler of exceptions may read what the code behind it does not.
+    pub catches: bool,
     pub layout: Layout,
 }
 
@@ -177,6 +181,7 @@ pub struct Translator<'c> {
     waiting: Vec<usize>,
     /// Offsets that something jumps to.
     leaders: Vec<bool>,
+    live: Liveness,
     exits: Vec<Exit>,
     /// The block in hand.
     steps: Vec<Step>,
@@ -215,6 +220,7 @@ impl<'c> Translator<'c> {
             versions: Vec::new(),
             known: HashMap::new(),
             waiting: Vec::new(),
+            live: Liveness::new(code),
             leaders,
             exits: Vec::new(),
             steps: Vec::new(),
@@ -374,6 +380,15 @@ impl<'c> Translator<'c> {
                 self.load(first)?;
                 self.load(second)?;
             }
+            Op::LoadFastAndClear(local) => {
+                if self.state.locals.get(local as usize) == Some(&Local::Unbound) {
+                    self.state.stack.push(Slot::Null);
+                } else {
+                    self.load(local)?;
+                    self.move_out(local)?;
+                }
+            }
+            Op::ListAppend(depth) => self.list_append(depth)?,
             Op::StoreFast(local) => self.store(local)?,
             Op::StoreFastPair(first, second) => {
                 self.store(first)?;
@@ -622,6 +637,23 @@ impl<'c> Translator<'c> {
     }
 
     fn goto(&mut self, offset: u32) -> usize {
+        // Numbers that nobody will read are forgotten, so that they make no difference.
+        let kept = self.state.clone();
+        for (index, local) in self.state.locals.iter_mut().enumerate() {
+            if let Local::Value { ty, .. } = local
+                && !ty.is_object()
+                && !self.live.at(offset, index)
+            {
+                *local = Local::Unbound;
+            }
+        }
+        let block = self.version(offset);
+        self.state = kept;
+        block
+    }
+
+    /// The block for that offset and state, made if there is none.
+    fn version(&mut self, offset: u32) -> usize {
         let known = self.known.entry(offset).or_default();
         for block in known.iter() {
             if self.versions[*block].state == self.state {
@@ -631,8 +663,11 @@ impl<'c> Translator<'c> {
         let block = self.blocks.len();
         let full = known.len() >= VERSIONS || block >= BLOCKS;
         known.push(block);
-        let mut refuge =
-            self.exit_here("too many combinations of types, or jumps that fit no structure");
+        let mut refuge = self.exit_here(if full {
+            "too many combinations of types"
+        } else {
+            "a jump that fits no structure"
+        });
         refuge.offset = offset;
         let refuge = self.add_exit(refuge);
         self.blocks.push(Block {
@@ -701,16 +736,8 @@ fn sources(slot: &Slot) -> Vec<Source> {
         Slot::Constant(constant) => Source::Constant(constant),
         Slot::Object(id, _) => Source::Object(id),
         Slot::Value { var, ty, owned } => Source::Value { var, ty, owned },
-        Slot::Range { var, step } => Source::Range {
-            start: var,
-            stop: var + 1,
-            step,
-        },
-        Slot::RangeIterator { var, step } => Source::RangeIterator {
-            next: var,
-            stop: var + 1,
-            step,
-        },
+        Slot::Range { var, .. } => Source::Range(var),
+        Slot::RangeIterator { var, .. } => Source::RangeIterator(var),
         Slot::ListIterator { var, .. } => Source::ListIterator {
             list: var,
             index: var + 1,

@@ -146,14 +146,14 @@ impl Machine {
                 return refuse("it shares variables with other functions");
             }
         }
-        if code.getattr("co_exceptiontable")?.len()? != 0 {
-            return refuse("it handles exceptions");
-        }
         let bytes: Vec<u8> = code.getattr("co_code")?.extract()?;
         let instructions = self.dialect.decode(&bytes);
         if instructions.is_empty() || instructions.len() > 5000 {
             return refuse("it is too long");
         }
+        let catches = instructions
+            .iter()
+            .any(|instruction| self.dialect.name(instruction) == "PUSH_EXC_INFO");
         let constants = code.getattr("co_consts")?;
         let constants = constants.cast::<PyTuple>()?;
         Ok(Code {
@@ -161,6 +161,7 @@ impl Machine {
             constants: constants.iter().map(|item| constant(&item)).collect(),
             names: code.getattr("co_names")?.extract()?,
             locals: code.getattr("co_nlocals")?.extract()?,
+            catches,
             layout: self.layout,
         })
     }

@@ -50,6 +50,29 @@ def _locations(units, line):
     return bytes(out)
 
 
+def _handlers(table, distance):
+    """An exception table whose code lies `distance` code units further on.
+
+    Entries are start, length, target and depth, numbers of six bits a byte, the first byte of an entry marked.
+    """
+    numbers = []
+    for byte in table:
+        if byte & 0x80 or not numbers or not more:
+            numbers.append(byte & 63)
+        else:
+            numbers[-1] = numbers[-1] << 6 | byte & 63
+        more = byte & 0x40
+    out = bytearray()
+    for at, number in enumerate(numbers):
+        number += distance * (at % 4 in (0, 2))
+        digits = [number & 63]
+        while number := number >> 6:
+            digits.append(number & 63 | 0x40)
+        digits[-1] |= 0x80 * (at % 4 == 0)
+        out += bytes(reversed(digits))
+    return bytes(out)
+
+
 def make(function, offset, bound, stack, arguments):
     """A function of all locals and of the stack's objects that goes on at a code unit.
 
@@ -100,6 +123,7 @@ def make(function, offset, bound, stack, arguments):
         co_code=bytes(prologue + jump) + code.co_code,
         co_consts=constants,
         co_linetable=table + code.co_linetable,
+        co_exceptiontable=_handlers(code.co_exceptiontable, units + len(jump) // 2),
         co_varnames=names,
         co_nlocals=len(names),
         co_argcount=local,

@@ -2,7 +2,7 @@
 
 use copatch::ValueType;
 
-use super::values::{PAIR, RANGE, constant_int, slot_type};
+use super::values::{PARTS, RANGE, constant_int, slot_type};
 use super::{
     Done, Environment, MathFunction, Place, Slot, Stop, Translator, Version, What, of_known,
 };
@@ -95,38 +95,61 @@ impl Translator<'_> {
     }
 
     fn range(&mut self, arguments: &[Slot], operands: &[&Slot]) -> Done {
-        let zero = Slot::Constant(Constant::Int(0));
+        let (zero, one) = (
+            Slot::Constant(Constant::Int(0)),
+            Slot::Constant(Constant::Int(1)),
+        );
         let (start, stop, step) = match arguments {
-            [stop] => (&zero, stop, 1),
-            [start, stop] => (start, stop, 1),
-            [start, stop, step] => match constant_int(step) {
-                Some(step) if step != 0 => (start, stop, step),
-                _ => return Err(Stop::Leave("a range whose step is no constant")),
-            },
+            [stop] => (&zero, stop, &one),
+            [start, stop] => (start, stop, &one),
+            [start, stop, step] => (start, stop, step),
             _ => return Err(Stop::Leave("a range of something else")),
         };
-        for slot in [start, stop] {
+        for slot in [start, stop, step] {
             if !matches!(slot_type(slot)?, Type::Int | Type::Bool) {
                 return Err(Stop::Leave("a range of something else"));
             }
         }
+        let known = constant_int(step);
+        if known == Some(0) {
+            return Err(Stop::Leave("a range without a step"));
+        }
         // So that the next value never overflows.
-        if step.unsigned_abs() > 1 {
-            self.get_int(stop)?;
-            let (bound, op) = if step > 0 {
-                (i64::MAX - step, Name::Gt)
-            } else {
-                (i64::MIN - step, Name::Lt)
-            };
-            self.steps
-                .extend([Step::Const(ValueType::I64, bound as u64), Step::Op(op)]);
-            self.exit_if(operands, "a range to the end of 64 bits");
+        match known {
+            Some(-1 | 1) => {}
+            Some(step) => {
+                self.get_int(stop)?;
+                let (bound, op) = if step > 0 {
+                    (i64::MAX - step, Name::Gt)
+                } else {
+                    (i64::MIN - step, Name::Lt)
+                };
+                self.steps
+                    .extend([Step::Const(ValueType::I64, bound as u64), Step::Op(op)]);
+                self.exit_if(operands, "a range to the end of 64 bits");
+            }
+            None => {
+                self.get_int(step)?;
+                self.steps
+                    .extend([Step::Const(ValueType::I64, 1), Step::Op(Name::Lt)]);
+                self.exit_if(operands, "a range downwards by a step that is no constant");
+                self.steps
+                    .push(Step::Const(ValueType::I64, i64::MAX as u64));
+                self.get_int(step)?;
+                self.steps.push(Step::Op(Name::Sub));
+                self.get_int(stop)?;
+                self.steps.push(Step::Op(Name::Lt));
+                self.exit_if(operands, "a range to the end of 64 bits");
+            }
         }
         self.get_int(start)?;
         self.get_int(stop)?;
+        self.get_int(step)?;
         let place = Place::Stack(self.state.stack.len() as u32);
-        let var = self.home_of_kind(place, RANGE, PAIR);
-        self.steps.extend([Step::Set(var + 1), Step::Set(var)]);
+        let var = self.home_of_kind(place, RANGE, PARTS);
+        self.steps
+            .extend([Step::Set(var + 2), Step::Set(var + 1), Step::Set(var)]);
+        let step = known.unwrap_or(0);
         self.state.stack.push(Slot::Range { var, step });
         Ok(())
     }
@@ -326,7 +349,7 @@ impl Translator<'_> {
                     self.retain(var);
                 }
                 let place = Place::Stack(self.state.stack.len() as u32);
-                let to = self.home_of_kind(place, RANGE, PAIR);
+                let to = self.home_of_kind(place, RANGE, PARTS);
                 self.steps.extend([
                     Step::Get(var),
                     Step::Set(to),
@@ -347,13 +370,17 @@ impl Translator<'_> {
             Some(Slot::RangeIterator { var, step }) => {
                 let place = Place::Stack(self.state.stack.len() as u32);
                 let value = self.home(place, Type::Int);
-                let more = if step > 0 { Name::Lt } else { Name::Gt };
+                let more = if step >= 0 { Name::Lt } else { Name::Gt };
+                let by = match step {
+                    0 => Step::Get(var + 2),
+                    _ => Step::Const(ValueType::I64, step as u64),
+                };
                 // Beyond the end the next value may wrap: nobody asks for it.
                 self.steps.extend([
                     Step::Get(var),
                     Step::Set(value),
                     Step::Get(var),
-                    Step::Const(ValueType::I64, step as u64),
+                    by,
                     Step::Op(Name::Add),
                     Step::Set(var),
                     Step::Get(value),

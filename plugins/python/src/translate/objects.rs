@@ -277,6 +277,9 @@ impl Translator<'_> {
         else {
             return Err(Stop::Leave("an item of an object"));
         };
+        if let (Slot::Value { var, .. }, Type::Bool) = (&container, slot_type(&value)?) {
+            return self.store_truth(*var, &container, &index, &value);
+        }
         self.get(&container)?;
         self.get_int(&index)?;
         let helpers = [
@@ -293,6 +296,71 @@ impl Translator<'_> {
         );
         self.release(&container);
         self.release(&value);
+        Ok(())
+    }
+
+    /// Stores a truth value in a list: in place where one is replaced, since neither ever goes away.
+    fn store_truth(&mut self, list: u32, container: &Slot, index: &Slot, value: &Slot) -> Done {
+        let operands = [value, container, index];
+        let at = self.index(container, index, &operands)?;
+        let [no, yes] = self.code.layout.truths;
+        let (items, old, new) = (self.temporary(5), self.temporary(6), self.temporary(7));
+        // no + (yes - no) * value
+        self.get_int(value)?;
+        self.steps.extend([
+            Step::Const(ValueType::I64, yes.wrapping_sub(no)),
+            Step::Op(Name::Mul),
+            Step::Const(ValueType::I64, no),
+            Step::Op(Name::Add),
+            Step::Set(new),
+            Step::Get(list),
+            Step::OpImm(Name::LoadI64, offset::ITEMS),
+            Step::Set(items),
+            Step::Get(items),
+            Step::Get(at),
+            Step::Op(Name::ElementI64),
+            Step::Set(old),
+            Step::Get(old),
+            Step::Get(new),
+            Step::Op(Name::Ne),
+            Step::If,
+            // The other one is `no + yes - new`.
+            Step::Get(old),
+            Step::Const(ValueType::I64, yes.wrapping_add(no)),
+            Step::Get(new),
+            Step::Op(Name::Sub),
+            Step::Op(Name::Ne),
+            Step::If,
+            Step::Get(list),
+            Step::Get(at),
+        ]);
+        self.get(value)?;
+        self.steps
+            .push(Step::Helper(Number::SetBool, 3, &[ValueType::I32]));
+        self.exit_if(&operands, "an item that is replaced");
+        self.steps.push(Step::Else);
+        if self.code.layout.minor == 11 {
+            // From 3.12 on nobody counts them.
+            for (object, by) in [(old, -1i64), (new, 1)] {
+                self.steps.extend([
+                    Step::Get(object),
+                    Step::Get(object),
+                    Step::OpImm(Name::LoadI64, 0),
+                    Step::Const(ValueType::I64, by as u64),
+                    Step::Op(Name::Add),
+                    Step::OpImm(Name::StoreI64, 0),
+                ]);
+            }
+        }
+        self.steps.extend([
+            Step::Get(items),
+            Step::Get(at),
+            Step::Get(new),
+            Step::Op(Name::PutI64),
+            Step::End,
+            Step::End,
+        ]);
+        self.release(container);
         Ok(())
     }
 
@@ -322,6 +390,34 @@ impl Translator<'_> {
         self.release(list);
         self.release(value);
         self.state.stack.push(Slot::Constant(Constant::None));
+        Ok(())
+    }
+
+    /// Appends the top of the stack to the list of a comprehension, which lies below.
+    pub(super) fn list_append(&mut self, depth: u32) -> Done {
+        let value = self.pop()?;
+        let at = self.state.stack.len().wrapping_sub(depth as usize);
+        let list = self.state.stack.get(at).cloned();
+        let Some(Slot::Value {
+            var,
+            ty: Type::List(item),
+            owned,
+        }) = list
+        else {
+            return Err(Stop::Leave("an append to something else"));
+        };
+        self.steps.push(Step::Get(var));
+        let helper = self.get_for(&value, Self::APPEND)?;
+        self.steps.push(Step::Helper(helper, 2, &[ValueType::I32]));
+        self.exit_if(&[&value], "an append that failed");
+        if item == Item::Unknown {
+            self.state.stack[at] = Slot::Value {
+                var,
+                ty: Type::List(item_of(&value)?),
+                owned,
+            };
+        }
+        self.release(&value);
         Ok(())
     }
 

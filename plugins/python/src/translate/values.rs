@@ -48,6 +48,11 @@ impl Translator<'_> {
         self.homes.get(&(place, kind(ty))).copied().unwrap_or(0)
     }
 
+    /// [`Self::home`] of a place, if it has one.
+    pub(super) fn known_home(&self, place: Place, ty: Type) -> Option<u32> {
+        self.homes.get(&(place, kind(ty))).copied()
+    }
+
     /// A variable for a moment.
     pub(super) fn scratch(&mut self, ty: Type) -> u32 {
         self.home(Place::Scratch(0), ty)
@@ -119,11 +124,15 @@ impl Translator<'_> {
     pub(super) fn store(&mut self, local: u32) -> Done {
         let slot = self.pop()?;
         let old = self.state.locals[local as usize];
-        if let Local::Value { ty, .. } = old {
-            let var = self.home_of(Place::Local(local), ty);
-            self.copy_readers(var)?;
+        // Also where the local has no value now: what was moved out of it is still read from its variable.
+        for ty in [Type::Int, Type::Float, Type::Bool] {
+            if let Some(var) = self.known_home(Place::Local(local), ty) {
+                self.copy_readers(var)?;
+            }
         }
         let new = match slot {
+            // What LOAD_FAST_AND_CLEAR found without a value.
+            Slot::Null => Local::Unbound,
             Slot::Constant(Constant::None) => Local::Value {
                 ty: Type::None,
                 owned: false,
@@ -165,6 +174,15 @@ impl Translator<'_> {
         if let Some(kept) = kept {
             self.release_var(kept);
         }
+        Ok(())
+    }
+
+    /// A local loses its value, which is on top of the stack.
+    pub(super) fn move_out(&mut self, local: u32) -> Done {
+        if let Local::Value { owned: true, .. } = self.state.locals[local as usize] {
+            return Err(Stop::Leave("a list whose name is taken for a moment"));
+        }
+        self.state.locals[local as usize] = Local::Unbound;
         Ok(())
     }
 
@@ -248,10 +266,15 @@ impl Translator<'_> {
                 Slot::Range { var, .. }
                 | Slot::RangeIterator { var, .. }
                 | Slot::ListIterator { var, .. } => {
-                    let to = self.home_of_kind(place, RANGE, PAIR);
+                    let to = self.home_of_kind(place, RANGE, PARTS);
                     if var != to {
-                        self.steps.extend([Step::Get(var), Step::Get(var + 1)]);
-                        sets.extend([to, to + 1]);
+                        let parts = if matches!(slot, Slot::ListIterator { .. }) {
+                            2
+                        } else {
+                            3
+                        };
+                        self.steps.extend((var..var + parts).map(Step::Get));
+                        sets.extend(to..to + parts);
                     }
                     match &mut self.state.stack[depth] {
                         Slot::Range { var, .. }
@@ -691,7 +714,10 @@ impl Translator<'_> {
     /// Returns a value; nothing of the function's is needed any more.
     pub(super) fn return_(&mut self, slot: Slot) -> Done {
         let ty = slot_type(&slot)?;
-        if *self.result.get_or_insert(ty) != ty {
+        let result = *self.result.get_or_insert(ty);
+        // Lists are told apart by what is guessed of their items; whoever reads those looks again.
+        let lists = matches!((result, ty), (Type::List(_), Type::List(_)));
+        if result != ty && !lists {
             return Err(Stop::Leave("a result of another type"));
         }
         if let Slot::Value {
@@ -761,7 +787,7 @@ impl Translator<'_> {
 
 /// The kind of home of ranges and of iterators.
 pub(super) const RANGE: u8 = 4;
-pub(super) const PAIR: &[ValueType] = &[ValueType::I64, ValueType::I64];
+pub(super) const PARTS: &[ValueType] = &[ValueType::I64; 3];
 
 fn kind(ty: Type) -> u8 {
     match ty {
