@@ -63,6 +63,10 @@ pub enum Op {
     ForIter(u32),
     Call(u32),
     Subscript,
+    /// Of two bounds.
+    BuildSlice,
+    /// Both at once.
+    SubscriptSlice,
     StoreSubscript,
     BuildTuple(u32),
     BuildList(u32),
@@ -188,6 +192,8 @@ impl Dialect {
             // 3.12 goes on behind the END_FOR it jumps to, 3.13 behind the POP_TOP after it too; both pop the iterator.
             "FOR_ITER" => Op::ForIter(forward + u32::from(self.minor.saturating_sub(11))),
             "CALL" => Op::Call(arg),
+            "BUILD_SLICE" if arg == 2 => Op::BuildSlice,
+            "BINARY_SLICE" => Op::SubscriptSlice,
             "BINARY_SUBSCR" => Op::Subscript,
             "STORE_SUBSCR" => Op::StoreSubscript,
             "BUILD_TUPLE" => Op::BuildTuple(arg),

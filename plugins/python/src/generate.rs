@@ -137,7 +137,10 @@ fn plan(function: &Function, steps: &[Step], planner: &mut Planner, vars: usize)
             Step::Get(var) => planner.get(at, var),
             Step::Set(var) => planner.set(at, var),
             // What is rare costs no register.
-            Step::Helper(Number::Attend | Number::IntValue | Number::SetBool, ..) => {}
+            Step::Helper(
+                Number::Attend | Number::IntValue | Number::SetBool | Number::Release,
+                ..,
+            ) => {}
             Step::Call(_) | Step::Helper(..) => planner.call(at),
             Step::ExitIf(number) | Step::Exit(number) => {
                 for var in function.exits[number as usize].variables() {

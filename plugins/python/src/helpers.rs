@@ -4,6 +4,7 @@
 use copatch::{Context, Helper};
 use pyo3::ffi::{self, PyObject};
 
+use crate::ir::Type;
 use crate::leave;
 use crate::run::{self, Environment};
 
@@ -15,7 +16,6 @@ pub enum Number {
     Leave,
     /// Takes the function; gives not zero if the interpreter must go on.
     Attend,
-    Retain,
     Release,
     FloatFloorDiv,
     FloatMod,
@@ -39,13 +39,19 @@ pub enum Number {
     SetObject,
     /// Takes a list and a number.
     Repeat,
+    /// Takes a list and two bounds.
+    Slice,
+    /// Takes start, stop and step.
+    ListOfRange,
+    /// Take a list.
+    SumInt,
+    SumFloat,
 }
 
 /// In the order of [`Number`].
-pub static HELPERS: [Helper; 22] = [
+pub static HELPERS: [Helper; 25] = [
     leave_function,
     attend,
-    retain,
     release,
     float_floor_div,
     float_mod,
@@ -65,6 +71,10 @@ pub static HELPERS: [Helper; 22] = [
     set_bool,
     set_object,
     repeat,
+    slice,
+    list_of_range,
+    sum_int,
+    sum_float,
 ];
 
 /// A function of one float.
@@ -128,12 +138,6 @@ unsafe extern "C" fn leave_function(context: *mut Context, slots: *mut u64) -> u
 unsafe extern "C" fn attend(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: called by compiled code in a loop.
     unsafe { run::attend(context.cast::<Environment>(), slots) }
-}
-
-unsafe extern "C" fn retain(_context: *mut Context, slots: *mut u64) -> u32 {
-    // SAFETY: the slot holds an object that the caller knows to be alive.
-    unsafe { ffi::Py_IncRef(object(slots, 0)) };
-    0
 }
 
 unsafe extern "C" fn release(context: *mut Context, slots: *mut u64) -> u32 {
@@ -249,13 +253,7 @@ unsafe extern "C" fn int_value(_context: *mut Context, slots: *mut u64) -> u32 {
 
 unsafe extern "C" fn new_list(_context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: the interpreter's lock is held.
-    unsafe {
-        let list = ffi::PyList_New(0);
-        if list.is_null() {
-            ffi::PyErr_Clear();
-        }
-        give(slots, (!list.is_null()).then_some(list as u64))
-    }
+    unsafe { give_list(slots, ffi::PyList_New(0)) }
 }
 
 /// Appends a new reference, or none.
@@ -349,10 +347,95 @@ unsafe extern "C" fn repeat(_context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: a list and a number.
     unsafe {
         let count = *slots.add(1) as i64;
-        let list = ffi::PySequence_Repeat(object(slots, 0), count as isize);
+        give_list(
+            slots,
+            ffi::PySequence_Repeat(object(slots, 0), count as isize),
+        )
+    }
+}
+
+/// Gives a list, or that there is none.
+unsafe fn give_list(slots: *mut u64, list: *mut PyObject) -> u32 {
+    // SAFETY: the interpreter's lock is held.
+    unsafe {
         if list.is_null() {
             ffi::PyErr_Clear();
         }
         give(slots, (!list.is_null()).then_some(list as u64))
     }
+}
+
+unsafe extern "C" fn slice(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list and two bounds.
+    unsafe {
+        let list = object(slots, 0);
+        let size = run::list_size(list) as i64;
+        let bound = |at: usize| {
+            let bound = *slots.add(at) as i64;
+            let from_start = if bound < 0 {
+                bound.saturating_add(size)
+            } else {
+                bound
+            };
+            from_start.clamp(0, size) as isize
+        };
+        give_list(slots, ffi::PyList_GetSlice(list, bound(1), bound(2)))
+    }
+}
+
+unsafe extern "C" fn list_of_range(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: three integers, the last of which is not zero.
+    unsafe {
+        let range = leave::range([*slots, *slots.add(1), *slots.add(2)]);
+        let list = if range.is_null() {
+            range
+        } else {
+            let list = ffi::PySequence_List(range);
+            ffi::Py_DecRef(range);
+            list
+        };
+        give_list(slots, list)
+    }
+}
+
+/// The interpreter's `sum` of a list whose items run no code when they are added; nothing if it is of another type.
+unsafe fn sum(slots: *mut u64, ty: Type) -> u32 {
+    // SAFETY: a list, whose items are looked at before anything is called.
+    unsafe {
+        let list = object(slots, 0);
+        let items = run::list_items(list);
+        let plain = (0..run::list_size(list)).all(|at| run::is_plain(*items.add(at)));
+        let Ok(machine) = crate::machine() else {
+            return give(slots, None);
+        };
+        if !plain {
+            return give(slots, None);
+        }
+        let arguments = ffi::PyTuple_New(1);
+        ffi::Py_IncRef(list);
+        ffi::PyTuple_SetItem(arguments, 0, list);
+        let value = ffi::PyObject_CallObject(machine.sum.as_ptr(), arguments);
+        ffi::Py_DecRef(arguments);
+        if value.is_null() {
+            ffi::PyErr_Clear();
+            return give(slots, None);
+        }
+        match run::unboxed(value, ty) {
+            Ok(value) => give(slots, Some(value)),
+            Err(object) => {
+                ffi::Py_DecRef(object);
+                give(slots, None)
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn sum_int(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list.
+    unsafe { sum(slots, Type::Int) }
+}
+
+unsafe extern "C" fn sum_float(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list.
+    unsafe { sum(slots, Type::Float) }
 }

@@ -269,7 +269,7 @@ unsafe fn iterator(object: *mut PyObject) -> *mut PyObject {
 }
 
 /// A range of start, stop and step.
-unsafe fn range(values: [u64; 3]) -> *mut PyObject {
+pub unsafe fn range(values: [u64; 3]) -> *mut PyObject {
     // SAFETY: the interpreter's lock is held.
     unsafe {
         let arguments = ffi::PyTuple_New(3);

@@ -72,6 +72,8 @@ pub enum What {
     Int,
     Float,
     Bool,
+    List,
+    Sum,
     Module,
     /// A function of one float, of `math`.
     Math(MathFunction),
@@ -144,6 +146,8 @@ enum Slot {
     },
     /// A tuple that was built and is about to be taken apart.
     Tuple(Vec<Slot>),
+    /// A slice that was built of its two bounds and is about to be used.
+    Slice(Vec<Slot>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -425,9 +429,14 @@ impl<'c> Translator<'c> {
                 let at = self.state.stack.len().wrapping_sub(depth as usize);
                 let slot = self.state.stack.get(at).cloned();
                 let slot = match slot.ok_or(Stop::Leave("an empty stack"))? {
-                    Slot::Value { var, ty, .. } if ty.is_object() => {
+                    Slot::Value {
+                        var,
+                        ty,
+                        owned: true,
+                    } => {
                         self.retain(var);
                         let to = self.home(Place::Stack(self.state.stack.len() as u32), ty);
+                        self.vacate(to);
                         self.copy(var, to, ty);
                         Slot::Value {
                             var: to,
@@ -446,8 +455,16 @@ impl<'c> Translator<'c> {
                 if other >= top {
                     return Err(Stop::Leave("an empty stack"));
                 }
+                let iterators = [top - 1, other].iter().any(|at| {
+                    !matches!(
+                        self.state.stack[*at],
+                        Slot::Value { .. } | Slot::Constant(_)
+                    )
+                });
                 self.state.stack.swap(top - 1, other);
-                self.settle();
+                if iterators {
+                    self.settle();
+                }
             }
             Op::Binary(number) => self.binary(number)?,
             Op::Compare(number) => {
@@ -518,6 +535,21 @@ impl<'c> Translator<'c> {
                 }
                 let items = self.state.stack.split_off(at);
                 self.state.stack.push(Slot::Tuple(items));
+            }
+            Op::BuildSlice => {
+                let (high, low) = (self.pop()?, self.pop()?);
+                let used = next.is_some_and(|next| {
+                    next.op == Op::Subscript && !self.leaders[next.offset as usize]
+                });
+                if !used {
+                    return Err(Stop::Leave("a slice"));
+                }
+                self.state.stack.push(Slot::Slice(vec![low, high]));
+            }
+            Op::SubscriptSlice => {
+                let (high, low) = (self.pop()?, self.pop()?);
+                self.state.stack.push(Slot::Slice(vec![low, high]));
+                self.subscript()?;
             }
             Op::BuildList(count) => self.build_list(count)?,
             Op::Unpack(count) => {
@@ -738,7 +770,9 @@ fn sources(slot: &Slot) -> Vec<Source> {
             list: var,
             index: var + 1,
         },
-        Slot::Tuple(ref items) => return items.iter().flat_map(sources).collect(),
+        Slot::Tuple(ref items) | Slot::Slice(ref items) => {
+            return items.iter().flat_map(sources).collect();
+        }
     }]
 }
 

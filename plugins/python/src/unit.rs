@@ -35,6 +35,8 @@ pub struct Machine {
     pub wrapped: Py<PyAny>,
     builtins: Vec<(Py<PyAny>, What)>,
     append: Py<PyAny>,
+    /// The interpreter's `sum`.
+    pub sum: Py<PyAny>,
 }
 
 impl Machine {
@@ -82,6 +84,8 @@ impl Machine {
             ("int", What::Int),
             ("float", What::Float),
             ("bool", What::Bool),
+            ("list", What::List),
+            ("sum", What::Sum),
         ] {
             known.push((builtins.getattr(name)?.unbind(), what));
         }
@@ -118,6 +122,7 @@ impl Machine {
             resume: py.import("copatch._resume")?.getattr("make")?.unbind(),
             wrapped,
             builtins: known,
+            sum: builtins.getattr("sum")?.unbind(),
             append: builtins.getattr("list")?.getattr("append")?.unbind(),
         })
     }

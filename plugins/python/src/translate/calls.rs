@@ -74,6 +74,8 @@ impl Translator<'_> {
                 self.release(of);
                 Ok(())
             }
+            (What::List, _) => self.list_of(arguments, &operands),
+            (What::Sum, [of]) => self.sum(of, &operands),
             (What::Abs, [of]) => self.absolute(of, &operands),
             (What::Min | What::Max, [_, _, ..]) => self.extreme(what == What::Max, arguments),
             (What::Bool, [of]) => {

@@ -80,6 +80,9 @@ impl Translator<'_> {
     pub(super) fn subscript(&mut self) -> Done {
         let (index, container) = (self.pop()?, self.pop()?);
         let operands = [&container, &index];
+        if let Slot::Slice(bounds) = &index {
+            return self.slice(&container, bounds, &operands);
+        }
         match container {
             Slot::Value {
                 var,
@@ -108,6 +111,36 @@ impl Translator<'_> {
             }
             _ => Err(Stop::Leave("an item of an object")),
         }
+    }
+
+    /// A list's items from one index to another.
+    fn slice(&mut self, list: &Slot, bounds: &[Slot], operands: &[&Slot]) -> Done {
+        let (
+            Slot::Value {
+                var,
+                ty: ty @ Type::List(_),
+                owned,
+            },
+            [low, high],
+        ) = (list, bounds)
+        else {
+            return Err(Stop::Leave("a slice of an object"));
+        };
+        let kept = owned.then(|| self.keep(*var));
+        self.get(list)?;
+        for (bound, none) in [(low, 0), (high, i64::MAX)] {
+            match bound {
+                Slot::Constant(Constant::None) => {
+                    self.steps.push(Step::Const(ValueType::I64, none as u64));
+                }
+                _ => self.get_int(bound)?,
+            }
+        }
+        self.helper_result(Number::Slice, 3, *ty, operands, "no memory for a list")?;
+        if let Some(kept) = kept {
+            self.release_var(kept);
+        }
+        Ok(())
     }
 
     /// Keeps an object that is to be released when its variable holds something else.
@@ -336,16 +369,8 @@ impl Translator<'_> {
         self.steps.push(Step::Else);
         if self.code.layout.minor == 11 {
             // From 3.12 on nobody counts them.
-            for (object, by) in [(old, -1i64), (new, 1)] {
-                self.steps.extend([
-                    Step::Get(object),
-                    Step::Get(object),
-                    Step::OpImm(Name::LoadI64, 0),
-                    Step::Const(ValueType::I64, by as u64),
-                    Step::Op(Name::Add),
-                    Step::OpImm(Name::StoreI64, 0),
-                ]);
-            }
+            self.count(old, -1);
+            self.count(new, 1);
         }
         self.steps.extend([
             Step::Get(items),
@@ -460,6 +485,59 @@ impl Translator<'_> {
         self.push_result(Type::List(item));
         for entry in entries {
             self.release(&entry);
+        }
+        Ok(())
+    }
+
+    /// `list(...)` of nothing, of a range or of a list.
+    pub(super) fn list_of(&mut self, arguments: &[Slot], operands: &[&Slot]) -> Done {
+        let why = "no memory for a list";
+        match arguments {
+            [] => {
+                self.helper_free(Number::NewList, operands, why);
+                self.push_result(Type::List(Item::Unknown));
+                Ok(())
+            }
+            [Slot::Range { var, .. }] => {
+                self.steps.extend((*var..var + 3).map(Step::Get));
+                self.helper_result(Number::ListOfRange, 3, Type::List(Item::Int), operands, why)
+            }
+            [
+                of @ Slot::Value {
+                    ty: Type::List(_), ..
+                },
+            ] => {
+                let all = [
+                    Slot::Constant(Constant::None),
+                    Slot::Constant(Constant::None),
+                ];
+                self.slice(of, &all, operands)
+            }
+            _ => Err(Stop::Leave("a list of an object")),
+        }
+    }
+
+    fn helper_free(&mut self, helper: Number, operands: &[&Slot], why: &'static str) {
+        self.steps
+            .push(Step::Helper(helper, 0, &[ValueType::I64, ValueType::I32]));
+        self.exit_if(operands, why);
+    }
+
+    /// `sum` of a list, by the interpreter's own.
+    pub(super) fn sum(&mut self, list: &Slot, operands: &[&Slot]) -> Done {
+        let (Slot::Value { var, owned, .. }, Type::List(item)) = (list, slot_type(list)?) else {
+            return Err(Stop::Leave("the sum of an object"));
+        };
+        let (helper, ty) = match item {
+            Item::Int | Item::Bool => (Number::SumInt, Type::Int),
+            Item::Float => (Number::SumFloat, Type::Float),
+            _ => return Err(Stop::Leave("the sum of objects")),
+        };
+        let kept = owned.then(|| self.keep(*var));
+        self.get(list)?;
+        self.helper_result(helper, 1, ty, operands, "a sum of another type")?;
+        if let Some(kept) = kept {
+            self.release_var(kept);
         }
         Ok(())
     }

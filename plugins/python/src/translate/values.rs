@@ -70,16 +70,37 @@ impl Translator<'_> {
         self.state.stack.pop().ok_or(Stop::Leave("an empty stack"))
     }
 
-    /// A reference more.
+    /// A reference more. What is counted here are lists, which always count.
     pub(super) fn retain(&mut self, var: u32) {
-        self.steps.push(Step::Get(var));
-        self.steps.push(Step::Helper(Number::Retain, 1, &[]));
+        self.count(var, 1);
     }
 
     /// A reference less.
     pub(super) fn release_var(&mut self, var: u32) {
-        self.steps.push(Step::Get(var));
-        self.steps.push(Step::Helper(Number::Release, 1, &[]));
+        self.steps.extend([
+            Step::Get(var),
+            Step::OpImm(Name::LoadI64, 0),
+            Step::Const(ValueType::I64, 1),
+            Step::Op(Name::Eq),
+            Step::If,
+            Step::Get(var),
+            Step::Helper(Number::Release, 1, &[]),
+            Step::Else,
+        ]);
+        self.count(var, -1);
+        self.steps.push(Step::End);
+    }
+
+    /// An object's first word is the number of references to it.
+    pub(super) fn count(&mut self, var: u32, by: i64) {
+        self.steps.extend([
+            Step::Get(var),
+            Step::Get(var),
+            Step::OpImm(Name::LoadI64, 0),
+            Step::Const(ValueType::I64, by as u64),
+            Step::Op(Name::Add),
+            Step::OpImm(Name::StoreI64, 0),
+        ]);
     }
 
     /// A stack entry is not needed any more.
@@ -220,7 +241,7 @@ impl Translator<'_> {
                     self.homes.get(&(place, RANGE)) != Some(&var)
                 }
                 Slot::ListIterator { var, .. } => self.homes.get(&(place, RANGE)) != Some(&var),
-                Slot::Null | Slot::Object(..) | Slot::Tuple(_) => false,
+                Slot::Null | Slot::Object(..) | Slot::Tuple(_) | Slot::Slice(_) => false,
             }
         })
     }
@@ -289,10 +310,30 @@ impl Translator<'_> {
         self.steps.extend(sets.into_iter().rev().map(Step::Set));
     }
 
+    /// Entries that were exchanged may lie in each other's variables: they go to their own before one is written.
+    pub(super) fn vacate(&mut self, var: u32) {
+        for depth in 0..self.state.stack.len() {
+            if let Slot::Value {
+                var: from,
+                ty,
+                owned,
+            } = self.state.stack[depth]
+                && from == var
+            {
+                let to = self.home(Place::Stack(depth as u32), ty);
+                // There are no more entries than variables of their own, so this comes to an end.
+                self.vacate(to);
+                self.copy(from, to, ty);
+                self.state.stack[depth] = Slot::Value { var: to, ty, owned };
+            }
+        }
+    }
+
     /// The value on the engine's stack becomes the top of the stack.
     pub(super) fn push_result(&mut self, ty: Type) {
         let place = Place::Stack(self.state.stack.len() as u32);
         let var = self.home(place, ty);
+        self.vacate(var);
         self.steps.push(Step::Set(var));
         self.state.stack.push(Slot::Value {
             var,
