@@ -2,31 +2,23 @@
 //! tests say so.
 #![cfg(feature = "registry")]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use common::Registry;
 use minisign::KeyPair;
-use tempfile::TempDir;
 
-/// A registry with its storage, and signed packs to push.
+/// A registry, and signed packs to push in its folder.
 struct Case {
-    registry: Child,
+    registry: Registry,
     address: String,
-    folder: TempDir,
     key: String,
 }
-
-impl Drop for Case {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// User `copatch` with password `secret`, as the registry wants it; of no use elsewhere.
-const USER: &str = "copatch:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 
 impl Case {
     /// A registry that everybody may use; `None` where there is none to start.
@@ -36,69 +28,29 @@ impl Case {
 
     /// A registry with more lines in its configuration.
     fn with(more: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        // Free a moment ago; nothing else here asks for ports.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
-        let storage = at("storage");
-        let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{more}",
-            storage.display()
-        );
-        std::fs::write(at("users"), USER).unwrap();
-        std::fs::write(at("config.yml"), config).unwrap();
-        let registry = Command::new("docker-registry")
-            .arg("serve")
-            .arg(at("config.yml"))
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let registry = match registry {
-            Ok(registry) => registry,
-            Err(error) => {
-                println!("passed over: docker-registry: {error}");
-                return None;
-            }
-        };
+        let registry = Registry::start(more)?;
         let pair = KeyPair::generate_unencrypted_keypair().unwrap();
         for (name, bytes) in copatch_pack_toy::packs() {
-            let pack = at(name);
+            let pack = registry.folder.path().join(name);
             std::fs::write(&pack, bytes).unwrap();
             let signature = minisign::sign(None, &pair.sk, *bytes, None, None).unwrap();
             std::fs::write(pack.with_extension("pack.minisig"), signature.into_string()).unwrap();
         }
-        let mut case = Self {
+        Some(Self {
+            address: registry.address.clone(),
             registry,
-            address,
             key: pair.pk.to_base64(),
-            folder,
-        };
-        let begin = Instant::now();
-        while TcpStream::connect(&case.address).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(30), "no registry");
-            assert!(case.registry.try_wait().unwrap().is_none(), "it ended");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(case)
-    }
-
-    fn stop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.registry.kill();
-        let _ = self.registry.wait();
+        })
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.registry.folder.path().join(name)
     }
 
     /// `copatch packs`, to be run; `@` stands for the reference without its tag.
     fn command(&self, program: &str, line: &str) -> Command {
         let reference = format!("{}/copatch/toy", self.address);
-        let mut command = command(program, self.folder.path());
+        let mut command = command(program, self.registry.folder.path());
         let words = line.split_whitespace();
         command.args(words.map(|word| word.replace('@', &reference)));
         command
@@ -227,7 +179,7 @@ fn what_is_pushed_is_listed_pulled_kept_and_used() {
     );
 
     // What is kept is of use without the registry.
-    case.stop();
+    case.registry.stop();
     let line = format!(
         "conform --isa toy --cases 20 --trust {} --packs here",
         case.key
@@ -292,7 +244,7 @@ fn a_registry_that_does_not_answer_is_told() {
     // It speaks no TLS.
     let told = case.error("list @:1");
     assert!(told.contains(&case.address), "{told}");
-    case.stop();
+    case.registry.stop();
     for line in ["list --plain-http @:1", &case.pull("here")] {
         let told = case.error(line);
         assert!(
@@ -431,6 +383,59 @@ fn a_password_gives_access() {
     assert_eq!(with("secret", &line), Some(0));
     assert_eq!(with("secret", &(case.pull("here") + " --all")), Some(0));
     assert_eq!(files(&case.at("here")).len(), 2);
+}
+
+/// The way to a registry that breaks off: gives back so many bytes of each connection, and then closes it or says no more.
+fn breaking(registry: &str, after: u64, is_silent: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let registry = registry.to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, registry) = (client.unwrap(), TcpStream::connect(&registry).unwrap());
+            std::thread::spawn(move || pass_on(client, registry, after, is_silent));
+        }
+    });
+    address
+}
+
+fn pass_on(mut client: TcpStream, mut registry: TcpStream, after: u64, is_silent: bool) {
+    let (mut asked, mut to) = (client.try_clone().unwrap(), registry.try_clone().unwrap());
+    let asking = std::thread::spawn(move || std::io::copy(&mut asked, &mut to));
+    let given = std::io::copy(&mut Read::by_ref(&mut registry).take(after), &mut client);
+    if is_silent && given.is_ok_and(|given| given == after) {
+        // Until the other side has enough of it.
+        let _ = asking.join();
+    }
+    for stream in [client, registry] {
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_download_that_breaks_off_leaves_nothing_half_written() {
+    let Some(mut case) = Case::new() else { return };
+    case.push();
+    let address = case.address.clone();
+    // In the index, and in the middle of a pack.
+    for after in [400, 200_000] {
+        for (is_silent, says) in [(false, "before message"), (true, "timed out")] {
+            case.address = breaking(&address, after, is_silent);
+            let told = case.error(&(case.pull("here") + " --timeout 2"));
+            assert!(
+                told.contains(&case.address) && told.contains(says),
+                "{told}"
+            );
+            assert_eq!(files(&case.at("here")), Vec::<PathBuf>::new());
+        }
+    }
+    // What was kept before stays.
+    case.address = address.clone();
+    case.ok(&case.pull("here"));
+    let whole = files(&case.at("here"));
+    case.address = breaking(&address, 400, false);
+    case.error(&case.pull("here"));
+    assert_eq!(files(&case.at("here")), whole);
 }
 
 #[test]

@@ -38,3 +38,8 @@ pub use dialect::{Dialect, MEMORY};
 pub use execute::{Compiled, Evaluated, Executor, Outcome};
 pub use kit::{Disagreement, Kit, cases};
 pub use program::{Function, Program, Step, op};
+
+/// The Rust of the page for those who ship packs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/pack-authors.md")]
+struct PackAuthors;
