@@ -417,6 +417,9 @@ impl Translator<'_> {
         let kept = self.state.clone();
         let exit = self.exit("an item of another type");
         self.item_at(var, var + 1, item, exit)?;
+        if let (Item::Lists(_), Some(Slot::Value { var, .. })) = (item, self.state.stack.last()) {
+            self.retain(*var);
+        }
         self.steps.extend([
             Step::Get(var + 1),
             Step::Const(ValueType::I64, 1),

@@ -1,0 +1,381 @@
+"""Random Python programs: functions of numbers and lists that end soon, as trees of statements."""
+
+import random
+
+BORDER = [2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**62, -(2**62), 2**32, 2**31 - 1, 3037000500, -3037000500, 2**53, 2**53 + 1, 10**18]
+SMALL = [0, 1, 2, 3, 5, 7, -1, -2, -3, 10, 63, 64, 65, 100, 255]
+FLOATS = ["0.0", "-0.0", "0.5", "1.0", "-1.5", "2.0", "3.7", "1e308", "-1e308", "5e-324", "1e-310", "1e999", "9007199254740993.0",
+          "9.223372036854775807e18", "-9.223372036854775808e18", "1e19", "0.1", "1e16"]
+MATH = ["sqrt", "fabs", "sin", "cos", "tan", "exp", "log", "log2", "log10", "atan", "asin", "acos", "sinh", "cosh", "tanh", "floor",
+        "ceil", "expm1", "log1p", "cbrt", "exp2", "trunc", "isnan", "isinf", "isfinite", "degrees", "radians"]
+LIMIT = 10**40
+
+
+class Block:
+    """A statement with statements in it."""
+
+    def __init__(self, head, body, kept=0):
+        self.head, self.body, self.kept = head, body, kept
+
+
+def render(statements, depth=0):
+    """Statements as lines; an empty body is `pass`."""
+    lines = []
+    for one in statements:
+        if isinstance(one, Block):
+            lines.append("    " * depth + one.head)
+            lines += render(one.body, depth + 1) or ["    " * (depth + 1) + "pass"]
+        else:
+            lines.append("    " * depth + one)
+    return lines
+
+
+class Function:
+    """One function under construction. Kinds of values: `i`nt, `f`loat, `b`ool, `l`ist of numbers, `g`rid."""
+
+    def __init__(self, random, name, known, recursive):
+        self.random, self.name, self.known, self.recursive = random, name, known, recursive
+        self.params = [random.choice("iiiffbl" + "g") for _ in range(random.randint(1, 4))]
+        self.result = random.choice("iiffb")
+        if recursive:
+            self.params.insert(0, "d")
+        self.names = [("d" if kind == "d" else f"{kind}{at}") for at, kind in enumerate(self.params)]
+        self.vars = {}
+        for name, kind in zip(self.names, self.params):
+            self.vars.setdefault("i" if kind == "d" else kind, []).append(name)
+        self.weight, self.cost, self.loops, self.fuel = 1, 1, 0, 0
+        self.calls = 0
+
+    def chance(self, share):
+        return self.random.random() < share
+
+    def pick(self, kind):
+        names = self.vars.get(kind)
+        return self.random.choice(names) if names else None
+
+    def number(self, depth):
+        return self.expr(self.random.choice("iifb"), depth)
+
+    def expr(self, kind, depth=3):
+        """An expression that is mostly of the kind."""
+        r = self.random
+        if self.chance(0.02):
+            kind = r.choice("ifb")
+        if depth <= 0 or self.chance(0.2):
+            name = self.pick(kind)
+            if name and self.chance(0.75):
+                return name
+            if kind == "i":
+                return str(r.choice(BORDER if self.chance(0.1) else SMALL))
+            if kind == "f":
+                return r.choice(FLOATS) if not self.chance(0.05) else "math.nan"
+            return r.choice(["True", "False"])
+        if self.chance(0.06):
+            return f"({self.expr(kind, depth - 1)} if {self.condition(depth - 1)} else {self.expr(kind, depth - 1)})"
+        if self.chance(0.03):
+            return f"({self.expr(kind, depth - 1)} {r.choice(['and', 'or'])} {self.expr(kind, depth - 1)})"
+        if self.chance(0.05):
+            call = self.call(kind, depth)
+            if call:
+                return call
+        return {"i": self.int, "f": self.float, "b": self.condition}[kind](depth)
+
+    def call(self, kind, depth):
+        fits = [one for one in self.known if self.weight * one.cost < 2000]
+        if not fits:
+            return None
+        one = self.random.choice([each for each in fits if each.result == kind] or fits)
+        self.cost += self.weight * one.cost
+        text = f"{one.name}({', '.join(self.argument(kind, depth - 1) for kind in one.params)})"
+        return text if self.loops == 0 else f"({text} % {LIMIT})"
+
+    def argument(self, kind, depth):
+        if kind == "d":
+            return str(self.random.randint(0, 5)) if self.chance(0.7) else f"({self.expr('i', depth)} & 7)"
+        if kind in "lg":
+            return self.pick(kind) or ("[1, 2, 3]" if kind == "l" else "[[1, 2], [3, 4]]")
+        return self.expr(kind, depth)
+
+    def index(self, depth, name):
+        if self.chance(0.5):
+            return f"{self.expr('i', depth - 1)} % len({name})"
+        if self.chance(0.3):
+            return str(self.random.choice([0, 0, 0, 1, 2, -1, -2, 5]))
+        return f"{self.expr('i', depth - 1)} % {self.random.choice([1, 2, 3, 3, 4])}" if self.chance(0.7) else self.expr("i", depth - 1)
+
+    def divisor(self, kind, depth):
+        """Mostly not zero."""
+        value = self.expr(kind, depth - 1)
+        if self.chance(0.15):
+            return value
+        if kind == "i":
+            return self.random.choice(["3", "-7", "10", "1000003", "-1", "2", f"({value} | 1)", f"(abs({value}) + 1)"])
+        return self.random.choice(["0.5", "-3.0", "7", "1e-3", f"(abs({value}) + 0.25)"])
+
+    def item(self, depth):
+        if self.chance(0.25) and self.pick("g"):
+            return self.inner(depth)
+        name = self.pick("l")
+        return f"{name}[{self.index(depth, name)}]" if name else None
+
+    def inner(self, depth):
+        name = self.pick("g")
+        return f"{name}[{self.index(depth, name)}][{self.index(depth, name + '[0]')}]"
+
+    def int(self, depth):
+        r = self.random
+        a = lambda: self.expr("i", depth - 1)
+        form = r.randrange(20)
+        if form < 6:
+            return f"({a()} {r.choice(['+', '-', '+', '-', '&', '|', '^'])} {a()})"
+        if form < 8:
+            return f"({a()} * {a()})" if self.loops == 0 else f"({a()} * {a()} % {r.choice([2**63, 2**63 - 1, 2**70, 10**9 + 7, -(2**62)])})"
+        if form < 11:
+            return f"({a()} {r.choice(['//', '%'])} {self.divisor('i', depth)})"
+        if form < 12:
+            by = r.choice(["(" + a() + " & 127)", str(r.choice([0, 1, 2, 31, 62, 63, 64, 65, 100]))])
+            return f"({a()} << {by})" if self.loops == 0 else f"(({a()} << {by}) % {r.choice([2**63, 2**64, 2**90])})"
+        if form < 13:
+            return f"({a()} >> {r.choice([a(), str(r.choice([0, 1, 5, 63, 64, 200]))])})"
+        if form < 15:
+            return f"{r.choice(['-', '~', '+', '-'])}{a()}"
+        if form == 15:
+            return f"{r.choice(['abs', 'int'])}({self.number(depth - 1)})"
+        if form == 16:
+            return f"{r.choice(['min', 'max'])}({', '.join(a() for _ in range(r.randint(2, 3)))})"
+        if form == 17:
+            name = self.pick("l") or self.pick("g")
+            return f"len({name})" if name else a()
+        if form == 18 and self.loops == 0:
+            return f"{a()} ** {r.choice([0, 1, 2, 2, 3, -1])}"
+        return self.item(depth) or a()
+
+    def float(self, depth):
+        r = self.random
+        a = lambda: self.expr("f" if self.chance(0.8) else "i", depth - 1)
+        form = r.randrange(16)
+        if form < 7:
+            return f"({a()} {r.choice(['+', '-', '*', '/', '+', '-', '*'])} {self.expr('f', depth - 1)})"
+        if form < 9:
+            return f"({a()} {r.choice(['//', '%', '/'])} {self.divisor('f', depth)})"
+        if form == 9:
+            return f"{r.choice(['-', '+', 'abs'])}({a()})"
+        if form == 10:
+            return f"float({self.number(depth - 1)})"
+        if form == 11:
+            return f"{r.choice(['min', 'max'])}({', '.join(self.expr('f', depth - 1) for _ in range(r.randint(2, 3)))})"
+        if form < 14:
+            name = r.choice(MATH)
+            return f"math.{name}({self.expr('f', depth - 1)})" if name not in ("sqrt", "floor") or self.chance(0.5) else f"{name}({a()})"
+        if form == 14 and self.loops == 0:
+            return f"{a()} ** {r.choice(['2', '0.5', '-1', '3', '2.0'])}"
+        return self.item(depth) or a()
+
+    def condition(self, depth=2):
+        r = self.random
+        compare = lambda: r.choice(["<", "<=", "==", "!=", ">", ">="])
+        form = r.randrange(12)
+        if form < 6:
+            kind = r.choice("iiff")
+            return f"({self.expr(kind, depth - 1)} {compare()} {self.expr(kind, depth - 1)})"
+        if form == 6:
+            return f"({self.number(depth - 1)} {compare()} {self.number(depth - 1)} {compare()} {self.number(depth - 1)})"
+        if form == 7:
+            return f"(not {self.number(depth - 1)})"
+        if form == 8:
+            return f"({self.condition(depth - 1)} {r.choice(['and', 'or'])} {self.condition(depth - 1)})" if depth > 0 else "True"
+        if form == 9:
+            return f"({self.pick('i') or self.pick('f') or 'G'} is {r.choice(['', 'not '])}None)"
+        if form == 10:
+            return f"bool({self.number(depth - 1)})"
+        return self.number(depth - 1)
+
+    def target(self):
+        kind = self.random.choice("iiifffb")
+        names = self.vars.setdefault(kind, [])
+        free = [name for name in names if name[0] not in "kdG"]
+        if free and self.chance(0.6):
+            return kind, self.random.choice(free)
+        name = f"{kind}v{sum(map(len, self.vars.values()))}"
+        return kind, name
+
+    def loop(self, head, bound, else_=True):
+        """A loop over statements of its own; the variables first set in it may be unbound behind it."""
+        self.weight *= bound
+        self.loops += 1
+        kept = {kind: list(names) for kind, names in self.vars.items()}
+        body = self.body(self.random.randint(1, 4))
+        if not self.chance(0.1):
+            self.vars = kept
+        self.loops -= 1
+        self.weight //= bound
+        out = [Block(head, body)]
+        if else_ and self.chance(0.15):
+            out.append(Block("else:", self.body(1)))
+        return out
+
+    def statement(self):
+        r = self.random
+        self.cost += self.weight
+        form = r.randrange(24)
+        if form < 7:
+            kind, name = self.target()
+            out = [f"{name} = {self.expr(kind)}"]
+            if name not in self.vars[kind]:
+                self.vars[kind].append(name)
+            return out
+        if form < 11:
+            kind = r.choice("iiff")
+            name = self.pick(kind)
+            if name and name[0] not in "kdG":
+                op = r.choice(["+", "-", "+", "-", "//", "%", "&", "|", "^", ">>"] if kind == "i" else ["+", "-", "*", "/", "//", "%"])
+                return [f"{name} {op}= {self.divisor(kind, 2) if op in '//%' else self.expr(kind, 2)}"]
+        if form < 14:
+            kept = {kind: list(names) for kind, names in self.vars.items()}
+            out = [Block(f"if {self.condition()}:", self.body(r.randint(1, 3)))]
+            if self.chance(0.4):
+                out.append(Block(f"elif {self.condition()}:" if self.chance(0.3) else "else:", self.body(r.randint(1, 2))))
+            if not self.chance(0.2):
+                self.vars = kept
+            return out
+        if form < 16 and self.loops < 2:
+            count = r.randint(1, 12)
+            name = f"ix{len(self.vars.get('i', ()))}"
+            bound = self.expr("i", 1)
+            head = r.choice([
+                f"range({count})", f"range({count})", f"range({bound} & {count})", f"range({r.randint(-5, 5)}, {r.randint(-5, 8)}, {r.choice([1, 2, -1, -2, 3])})",
+                f"range({bound}, {bound} + {count})", f"range(min({bound}, {count}))", f"range({2**63 - 1 - count}, {2**63 - r.randint(-1, 4)})",
+                f"range({-2**63 + 9}, {-2**63 - r.randint(-2, 2)}, {r.choice([-1, -2, -5])})",
+                f"range({bound} & 7, -3, -1)", f"range({r.randint(-9, 0)}, {bound} & 7, {bound} & 3)",
+            ])
+            self.vars.setdefault("i", []).append(name)
+            return self.loop(f"for {name} in {head}:", max(count, 13))
+        if form < 17 and self.loops < 2 and (self.pick("l") or self.pick("g")):
+            which = "l" if self.pick("l") else "g"
+            over = self.pick(which)
+            kind = "l" if which == "g" else r.choice("if")
+            name = f"{kind}x{len(self.vars.get(kind, ()))}"
+            self.vars.setdefault(kind, []).append(name)
+            return self.loop(f"for {name} in {over}:", 30 if which == "l" else 5)
+        if form < 19 and self.loops < 2:
+            self.fuel += 1
+            name, count = f"k{self.fuel}", r.randint(1, 12)
+            condition = f"{name} < {count} and {self.condition()}" if self.chance(0.7) else f"{name} < {count}"
+            self.vars.setdefault("i", []).append(name)
+            loop = self.loop(f"while {condition}:", count)
+            loop[0].body.insert(0, f"{name} += 1")
+            loop[0].kept = 1
+            return [Block("if True:", [f"{name} = 0", *loop], 1)]
+        if form < 20 and self.loops:
+            return [Block(f"if {self.condition()}:", [r.choice(["break", "continue"])])]
+        if form < 22 and (self.pick("l") or self.pick("g")):
+            to = self.pick("l")
+            if to is None or self.chance(0.2) and self.pick("g"):
+                return [f"{self.inner(2)} {r.choice(['=', '+='])} {self.number(1)}"] if self.pick("g") else []
+            if self.chance(0.3):
+                return [Block(f"if len({to}) < 20:", [f"{to}.append({self.number(2)})"])]
+            return [f"{to}[{self.index(2, to)}] {r.choice(['=', '=', '+=', '-='])} {self.number(2)}"]
+        if form < 23 and self.weight < 20:
+            name = f"lv{len(self.vars.get('l', ()))}"
+            made = r.choice([f"[{self.number(1)}] * {r.randint(0, 6)}", f"[{self.number(1)}] * ({self.expr('i', 1)} & 7)",
+                             f"[{', '.join(self.number(1) for _ in range(r.randint(0, 4)))}]"])
+            self.vars.setdefault("l", []).append(name)
+            return [f"{name} = {made}"]
+        if self.chance(0.5):
+            return [Block(f"if {self.condition()}:", [self.returned()])]
+        kinds = [kind for kind in "if" if len(self.vars.get(kind, ())) > 1]
+        if kinds:
+            a, b = r.sample(self.vars[r.choice(kinds)], 2)
+            if not {a[0], b[0]} & {"k", "d", "G"}:
+                return [f"{a}, {b} = {b}, {a}"]
+        return []
+
+    def returned(self):
+        if self.chance(0.05):
+            return "return"
+        if self.chance(0.05) and self.pick("l"):
+            return f"return {self.pick('l')}"
+        if self.chance(0.05):
+            return f"return {self.number(1)}, {self.number(1)}"
+        return f"return {self.expr(self.result)}"
+
+    def body(self, count):
+        out = []
+        for _ in range(count):
+            out += self.statement()
+        return out
+
+    def block(self):
+        body = []
+        if self.chance(0.2):
+            self.vars.setdefault("i", []).append("G")
+        if self.recursive:
+            body.append(Block("if d <= 0:", [self.returned()], 1))
+        body += self.body(self.random.randint(2, 7))
+        if self.recursive:
+            cost = self.cost
+            for _ in range(self.random.choice([1, 1, 2])):
+                arguments = ", ".join("d - 1" if kind == "d" else self.argument(kind, 2) for kind in self.params)
+                name = f"{self.result}r{self.calls}"
+                self.calls += 1
+                body.append(f"{name} = {self.name}({arguments})")
+                self.vars.setdefault(self.result, []).append(name)
+            body += self.body(self.random.randint(0, 2))
+            self.cost = cost * 80
+        # Squaring what recursion gave grows without bound otherwise.
+        if self.recursive:
+            body.append(f"return {self.expr(self.result, 2)} % {LIMIT}")
+        else:
+            body.append(self.returned())
+        head = f"def {self.name}({', '.join(self.names)}):"
+        return ["@jit", Block(head, body, 1 if self.recursive else 0)]
+
+
+def argument(r, kind):
+    """A value for a parameter, mostly of its kind."""
+    if kind == "d":
+        return r.choice([0, 1, 2, 3, 4, 5, True, 2.5])
+    if kind not in "lg" and r.random() < 0.2:
+        kind = r.choice("ifbn")
+    if kind == "i":
+        return r.choice(BORDER) if r.random() < 0.25 else r.choice(SMALL) if r.random() < 0.6 else r.randint(-(10**6), 10**6)
+    if kind == "f":
+        return float(r.choice(FLOATS)) if r.random() < 0.5 else float("nan") if r.random() < 0.1 else r.uniform(-100, 100)
+    if kind == "b":
+        return r.random() < 0.5
+    if kind == "n":
+        return None
+    if kind == "l":
+        of = r.choice("iiffb")
+        mixed = r.random() < 0.15
+        return [argument(r, r.choice("ifb") if mixed else of) if r.random() < 0.1 else plain(r, of) for _ in range(r.choice([0, 1, 2, 3, 3, 4, 6]))]
+    of = r.choice("if")
+    return [[plain(r, of) for _ in range(3)] for _ in range(r.choice([1, 2, 3]))]
+
+
+def plain(r, kind):
+    return {"i": lambda: r.choice(SMALL + BORDER[:6]), "f": lambda: r.uniform(-9, 9), "b": lambda: r.random() < 0.5}[kind]()
+
+
+def program(seed):
+    """A program's statements, the name of its last function, and what to call it with."""
+    r = random.Random(seed)
+    functions, statements = [], [f"G = {r.choice(SMALL)}"]
+    for at in range(r.choice([1, 1, 1, 2, 2, 3])):
+        one = Function(r, f"call{at}", list(functions), r.random() < 0.25)
+        statements += one.block()
+        functions.append(one)
+    last = functions[-1]
+    calls = []
+    for _ in range(r.randint(3, 6)):
+        arguments = tuple(argument(r, kind) for kind in last.params)
+        if r.random() < 0.1:
+            lists = [one for one in arguments if isinstance(one, list)]
+            if len(lists) > 1:
+                arguments = tuple(lists[0] if isinstance(one, list) else one for one in arguments)
+        calls.append(arguments)
+        if r.random() < 0.1:
+            calls.append(("G", r.choice([1.5, 2**63, 7, True])))
+    if r.random() < 0.3:
+        calls.append(calls[0])
+    return statements, last.name, calls
