@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+import types
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -49,7 +50,9 @@ KERNELS = {
 def load(name, decorate):
     """The names of a program, its functions decorated."""
     path = HERE / "kernels" / f"{name}.py"
-    names = {"__name__": name, "__file__": str(path)}
+    # numba looks recursive functions up by their module.
+    module = sys.modules[name] = types.ModuleType(name)
+    names = vars(module)
     exec(compile(path.read_text(), str(path), "exec"), names)
     for key, value in list(names.items()):
         if type(value).__name__ == "function":

@@ -44,7 +44,7 @@ def power(base: float, *, exponent: int) -> float:
 assert_type(power(2.0, exponent=3), float)
 assert_type(copatch.stats()[0]["calls"], int)
 power("2", exponent=3)  # type: ignore[arg-type]
-power(2.0, 3)  # type: ignore[call-arg, misc]
+power(2.0, 3)  # type: ignore[call-arg]
 TYPED
 
 number=0
