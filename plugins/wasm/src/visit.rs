@@ -4,7 +4,7 @@
 
 mod rare;
 
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use copatch::ValueType;
 
@@ -14,6 +14,7 @@ use crate::facts::{Arrow, Facts, Type};
 use crate::opcodes::{
     I32_ADD, I32_SUB, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, I64_SUB, Instruction, Kind, Table,
 };
+use crate::prescan::FAR;
 use crate::validate::{Check, FrameKind, Validator, invalid, unknown};
 
 /// Parameters and locals of a function.
@@ -547,9 +548,9 @@ pub(crate) fn narrow_sum<'b, T>(
     Some(constant)
 }
 
-/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0 or the least value.
+/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0, or for the greatest values.
 /// Other sums are additions of their own.
-const SUMS: RangeInclusive<i32> = 1..=i32::MAX;
+const SUMS: Range<i32> = 1..FAR as i32;
 
 /// A load or store without offset, valid but for its operands, as the pack's operation that adds to the address; and what
 /// follows.
