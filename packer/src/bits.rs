@@ -32,6 +32,7 @@ pub mod aarch64 {
 
     const IMM26: &[Field] = &[field(0, 26, 2, 0)];
     const IMM19: &[Field] = &[field(5, 24, 2, 0)];
+    const ADR: &[Field] = &[field(29, 31, 0, 0), field(5, 24, 2, 0)];
     const G0: &[Field] = &[field(5, 21, 0, 0)];
     const G1: &[Field] = &[field(5, 21, 16, 0)];
 
@@ -39,6 +40,15 @@ pub mod aarch64 {
     pub const BRANCH26: Bits = distance(IMM26, 26);
     /// `b.cond`, `cbz` and `cbnz`: 1 MiB either way.
     pub const BRANCH19: Bits = distance(IMM19, 19);
+    /// `ldr` of a constant: 1 MiB either way.
+    pub const LOAD19: Bits = BRANCH19;
+    /// `adr`: 1 MiB either way.
+    pub const ADR21: Bits = Bits {
+        fields: ADR,
+        lo: -(1 << 20),
+        hi: (1 << 20) - 1,
+        align: 0,
+    };
     /// The `movz` or `movk` of bits 0 to 15; the others are the next one's.
     pub const MOVW_LOW: Bits = Bits {
         fields: G0,
@@ -55,7 +65,7 @@ pub mod aarch64 {
     };
 }
 
-/// riscv64: a window is one instruction, or `auipc` and `jalr` together.
+/// riscv64: a window is one instruction, or `auipc` and what adds the lower half together.
 pub mod riscv64 {
     use super::{Bits, Field, field};
 
@@ -74,6 +84,8 @@ pub mod riscv64 {
         hi: HI,
         align: 1,
     };
+    /// `auipc` and the addition or load behind it: 2 GiB either way.
+    pub const NEAR: Bits = Bits { align: 0, ..CALL };
     /// The `lui` of a 32-bit value.
     pub const UPPER20: Bits = Bits {
         fields: UPPER,

@@ -11,7 +11,7 @@
 //! architecture; how a branch is recognised, inverted and encoded stands in one module an architecture.
 
 mod aarch64;
-mod riscv64;
+pub(crate) mod riscv64;
 mod x86_64;
 
 use copatch_spec::Target;

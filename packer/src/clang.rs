@@ -77,6 +77,11 @@ pub struct Unit {
     pub text: String,
 }
 
+/// What tells clang its target. It calls riscv64gc riscv64, with the extensions in a flag.
+pub(crate) fn target_flag(triple: &str) -> String {
+    format!("--target={}", triple.replacen("riscv64gc-", "riscv64-", 1))
+}
+
 impl Clang {
     /// Finds the compiler: the one named, else the one in `COPATCH_CLANG`, else `clang-19`, else `clang`.
     ///

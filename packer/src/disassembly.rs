@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use capstone::Insn;
 use capstone::prelude::*;
 
 use crate::stencil::Relocation;
@@ -70,4 +71,14 @@ pub fn listing(arch: &str, code: &[u8], holes: &[Relocation]) -> String {
         let _ = writeln!(text, "  {end:4x}: {rest:02x?} does not decode");
     }
     text
+}
+
+/// An instruction in words.
+pub fn text(instruction: &Insn<'_>) -> String {
+    let part = |text: Option<&str>| text.unwrap_or("").to_owned();
+    format!(
+        "{} {}",
+        part(instruction.mnemonic()),
+        part(instruction.op_str())
+    )
 }

@@ -58,7 +58,7 @@ fn link(function: RawStencil) -> Result<Vec<u8>, String> {
                 relocation.symbol, relocation.offset
             )
         })?;
-        if relocation.window != 4 || !relocation.pc_relative {
+        if !relocation.pc_relative {
             return Err(format!(
                 "its reference at {:#x} depends on where it lies",
                 relocation.offset
@@ -74,11 +74,9 @@ fn link(function: RawStencil) -> Result<Vec<u8>, String> {
             code.extend_from_slice(&constant);
             placed.push((constant, at));
         }
-        let distance = at as i64 + relocation.addend - relocation.offset as i64;
-        let field = i32::try_from(distance).map_err(|error| error.to_string())?;
-        code.get_mut(relocation.offset..relocation.offset + 4)
-            .ok_or("a relocation lies outside the function")?
-            .copy_from_slice(&field.to_le_bytes());
+        relocation
+            .apply(&mut code, 0, at as i64)
+            .ok_or_else(|| format!("its reference at {:#x} does not reach", relocation.offset))?;
     }
     Ok(code)
 }

@@ -350,7 +350,7 @@ fn domains(
                 .relocations
                 .iter()
                 .filter(|relocation| relocation.symbol == named)
-                .map(relocated_kind);
+                .map(Relocation::kind);
             for kind in fields.map(|(_, field)| field.kind.clone()).chain(relocated) {
                 lo = lo.max(kind.lo);
                 hi = hi.min(kind.hi);
@@ -374,35 +374,6 @@ fn domains(
     Ok(domains)
 }
 
-/// The kind of a hole that the linker would fill.
-fn relocated_kind(relocation: &Relocation) -> PatchKind {
-    let window = relocation.window;
-    let kind = |lo, hi, align, fields| PatchKind {
-        window,
-        pc_relative: relocation.pc_relative,
-        lo,
-        hi,
-        align,
-        fields,
-    };
-    if let Some(bits) = relocation.bits {
-        return kind(bits.lo, bits.hi, bits.align, bits.fields.to_vec());
-    }
-    let width = window.saturating_mul(8).min(64);
-    let (lo, hi) = match width {
-        64 => (i64::MIN, i64::MAX),
-        width => (-1i64 << (width - 1), (1i64 << (width - 1)) - 1),
-    };
-    let whole = Field {
-        start: 0,
-        end: width,
-        shift: 0,
-        negate: false,
-        addend: 0,
-    };
-    kind(lo, hi, 0, vec![whole])
-}
-
 /// Turns fields and relocations into holes.
 fn finish(op: &Operation, template: &Template) -> Result<Stencil, String> {
     let mut holes = Vec::new();
@@ -417,7 +388,7 @@ fn finish(op: &Operation, template: &Template) -> Result<Stencil, String> {
     for relocation in &template.relocations {
         holes.push(Hole {
             offset: relocation.offset,
-            kind: relocated_kind(relocation),
+            kind: relocation.kind(),
             filler: filler(op, &relocation.symbol)
                 .ok_or_else(|| format!("it refers to {}, which is no hole", relocation.symbol))?,
             addend: relocation.addend,

@@ -76,7 +76,17 @@ pub fn read(unit: &str, bytes: &[u8]) -> Result<Vec<RawStencil>, ObjectError> {
                 let name = function.map_or("no function", |(_, _, name)| name);
                 format!("relocation at {offset:#x}, in {name}")
             };
-            let symbol = target(&file, relocation.target(), relocation.addend())
+            if is_lower_half(&file, relocation.flags()) {
+                let upper = offset
+                    .checked_sub(4)
+                    .and_then(|at| upper_half(&section, at));
+                if upper.is_none() || symbol_address(&file, relocation.target()) != upper {
+                    let what = "the lower half of a distance is not behind its upper half";
+                    return Err(fault(format!("{}: {what}", place())));
+                }
+                continue;
+            }
+            let (symbol, addend) = target(&file, relocation.target(), relocation.addend())
                 .map_err(|what| fault(format!("{}: {what}", place())))?;
             let (window, pc_relative, bits) = kind(&file, relocation.flags())
                 .map_err(|what| fault(format!("{} to {symbol}: {what}", place())))?;
@@ -87,7 +97,7 @@ pub fn read(unit: &str, bytes: &[u8]) -> Result<Vec<RawStencil>, ObjectError> {
                     symbol,
                     window,
                     pc_relative,
-                    addend: relocation.addend(),
+                    addend,
                     bits,
                 },
             ));
@@ -119,12 +129,38 @@ pub fn read(unit: &str, bytes: &[u8]) -> Result<Vec<RawStencil>, ObjectError> {
     Ok(stencils.into_values().collect())
 }
 
-/// The name of what a relocation refers to: an undefined symbol, or a constant.
+/// riscv64 refers to the address of the `auipc` that has the other half; both are one window.
+fn is_lower_half(file: &object::File<'_>, flags: RelocationFlags) -> bool {
+    let lower = RelocationFlags::Elf {
+        r_type: elf::R_RISCV_PCREL_LO12_I,
+    };
+    file.architecture() == object::Architecture::Riscv64 && flags == lower
+}
+
+/// The address of an `auipc` with a relocation at that offset.
+fn upper_half(section: &object::Section<'_, '_>, at: u64) -> Option<u64> {
+    let upper = RelocationFlags::Elf {
+        r_type: elf::R_RISCV_PCREL_HI20,
+    };
+    let mut relocations = section.relocations();
+    relocations
+        .any(|(offset, relocation)| offset == at && relocation.flags() == upper)
+        .then_some(section.address() + at)
+}
+
+fn symbol_address(file: &object::File<'_>, target: RelocationTarget) -> Option<u64> {
+    let RelocationTarget::Symbol(index) = target else {
+        return None;
+    };
+    Some(file.symbol_by_index(index).ok()?.address())
+}
+
+/// The name of what a relocation refers to, an undefined symbol or a constant, and what is added to its address.
 fn target(
     file: &object::File<'_>,
     target: RelocationTarget,
     addend: i64,
-) -> Result<String, String> {
+) -> Result<(String, i64), String> {
     let RelocationTarget::Symbol(index) = target else {
         return Err("it refers to no symbol".to_owned());
     };
@@ -133,41 +169,50 @@ fn target(
         .map_err(|error| error.to_string())?;
     let name = symbol.name().map_err(|error| error.to_string())?;
     let Some(section) = symbol.section_index() else {
-        return Ok(name.to_owned());
+        return Ok((name.to_owned(), addend));
     };
     let section = file
         .section_by_index(section)
         .map_err(|error| error.to_string())?;
     if section.kind() != SectionKind::ReadOnlyData && section.kind() != SectionKind::ReadOnlyString
     {
-        return Ok(name.to_owned());
+        return Ok((name.to_owned(), addend));
     }
     if section.relocations().next().is_some() {
         return Err(format!("the constant {name} holds addresses"));
     }
-    let start = symbol.address() - section.address();
-    // A compiler's own constants have no size, but lie in sections of elements of one size.
-    let size = match (symbol.size(), section.flags()) {
-        (0, _) if symbol.kind() == SymbolKind::Section => {
+    let mut start = symbol.address() - section.address();
+    let mut addend = addend;
+    if symbol.kind() == SymbolKind::Section {
+        // Where addends are what they seem, and not relative to an instruction's end, they tell constants apart.
+        if file.architecture() != object::Architecture::Aarch64 {
             return Err(format!(
                 "a constant in {} at {addend:#x} has no symbol",
                 section.name().unwrap_or("a section")
             ));
         }
-        (0, _) => element_size(section.name().unwrap_or(""))
+        start = start.wrapping_add_signed(addend);
+        addend = 0;
+    }
+    // A compiler's own constants have no size, but lie in sections of elements of one size.
+    let size = match symbol.size() {
+        0 => element_size(section.name().unwrap_or(""))
             .ok_or_else(|| format!("the constant {name} has no size"))?,
-        (size, _) => size,
+        size => size,
     };
     let data = section
         .data_range(section.address() + start, size)
         .map_err(|error| error.to_string())?
         .ok_or_else(|| format!("the constant {name} lies outside its section"))?;
-    Ok(pool_symbol(data))
+    Ok((pool_symbol(data), addend))
 }
 
-/// `.rodata.cst16` has elements of 16 bytes.
+/// `.rodata.cst16` has elements of 16 bytes, and so has `.srodata.cst16`, where riscv64 keeps small data.
 fn element_size(section: &str) -> Option<u64> {
-    section.strip_prefix(".rodata.cst")?.parse().ok()
+    let name = section
+        .strip_prefix(".rodata")
+        .or(section.strip_prefix(".srodata"))?;
+    name.strip_prefix(".cst")?.parse().ok()
 }
 
 /// Bytes of the window, whether it is relative to its own address, and its bits.
@@ -188,6 +233,8 @@ fn kind(
             elf::R_AARCH64_JUMP26 | elf::R_AARCH64_CALL26 => {
                 Ok((4, true, Some(&bits::aarch64::BRANCH26)))
             }
+            elf::R_AARCH64_ADR_PREL_LO21 => Ok((4, true, Some(&bits::aarch64::ADR21))),
+            elf::R_AARCH64_LD_PREL_LO19 => Ok((4, true, Some(&bits::aarch64::LOAD19))),
             elf::R_AARCH64_CONDBR19 => Ok((4, true, Some(&bits::aarch64::BRANCH19))),
             elf::R_AARCH64_MOVW_UABS_G0_NC => Ok((4, false, Some(&bits::aarch64::MOVW_LOW))),
             elf::R_AARCH64_MOVW_UABS_G1 => Ok((4, false, Some(&bits::aarch64::MOVW_HIGH))),
@@ -195,6 +242,7 @@ fn kind(
         },
         (Architecture::Riscv64, RelocationFlags::Elf { r_type }) => match r_type {
             elf::R_RISCV_CALL | elf::R_RISCV_CALL_PLT => Ok((8, true, Some(&bits::riscv64::CALL))),
+            elf::R_RISCV_PCREL_HI20 => Ok((8, true, Some(&bits::riscv64::NEAR))),
             elf::R_RISCV_HI20 => Ok((4, false, Some(&bits::riscv64::UPPER20))),
             elf::R_RISCV_LO12_I => Ok((4, false, Some(&bits::riscv64::LOWER12))),
             other => Err(format!("riscv64 ELF relocation {other} is not supported")),

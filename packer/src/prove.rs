@@ -9,9 +9,12 @@
 //! better code for it. A generic constant that fails stands for others that were not tried: the range is not uniform, and
 //! no template may be taken for it.
 
+mod aarch64;
 mod compare;
 mod harness;
 mod inspect;
+mod machine;
+mod riscv64;
 mod x86_64;
 
 use std::io;

@@ -309,14 +309,19 @@ pub fn function(
                     _ => name,
                 }
             }
-            Place::Immediate => constant(*ty, literal(Value::Constant(index, *ty))?, to_memory),
+            Place::Immediate => constant(
+                target,
+                *ty,
+                literal(Value::Constant(index, *ty))?,
+                to_memory,
+            ),
             Place::Slot => slot(*ty, literal(Value::OperandSlot(index, *ty))?),
         });
     }
     arguments.extend(operands.iter().cloned());
     let mut immediates = Vec::new();
     for (index, ty) in op.immediates.iter().enumerate() {
-        immediates.push(immediate(*ty, literal(Value::Immediate(index))?));
+        immediates.push(immediate(target, *ty, literal(Value::Immediate(index))?));
     }
     arguments.extend(immediates.iter().cloned());
     if !op.traps.is_empty() {
@@ -448,18 +453,31 @@ fn result(out: &mut String, target: &Target, ty: ValueType, passing: Passing) {
 }
 
 /// A literal of an operand's type. The bits of floats are integers; the halves of a vector are equal.
-fn constant(ty: ValueType, value: i64, to_memory: bool) -> String {
+fn constant(target: &Target, ty: ValueType, value: i64, to_memory: bool) -> String {
+    let wide = wide(target, value);
     let float = if to_memory { "plain" } else { "bits" };
     match ty {
         ValueType::I32 => format!("UINT32_C({:#x})", value as u32),
-        ValueType::I64 => format!("UINT64_C({:#x})", value as u64),
+        ValueType::I64 => wide,
         ValueType::F32 => format!("copatch_f32_{float}(UINT32_C({:#x}))", value as u32),
-        ValueType::F64 => format!("copatch_f64_{float}(UINT64_C({:#x}))", value as u64),
-        ValueType::V128 => format!("copatch_v128_bits(UINT64_C({:#x}))", value as u64),
+        ValueType::F64 => format!("copatch_f64_{float}({wide})"),
+        ValueType::V128 => format!("copatch_v128_bits({wide})"),
     }
 }
 
-fn immediate(ty: ImmediateType, value: i64) -> String {
+/// A literal of 64 bits.
+fn wide(target: &Target, value: i64) -> String {
+    let number = format!("{value:#x}");
+    match &target.clang.wide_constant {
+        Some(text) if i32::try_from(value).is_err() => {
+            let text = text.trim_end().replace("{v}", &number).replace('\n', "\\n");
+            format!("({{ uint64_t c, t; __asm__(\"{text}\" : \"=&r\"(c), \"=&r\"(t)); c; }})")
+        }
+        _ => format!("UINT64_C({number})"),
+    }
+}
+
+fn immediate(target: &Target, ty: ImmediateType, value: i64) -> String {
     match ty {
         ImmediateType::U32
         | ImmediateType::Lane2
@@ -467,7 +485,7 @@ fn immediate(ty: ImmediateType, value: i64) -> String {
         | ImmediateType::Lane8
         | ImmediateType::Lane16 => format!("UINT32_C({:#x})", value as u32),
         ImmediateType::I32 => format!("(int32_t)UINT32_C({:#x})", value as u32),
-        ImmediateType::I64 => format!("(int64_t)UINT64_C({:#x})", value as u64),
+        ImmediateType::I64 => format!("(int64_t){}", wide(target, value)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A stencil as it comes out of an object file, before it is trimmed and its holes are learnt.
 
-use copatch_spec::patch::Field;
+use copatch_spec::patch::{Field, PatchKind, fill};
 
 /// The code of one function and everything the linker would have to fill in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,56 @@ pub struct Relocation {
     pub addend: i64,
     /// The bits of the window that are filled; `None` if it is a plain number that fills all of it.
     pub bits: Option<&'static Bits>,
+}
+
+impl Relocation {
+    /// How the linker would fill it: certain bits, or the whole window with a signed number.
+    pub fn kind(&self) -> PatchKind {
+        let window = self.window;
+        let kind = |lo, hi, align, fields| PatchKind {
+            window,
+            pc_relative: self.pc_relative,
+            lo,
+            hi,
+            align,
+            fields,
+        };
+        if let Some(bits) = self.bits {
+            return kind(bits.lo, bits.hi, bits.align, bits.fields.to_vec());
+        }
+        let width = window.saturating_mul(8).clamp(1, 64);
+        let whole = Field {
+            start: 0,
+            end: width,
+            shift: 0,
+            negate: false,
+            addend: 0,
+        };
+        let (lo, hi) = (i64::MIN >> (64 - width), i64::MAX >> (64 - width));
+        kind(lo, hi, 0, vec![whole])
+    }
+
+    /// Fills its window in `code` with the address `symbol`, where the code itself lies at `base`. `None` if the window lies
+    /// outside, or it does not reach so far.
+    pub fn apply(&self, code: &mut [u8], base: i64, symbol: i64) -> Option<()> {
+        let end = self.offset.checked_add(usize::from(self.window))?;
+        let window = code.get_mut(self.offset..end)?;
+        let kind = self.kind();
+        let place = if kind.pc_relative {
+            base.wrapping_add(self.offset as i64)
+        } else {
+            0
+        };
+        let value = symbol.wrapping_add(self.addend).wrapping_sub(place);
+        if !(kind.lo..=kind.hi).contains(&value) || value & ((1 << kind.align) - 1) != 0 {
+            return None;
+        }
+        let mut word = [0; 8];
+        word.get_mut(..window.len())?.copy_from_slice(window);
+        let word = fill(&kind, u64::from_le_bytes(word), value);
+        window.copy_from_slice(word.to_le_bytes().get(..window.len())?);
+        Some(())
+    }
 }
 
 /// Where a value goes within a window that also holds other bits of an instruction.

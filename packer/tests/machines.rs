@@ -25,8 +25,6 @@ use copatch_packer::disassembly::listing;
 use copatch_packer::object_file::{self, ObjectError};
 use copatch_packer::probe::{self, Sample, Windows};
 use copatch_packer::source::{self, Variant};
-use copatch_packer::stencil::Relocation;
-use copatch_spec::patch::{Field, PatchKind, fill};
 use copatch_spec::target::UpperHalf;
 use copatch_spec::types::Place::{self, Immediate, Register, Slot};
 use copatch_spec::variants::{Form, Outcome};
@@ -320,25 +318,6 @@ fn learn(
     Err(format!("{} {value}: {reasons}", step.op))
 }
 
-/// How the linker's own relocations are patched.
-fn kind(relocation: &Relocation) -> PatchKind {
-    let plain = vec![Field {
-        start: 0,
-        end: relocation.window * 8,
-        shift: 0,
-        negate: false,
-        addend: 0,
-    }];
-    PatchKind {
-        window: relocation.window,
-        pc_relative: relocation.pc_relative,
-        lo: relocation.bits.map_or(i64::from(i32::MIN), |bits| bits.lo),
-        hi: relocation.bits.map_or(i64::from(i32::MAX), |bits| bits.hi),
-        align: relocation.bits.map_or(0, |bits| bits.align),
-        fields: relocation.bits.map_or(plain, |bits| bits.fields.to_vec()),
-    }
-}
-
 /// Copies the stencils one after another and patches what is left; gives the code and where its labels are.
 fn link(
     target: &Target,
@@ -365,18 +344,8 @@ fn link(
                 "HOLE_X0" => trap as i64,
                 other => return Err(format!("{} refers to {other}", step.op)),
             };
-            let at = start + hole.offset;
-            let kind = kind(hole);
-            let place = if kind.pc_relative { at as i64 } else { 0 };
-            let value = value + hole.addend - place;
-            if !(kind.lo..=kind.hi).contains(&value) || value % (1 << kind.align) != 0 {
-                return Err(format!("{value} does not fit a hole of {}", step.op));
-            }
-            let bytes = &mut code[at..at + usize::from(kind.window)];
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            let word = fill(&kind, u64::from_le_bytes(word), value).to_le_bytes();
-            bytes.copy_from_slice(&word[..bytes.len()]);
+            hole.apply(&mut code[start..], start as i64, value)
+                .ok_or_else(|| format!("{value} does not fit a hole of {}", step.op))?;
         }
     }
     Ok((code, labels))

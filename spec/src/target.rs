@@ -104,6 +104,10 @@ impl Machine {
 pub struct Clang {
     /// Flags for every stencil.
     pub flags: Vec<String>,
+    /// Assembly that makes `{v}`, a number of 64 bits, in `%0`, with `%1` free for it; for constants beyond 32 bits where clang
+    /// has no fixed sequence of its own.
+    #[serde(default)]
+    pub wide_constant: Option<String>,
 }
 
 /// A set of processor features a pack may be built for.

@@ -27,23 +27,23 @@ fn destination(word: u32) -> u32 {
     word >> 7 & 0x1f
 }
 
-/// The `jalr` of an `auipc` and `jalr` through one register.
+/// The second instruction of an `auipc` and a `jalr`, an addition or a load through the register that it fills.
 fn pair(bytes: &[u8]) -> Option<u32> {
     let (first, second) = (word(bytes)?, word(bytes.get(4..)?)?);
     let through = second >> 15 & 0x1f;
-    (opcode(first) == 0x17 && second & 0x707f == 0x67 && destination(first) == through)
-        .then_some(second)
+    let adds = matches!(opcode(second), 0x03 | 0x07) || matches!(second & 0x707f, 0x13 | 0x67);
+    (opcode(first) == 0x17 && adds && destination(first) == through).then_some(second)
 }
 
 /// The signed distance of a conditional branch.
-fn branch_distance(word: u32) -> i64 {
+pub(crate) fn branch_distance(word: u32) -> i64 {
     let sign = i64::from(word as i32 >> 31) << 12;
     let bits = (word >> 7 & 1) << 11 | (word >> 25 & 0x3f) << 5 | (word >> 8 & 0xf) << 1;
     sign | i64::from(bits)
 }
 
 /// The signed distance of a `jal`.
-fn jump_distance(word: u32) -> i64 {
+pub(crate) fn jump_distance(word: u32) -> i64 {
     let sign = i64::from(word as i32 >> 31) << 20;
     let bits = (word >> 12 & 0xff) << 12 | (word >> 20 & 1) << 11 | (word >> 21 & 0x3ff) << 1;
     sign | i64::from(bits)
@@ -68,10 +68,10 @@ impl Architecture for Riscv64 {
     }
 
     fn control(&self, bytes: &[u8]) -> Control {
-        if let Some(jalr) = pair(bytes) {
-            return match destination(jalr) {
+        if let Some(second) = pair(bytes) {
+            return match (opcode(second), destination(second)) {
                 // It leads where its relocation says, and without one nowhere within the stencil.
-                0 => Control::Jump { distance: i64::MAX },
+                (0x67, 0) => Control::Jump { distance: i64::MAX },
                 _ => Control::None,
             };
         }

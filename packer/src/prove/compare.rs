@@ -2,7 +2,6 @@
 
 use copatch_spec::Target;
 use copatch_spec::isa::Shape;
-use copatch_spec::patch::{Field, PatchKind, fill};
 use copatch_spec::target::UpperHalf;
 use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::Value;
@@ -12,10 +11,11 @@ use super::harness::{
     HELPERS_AT, Harness, INTEGERS, MEM_AT, MOST_RUNS, Reply, STACK, State, VECTORS, WINDOW_WORDS,
     WINDOWS, registers,
 };
-use super::{Comparison, ProveError, x86_64};
+use super::machine::Machine;
+use super::{Comparison, ProveError};
 use crate::cfg::Trimmed;
 use crate::object_file::pool_constant;
-use crate::stencil::{Relocation, hole};
+use crate::stencil::hole;
 
 /// Exits by number: falling through, then targets, traps, table entries.
 const NEXT: u32 = 0;
@@ -31,8 +31,8 @@ pub(super) fn same(
     comparison: &Comparison<'_>,
 ) -> Result<bool, ProveError> {
     let (Some(own), Some(patched)) = (
-        link(comparison.own, comparison.values),
-        link(comparison.patched, comparison.values),
+        link(harness.machine, comparison.own, comparison.values),
+        link(harness.machine, comparison.patched, comparison.values),
     ) else {
         return Ok(false);
     };
@@ -54,9 +54,9 @@ pub(super) fn same(
 
 /// Code as it is executed: the stencil, what it falls through into, and what its holes refer to. `None` if a hole cannot
 /// be filled.
-fn link(trimmed: &Trimmed, values: &[i64]) -> Option<Vec<u8>> {
+fn link(machine: &dyn Machine, trimmed: &Trimmed, values: &[i64]) -> Option<Vec<u8>> {
     let mut code = trimmed.code.clone();
-    code.extend(x86_64::stub(NEXT));
+    code.extend(machine.stub(NEXT));
     for relocation in &trimmed.holes {
         let number = |prefix: &str| relocation.symbol.strip_prefix(prefix)?.parse::<u32>().ok();
         let symbol = if let Some(value) = number(hole::VALUE) {
@@ -67,74 +67,34 @@ fn link(trimmed: &Trimmed, values: &[i64]) -> Option<Vec<u8>> {
             if let Some(constant) = pool_constant(&relocation.symbol) {
                 code.extend(constant);
             } else if relocation.symbol == hole::TABLE {
-                table(&mut code, values)?;
+                table(machine, &mut code, values)?;
             } else if let Some(trap) = number(hole::TRAP) {
-                code.extend(x86_64::stub(TRAPS + trap));
+                code.extend(machine.stub(TRAPS + trap));
             } else {
-                code.extend(x86_64::stub(TARGETS + number(hole::TARGET)?));
+                code.extend(machine.stub(TARGETS + number(hole::TARGET)?));
             }
             at
         };
-        let place = CODE_AT as i64 + relocation.offset as i64;
-        let base = if relocation.pc_relative { place } else { 0 };
-        let filled = symbol.wrapping_add(relocation.addend).wrapping_sub(base);
-        let size = usize::from(relocation.window);
-        let window = code.get_mut(relocation.offset..relocation.offset + size)?;
-        let mut word = [0; 8];
-        word.get_mut(..size)?.copy_from_slice(window);
-        let kind = kind(relocation);
-        if !(kind.lo..=kind.hi).contains(&filled) {
-            return None;
-        }
-        let word = fill(&kind, u64::from_le_bytes(word), filled);
-        window.copy_from_slice(word.to_le_bytes().get(..size)?);
+        relocation.apply(&mut code, CODE_AT as i64, symbol)?;
     }
     (code.len() <= CODE_BYTES).then_some(code)
 }
 
-/// How a hole is filled: certain bits, or the whole window with a signed number.
-fn kind(relocation: &Relocation) -> PatchKind {
-    let width = relocation.window.saturating_mul(8).clamp(1, 64);
-    let plain = Field {
-        start: 0,
-        end: width,
-        shift: 0,
-        negate: false,
-        addend: 0,
-    };
-    let (lo, hi, fields) = match relocation.bits {
-        Some(bits) => (bits.lo, bits.hi, bits.fields.to_vec()),
-        None => (
-            i64::MIN >> (64 - width),
-            i64::MAX >> (64 - width),
-            vec![plain],
-        ),
-    };
-    PatchKind {
-        window: relocation.window,
-        pc_relative: relocation.pc_relative,
-        lo,
-        hi,
-        align: 0,
-        fields,
-    }
-}
-
 /// A table of 32-bit offsets from its own start, with an entry for every index up to the bound, and its stubs.
-fn table(code: &mut Vec<u8>, values: &[i64]) -> Option<()> {
+fn table(machine: &dyn Machine, code: &mut Vec<u8>, values: &[i64]) -> Option<()> {
     const DIFFERENT: usize = 16;
     let bound = *values.last()?;
     let count = usize::try_from(bound)
         .ok()
         .filter(|_| bound < MOST_ENTRIES)?
         + 1;
-    let stub = x86_64::stub(ENTRIES).len();
+    let stub = machine.stub(ENTRIES).len();
     for entry in 0..count {
         let offset = count * 4 + entry % DIFFERENT * stub;
         code.extend((offset as u32).to_le_bytes());
     }
     for entry in 0..DIFFERENT {
-        code.extend(x86_64::stub(ENTRIES + entry as u32));
+        code.extend(machine.stub(ENTRIES + entry as u32));
     }
     Some(())
 }
@@ -284,6 +244,8 @@ fn bits_in_register(target: &Target, ty: ValueType, bits: u64) -> u64 {
     match (ty, target.i32_upper) {
         (ValueType::I32, UpperHalf::Zero) => u64::from(bits as u32),
         (ValueType::I32, UpperHalf::Sign) => bits as u32 as i32 as u64,
+        // The bits above are undefined; riscv64 takes no other number there for a valid single.
+        (ValueType::F32, _) => bits | 0xffff_ffff << 32,
         _ => bits,
     }
 }

@@ -10,8 +10,7 @@ typedef unsigned long u64;
 typedef unsigned char u8;
 
 #if defined(__x86_64__)
-enum { READ = 0, WRITE = 1, MMAP = 9, SIGACTION = 13, MADVISE = 28, SETITIMER = 38, EXIT = 60, SIGALTSTACK = 131 };
-enum { RESTORER = 0x04000000, VIRTUAL = 1 };
+enum { READ = 0, WRITE = 1, MMAP = 9, MUNMAP = 11, SIGACTION = 13,  SETITIMER = 38, EXIT = 60, SIGALTSTACK = 131 };
 
 static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
     register u64 r10 __asm__("r10") = d;
@@ -33,10 +32,71 @@ static void arguments(const u64 *ucontext, u64 out[2]) {
 
 static void synchronise(void) {}
 
+void back(void);
+__asm__("back:\n mov $15, %eax\n syscall\n");
+
 /* The stack pointer at the start is the argument of `begin`'s caller, aligned as a function expects it. */
 __asm__(".globl _start\n_start:\n xor %ebp, %ebp\n and $-16, %rsp\n call begin\n");
 #else
+/* The numbers that architectures have had since there is one list for all of them. */
+enum { READ = 63, WRITE = 64, EXIT = 93, SETITIMER = 103, SIGALTSTACK = 132, SIGACTION = 134, MUNMAP = 215, MMAP = 222 };
+
+/* ucontext: flags, link, stack (3 words), signals blocked (16 words), and from a multiple of 16 the registers. */
+enum { REGISTERS = 22 };
+
+#if defined(__aarch64__)
+static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
+    register u64 x8 __asm__("x8") = number;
+    register u64 x0 __asm__("x0") = a;
+    register u64 x1 __asm__("x1") = b;
+    register u64 x2 __asm__("x2") = c;
+    register u64 x3 __asm__("x3") = d;
+    register u64 x4 __asm__("x4") = e;
+    register u64 x5 __asm__("x5") = f;
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+    return x0;
+}
+
+/* The address of the fault, then x0, x1, … */
+static void arguments(const u64 *ucontext, u64 out[2]) {
+    out[0] = ucontext[REGISTERS + 1];
+    out[1] = ucontext[REGISTERS + 2];
+}
+
+/* Lines have 16 bytes at least. */
+static void synchronise(void) {
+    for (u64 at = CODE_AT; at < CODE_AT + CODE_BYTES; at += 16) __asm__ volatile("dc cvau, %0" ::"r"(at) : "memory");
+    __asm__ volatile("dsb ish" ::: "memory");
+    for (u64 at = CODE_AT; at < CODE_AT + CODE_BYTES; at += 16) __asm__ volatile("ic ivau, %0" ::"r"(at) : "memory");
+    __asm__ volatile("dsb ish\n isb" ::: "memory");
+}
+
+__asm__(".globl _start\n_start:\n mov x29, #0\n bl begin\n");
+#elif defined(__riscv)
+static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
+    register u64 a7 __asm__("a7") = number;
+    register u64 a0 __asm__("a0") = a;
+    register u64 a1 __asm__("a1") = b;
+    register u64 a2 __asm__("a2") = c;
+    register u64 a3 __asm__("a3") = d;
+    register u64 a4 __asm__("a4") = e;
+    register u64 a5 __asm__("a5") = f;
+    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
+    return a0;
+}
+
+/* The program counter, then x1, x2, …; a0 is x10. */
+static void arguments(const u64 *ucontext, u64 out[2]) {
+    out[0] = ucontext[REGISTERS + 10];
+    out[1] = ucontext[REGISTERS + 11];
+}
+
+static void synchronise(void) { __asm__ volatile("fence.i" ::: "memory"); }
+
+__asm__(".globl _start\n_start:\n li s0, 0\n call begin\n");
+#else
 #error "the harness has no system calls for this architecture"
+#endif
 #endif
 
 /* Generated: enters CODE_AT with the registers of STATE_AT and returns after an exit. */
@@ -94,11 +154,34 @@ static void map(u64 at, u64 bytes, int protection) {
     if (call(MMAP, at, bytes, protection, PRIVATE_ANONYMOUS_FIXED_NORESERVE, -1, 0) != (long)at) leave(3);
 }
 
-static void forget(u64 at, u64 bytes) {
-    call(MADVISE, at, bytes, 4, 0, 0, 0);
+/* Memory around the pointers is there as soon as it is touched, page by page, and forgotten behind each code: it is
+   gigabytes, of which an emulator would keep a record for every page. */
+enum { PAGE = 4096, MOST_PAGES = 4096 };
+static u64 touched[MOST_PAGES];
+static u64 touches;
+
+/* Whether that was memory that code may touch, and is there now. */
+static int touch(u64 at) {
+    int within = at - (FRAME_AT - REACH) < 2 * REACH + PAGE || at - (HELPERS_AT - REACH) < 2 * REACH + PAGE ||
+                 at - MEM_AT < 4 * REACH + PAGE;
+    if (!within || touches == MOST_PAGES) return 0;
+    u64 page = at & -(u64)PAGE;
+    for (u64 i = 0; i < touches; i++)
+        if (touched[i] == page) return 1;
+    map(page, PAGE, 3);
+    touched[touches++] = page;
+    return 1;
+}
+
+static void forget(void) {
+    while (touches > 0) call(MUNMAP, touched[--touches], PAGE, 0, 0, 0, 0);
 }
 
 static void fault(int signal, const u64 *info, const u64 *ucontext) {
+    enum { SEGV = 11 };
+    /* What is there and faults all the same is no matter of pages. */
+    u64 before = touches;
+    if (signal == SEGV && touch(info[2]) && touches > before) return;
     state[EXIT_WORD] = FAULT_EXIT + signal;
     state[FAULT_WORD] = info[2];
     arguments(ucontext, state + ARGUMENTS_WORD);
@@ -106,12 +189,21 @@ static void fault(int signal, const u64 *info, const u64 *ucontext) {
 }
 
 static void handle(int signal) {
+    /* With information, on its own stack, not blocked meanwhile. */
+    enum { SIGINFO = 0x4, ONSTACK = 0x08000000, NODEFER = 0x40000000, RESTORER = 0x04000000 };
     struct {
         void (*handler)(int, const u64 *, const u64 *);
         u64 flags;
+#if !defined(__riscv)
         void (*restorer)(void);
+#endif
         u64 mask;
-    } action = { fault, 0x4 | 0x08000000 | 0x40000000 | RESTORER, abandon, 0 };
+    } action = { .handler = fault, .flags = SIGINFO | ONSTACK | NODEFER };
+#if defined(__x86_64__)
+    /* Elsewhere the system knows the way back itself. */
+    action.flags |= RESTORER;
+    action.restorer = back;
+#endif
     if (call(SIGACTION, signal, (u64)&action, 0, 8, 0, 0) != 0) leave(3);
 }
 
@@ -134,7 +226,10 @@ static void execute(const u64 input[STATE_WORDS], u64 output[STATE_WORDS]) {
     fill_context();
     for (u64 i = 0; i < WINDOWS; i++) {
         const u64 *window = state + WINDOWS_WORD + 5 * i;
-        if (window[0]) memcpy((void *)window[0], window + 1, 32);
+        if (!window[0]) continue;
+        touch(window[0]);
+        touch(window[0] + 31);
+        memcpy((void *)window[0], window + 1, 32);
     }
     run();
     for (u64 i = 0; i < WINDOWS; i++) {
@@ -152,9 +247,6 @@ void begin(void) {
     for (int i = 0; i < 5; i++) handle(signals[i]);
     map(STATE_AT, 4096, 3);
     map(CONTEXT_AT, CONTEXT_BYTES, 3);
-    map(FRAME_AT - REACH, 2 * REACH + 4096, 3);
-    map(HELPERS_AT - REACH, 2 * REACH + 4096, 3);
-    map(MEM_AT, 4 * REACH + 4096, 3);
     map(CODE_AT, CODE_BYTES, 7);
     u64 header[3];
     while (take(header, sizeof header)) {
@@ -163,17 +255,16 @@ void begin(void) {
         for (int side = 0; side < 2; side++)
             if (header[1 + side] && !take(codes[side], header[1 + side])) leave(2);
         if (runs && !take(inputs, runs * STATE_WORDS * 8)) leave(2);
+        enum { OWN_TIME = 1 };
         /* Code that does not come back kills the process: two seconds of its own time, however busy the machine is. */
         u64 limit[4] = { 0, 0, 2, 0 };
-        call(SETITIMER, VIRTUAL, (u64)limit, 0, 0, 0, 0);
+        call(SETITIMER, OWN_TIME, (u64)limit, 0, 0, 0, 0);
         for (int side = 0; side < 2; side++) {
             memset((void *)CODE_AT, 0, CODE_BYTES);
             memcpy((void *)CODE_AT, codes[side], header[1 + side]);
             synchronise();
             for (u64 i = 0; i < runs; i++) execute(inputs[i], outputs[side][i]);
-            forget(FRAME_AT - REACH, 2 * REACH + 4096);
-            forget(HELPERS_AT - REACH, 2 * REACH + 4096);
-            forget(MEM_AT, 4 * REACH + 4096);
+            forget();
         }
         for (int side = 0; side < 2; side++) give(outputs[side], runs * STATE_WORDS * 8);
     }

@@ -10,7 +10,8 @@ use copatch_spec::Target;
 use copatch_spec::types::ValueType;
 
 use super::ProveError;
-use super::x86_64;
+use super::machine::{Machine, machine};
+use crate::clang::target_flag;
 
 /// Where code is executed; branches reach everything from here.
 pub(super) const CODE_AT: u64 = 0x3100_0000;
@@ -54,6 +55,7 @@ pub(super) const MOST_RUNS: usize = 192;
 
 /// An executable for the target and the processes that run it.
 pub(super) struct Harness {
+    pub machine: &'static dyn Machine,
     command: Vec<PathBuf>,
     idle: Mutex<Vec<Process>>,
     /// Holds the executable.
@@ -85,10 +87,8 @@ pub(super) enum Reply {
 impl Harness {
     /// Compiles the harness and starts it once.
     pub(super) fn new(target: &Target, triple: &str, clang: &Path) -> Result<Self, ProveError> {
-        let shim = match target.arch.as_str() {
-            "x86_64" => x86_64::shim(target),
-            arch => return Err(ProveError::Architecture(arch.to_owned())),
-        };
+        let machine =
+            machine(&target.arch).ok_or_else(|| ProveError::Architecture(target.arch.clone()))?;
         let io = |source| ProveError::Io {
             what: "the proof harness".to_owned(),
             source,
@@ -100,10 +100,10 @@ impl Harness {
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
         write("harness.c", include_str!("harness.c")).map_err(io)?;
         write("layout.h", &layout()).map_err(io)?;
-        write("run.s", &shim).map_err(io)?;
+        write("run.s", &machine.shim(target)).map_err(io)?;
         let output = Command::new(clang)
             .current_dir(folder.path())
-            .arg(format!("--target={triple}"))
+            .arg(target_flag(triple))
             // No library at all; fixed addresses; memcpy must not become a call of itself.
             .args([
                 "-O1",
@@ -137,6 +137,7 @@ impl Harness {
         }
         command.push(executable);
         let harness = Self {
+            machine,
             command,
             idle: Mutex::default(),
             _folder: folder,

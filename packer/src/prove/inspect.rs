@@ -6,16 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use capstone::arch::ArchOperand;
-use capstone::arch::x86::X86OperandType;
-use capstone::prelude::*;
-use capstone::{Insn, InsnGroupType, RegId};
 use copatch_spec::Target;
 use copatch_spec::isa::{Operation, Shape};
-use copatch_spec::target::UpperHalf;
 use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::Form;
 
+use super::machine::{Machine, machine};
 use crate::cfg::Trimmed;
 use crate::disassembly::disassembler;
 use crate::object_file::pool_constant;
@@ -36,8 +32,8 @@ pub struct Subject<'a> {
 }
 
 /// Accepts a stencil if it decodes, leaves every register as it was except its result and the target's scratch,
-/// keeps off the stack unless it is a helper's, and refers to nothing but known holes. Of assembly, which does
-/// what it must, and on machines other than x86-64 only code and holes are checked.
+/// keeps off the stack unless it is a helper's, and refers to nothing but known holes. Of assembly, which does what it
+/// must, only code and holes are checked.
 ///
 /// # Errors
 /// A [`Refusal`] that names the instruction.
@@ -58,12 +54,15 @@ pub fn inspect(
         ))
     };
     check_holes(subject, stencil).map_err(refuse)?;
-    let instructions = decode(stencil, target).map_err(refuse)?;
-    // How instructions use registers is read from capstone's x86 details; elsewhere only code and holes are checked so far.
-    if subject.op.shape == Shape::Asm || target.arch != "x86_64" {
+    let machine = machine(&target.arch).ok_or_else(|| {
+        let what = format!("instructions of {} are not known", target.arch);
+        refuse((what, "add a module beside packer/src/prove/x86_64.rs"))
+    })?;
+    let instructions = decode(stencil, target, machine).map_err(refuse)?;
+    if subject.op.shape == Shape::Asm {
         return Ok(());
     }
-    follow(subject, stencil, target, &instructions).map_err(refuse)
+    follow(subject, stencil, target, machine, &instructions).map_err(refuse)
 }
 
 type Fault = (String, &'static str);
@@ -109,38 +108,57 @@ fn check_holes(subject: &Subject<'_>, stencil: &Trimmed) -> Result<(), Fault> {
 
 /// Where control may go.
 #[derive(Default)]
-struct Successors {
+pub(super) struct Successors {
     /// Offsets within the stencil; its length is the continuation.
-    inside: Vec<usize>,
+    pub inside: Vec<usize>,
     /// A hole that it leaves through.
-    outside: Option<String>,
+    pub outside: Option<String>,
     /// It leaves by a return or through a register.
-    away: bool,
+    pub away: bool,
+}
+
+impl Successors {
+    /// Of a jump to a hole, else to a place, else through a register.
+    pub fn jump(hole: Option<&Relocation>, to: Option<i64>) -> Self {
+        let mut successors = Self::default();
+        match (hole, to) {
+            (Some(hole), Some(_)) => successors.outside = Some(hole.symbol.clone()),
+            (None, Some(to)) => successors
+                .inside
+                .push(usize::try_from(to).unwrap_or(usize::MAX)),
+            (_, None) => successors.away = true,
+        }
+        successors
+    }
 }
 
 /// What an instruction does to registers.
-enum Effect {
-    /// Registers and what each then holds a copy of, in 64 bits or only the low 32.
+pub(super) enum Effect {
+    /// Registers and what each then holds a copy of, in all bits or only the low 32.
     Copies(Vec<(String, String)>, bool),
     /// Calls C.
     Call,
+    /// Stores registers, or something else, on the stack: 8 bytes each at a distance from where the stack pointer was before.
+    Saves(Vec<(Option<String>, i64)>),
+    /// Loads registers from there.
+    Restores(Vec<(String, i64)>),
     /// Everything else: registers that are written.
     Writes,
 }
 
 /// One instruction as far as it matters here.
-struct Step {
-    start: usize,
-    text: String,
-    writes: BTreeSet<String>,
-    effect: Effect,
+pub(super) struct Step {
+    pub start: usize,
+    pub text: String,
+    pub writes: BTreeSet<String>,
+    pub effect: Effect,
     /// Bytes by which it moves the stack pointer, if it is known; `None` for instructions that do not.
-    moves_stack: Option<i64>,
-    touches_stack: bool,
-    successors: Successors,
+    pub moves_stack: Option<i64>,
+    pub touches_stack: bool,
+    pub successors: Successors,
 }
 
-fn decode(stencil: &Trimmed, target: &Target) -> Result<Vec<Step>, Fault> {
+fn decode(stencil: &Trimmed, target: &Target, machine: &dyn Machine) -> Result<Vec<Step>, Fault> {
     let disassembler = disassembler(&target.arch, true).map_err(|what| (what, REPORT))?;
     let decoded = disassembler
         .disasm_all(&stencil.code, 0)
@@ -153,16 +171,19 @@ fn decode(stencil: &Trimmed, target: &Target) -> Result<Vec<Step>, Fault> {
         let hole = stencil
             .holes
             .iter()
-            .find(|hole| (start..end).contains(&hole.offset));
-        if let Some(hole) = hole
-            && hole.offset + usize::from(hole.window) > end
-        {
+            .find(|hole| hole.offset < end && start < hole.offset + usize::from(hole.window));
+        let fits = |hole: &Relocation| {
+            let last = hole.offset + usize::from(hole.window);
+            last <= end || machine.is_first_half(&stencil.code[start..])
+        };
+        if !hole.is_none_or(fits) {
             return Err((
                 format!("a hole lies across instructions at {start:#x}"),
                 REPORT,
             ));
         }
-        let step = step(&disassembler, instruction, start, end, hole)
+        let step = machine
+            .step(&disassembler, instruction, start, hole)
             .map_err(|error| (format!("{error} at {start:#x}"), REPORT))?;
         steps.push(step);
     }
@@ -172,131 +193,24 @@ fn decode(stencil: &Trimmed, target: &Target) -> Result<Vec<Step>, Fault> {
     Ok(steps)
 }
 
-fn step(
-    disassembler: &Capstone,
-    instruction: &Insn<'_>,
-    start: usize,
-    end: usize,
-    hole: Option<&Relocation>,
-) -> Result<Step, capstone::Error> {
-    let detail = disassembler.insn_detail(instruction)?;
-    let name = |register: &RegId| {
-        let name = disassembler.reg_name(*register).unwrap_or_default();
-        full_register(&name)
-    };
-    let operands = detail.arch_detail().operands();
-    let group = |group: u32| detail.groups().iter().any(|id| u32::from(id.0) == group);
-    let mnemonic = instruction.mnemonic().unwrap_or("");
-    let mut registers = Vec::new();
-    let mut immediate = None;
-    let mut memory_on_stack = false;
-    for operand in &operands {
-        let ArchOperand::X86Operand(operand) = operand else {
-            continue;
-        };
-        match &operand.op_type {
-            X86OperandType::Reg(register) => registers.push((name(register), operand.size)),
-            X86OperandType::Imm(value) => immediate = Some(*value),
-            X86OperandType::Mem(memory) => {
-                let on_stack = |register: RegId| ["rsp", "rbp"].contains(&name(&register).as_str());
-                memory_on_stack |= on_stack(memory.base()) || on_stack(memory.index());
-            }
-            X86OperandType::Invalid => {}
-        }
-    }
-    let only_registers = registers.len() == operands.len();
-    let effect = match (mnemonic, registers.as_slice()) {
-        ("mov", [(to, size), (from, _)]) if only_registers && *size >= 4 => {
-            Effect::Copies(vec![(to.clone(), from.clone())], *size == 4)
-        }
-        ("xchg", [(a, 8), (b, _)]) if only_registers => {
-            Effect::Copies(vec![(a.clone(), b.clone()), (b.clone(), a.clone())], false)
-        }
-        (
-            "movaps" | "movapd" | "movups" | "movdqa" | "vmovaps" | "vmovapd" | "vmovups"
-            | "vmovdqa",
-            [(to, 16), (from, 16)],
-        ) if only_registers => Effect::Copies(vec![(to.clone(), from.clone())], false),
-        ("call", _) => Effect::Call,
-        _ => Effect::Writes,
-    };
-    let jump = group(InsnGroupType::CS_GRP_JUMP);
-    let mut successors = Successors::default();
-    if jump {
-        match (hole, immediate) {
-            (Some(hole), Some(_)) => successors.outside = Some(hole.symbol.clone()),
-            (None, Some(to)) => successors
-                .inside
-                .push(usize::try_from(to).unwrap_or(usize::MAX)),
-            (_, None) => successors.away = true,
-        }
-        if mnemonic != "jmp" {
-            successors.inside.push(end);
-        }
-    } else if group(InsnGroupType::CS_GRP_RET) {
-        successors.away = true;
-    } else if !["ud2", "hlt", "int3"].contains(&mnemonic) {
-        successors.inside.push(end);
-    }
-    let moves_stack = match (mnemonic, registers.first(), immediate) {
-        ("push", ..) => Some(-8),
-        ("pop", ..) => Some(8),
-        ("sub", Some((register, _)), Some(by)) if register == "rsp" => Some(-by),
-        ("add", Some((register, _)), Some(by)) if register == "rsp" => Some(by),
-        _ => None,
-    };
-    Ok(Step {
-        start,
-        text: format!("{mnemonic} {}", instruction.op_str().unwrap_or("")),
-        writes: detail.regs_write().iter().map(name).collect(),
-        effect,
-        moves_stack,
-        touches_stack: memory_on_stack
-            || moves_stack.is_some()
-            || group(InsnGroupType::CS_GRP_CALL)
-            || group(InsnGroupType::CS_GRP_RET),
-        successors,
-    })
-}
-
-/// `edx`, `dx`, `dl` and `dh` are parts of `rdx`; `ymm3` contains `xmm3`; `rflags` is `flags`.
-fn full_register(name: &str) -> String {
-    let full = match name {
-        "rflags" | "eflags" => "flags",
-        "al" | "ah" | "ax" | "eax" => "rax",
-        "bl" | "bh" | "bx" | "ebx" => "rbx",
-        "cl" | "ch" | "cx" | "ecx" => "rcx",
-        "dl" | "dh" | "dx" | "edx" => "rdx",
-        "sil" | "si" | "esi" => "rsi",
-        "dil" | "di" | "edi" => "rdi",
-        "bpl" | "bp" | "ebp" => "rbp",
-        "spl" | "sp" | "esp" => "rsp",
-        _ => {
-            if let Some(number) = name.strip_prefix("ymm").or(name.strip_prefix("zmm")) {
-                return format!("xmm{number}");
-            }
-            if name.starts_with('r') && name[1..].starts_with(|c: char| c.is_ascii_digit()) {
-                return name.trim_end_matches(['b', 'w', 'd']).to_owned();
-            }
-            name
-        }
-    };
-    full.to_owned()
-}
-
-/// Registers that a C function keeps on x86-64 systems other than Windows.
-const KEPT_BY_C: [&str; 7] = ["rbx", "rbp", "rsp", "r12", "r13", "r14", "r15"];
-
 /// What is known on entry of an instruction.
 #[derive(Clone, PartialEq)]
 struct Known {
-    /// Registers that do not hold their own value, and whose value they hold instead, if anyone's.
+    /// Registers, and words on the stack, that do not hold their own value, and whose value they hold instead, if anyone's.
     moved: BTreeMap<String, Option<String>>,
     /// The stack pointer's distance from its value at the start.
     depth: i64,
 }
 
+/// How the names of words on the stack begin, which are kept among the registers.
+const CELL: char = '[';
+
 impl Known {
+    /// The name of the word at a distance from the stack pointer.
+    fn cell(&self, at: i64) -> String {
+        format!("{CELL}{}]", (self.depth + at) & !7)
+    }
+
     fn holds(&self, register: &str) -> Option<String> {
         match self.moved.get(register) {
             Some(value) => value.clone(),
@@ -333,9 +247,10 @@ fn follow(
     subject: &Subject<'_>,
     stencil: &Trimmed,
     target: &Target,
+    machine: &dyn Machine,
     steps: &[Step],
 ) -> Result<(), Fault> {
-    let contract = Contract::of(subject, target);
+    let contract = Contract::of(subject, target, machine);
     let mut entries: BTreeMap<usize, Known> = BTreeMap::new();
     let mut open = vec![(
         0,
@@ -404,13 +319,16 @@ struct Contract {
     free: BTreeSet<String>,
     /// Registers with pointers that hold at every exit.
     pointers: Vec<String>,
-    /// Registers whose upper half is zero at the start, so that a copy of 32 bits is a copy.
+    /// Registers with an i32, whose upper half is what a copy of 32 bits makes of it.
     narrow: BTreeSet<String>,
     helper: bool,
+    /// The stack pointer.
+    stack: &'static str,
+    kept_by_c: &'static [&'static str],
 }
 
 impl Contract {
-    fn of(subject: &Subject<'_>, target: &Target) -> Self {
+    fn of(subject: &Subject<'_>, target: &Target, machine: &dyn Machine) -> Self {
         let Subject { op, form, .. } = subject;
         let mut free: BTreeSet<String> = target.scratch.iter().cloned().collect();
         free.insert("rip".to_owned());
@@ -432,7 +350,7 @@ impl Contract {
             if op.tie == Some(index as u8) {
                 tied.clone_from(&name);
             }
-            if *ty == ValueType::I32 && target.i32_upper == UpperHalf::Zero {
+            if *ty == ValueType::I32 {
                 narrow.extend(name);
             }
         }
@@ -448,12 +366,14 @@ impl Contract {
             .iter()
             .map(|fixed| fixed.register.clone())
             .collect();
-        pointers.extend(["rsp".to_owned(), "rbp".to_owned()]);
+        pointers.extend(machine.pointers().iter().map(|name| (*name).to_owned()));
         Self {
             free,
             pointers,
             narrow,
             helper: op.shape == Shape::Helper,
+            stack: machine.stack(),
+            kept_by_c: machine.kept_by_c(),
         }
     }
 
@@ -470,7 +390,18 @@ impl Contract {
                     .map(|(to, from)| (to.clone(), held(from)))
                     .collect()
             }
-            _ => Vec::new(),
+            Effect::Saves(saved) => {
+                let held = |register: &Option<String>| known.holds(register.as_ref()?);
+                saved
+                    .iter()
+                    .map(|(register, at)| (known.cell(*at), held(register)))
+                    .collect()
+            }
+            Effect::Restores(restored) => restored
+                .iter()
+                .map(|(register, at)| (register.clone(), known.holds(&known.cell(*at))))
+                .collect(),
+            Effect::Call | Effect::Writes => Vec::new(),
         };
         for register in &step.writes {
             known.set(register, None);
@@ -479,16 +410,27 @@ impl Contract {
             known.set(&to, value);
         }
         if let Effect::Call = step.effect {
-            // What C does not keep is lost; value registers are dead after a helper anyway.
-            for register in KEPT_BY_C {
-                if step.writes.contains(register) {
-                    known.set(register, Some(register.to_owned()));
-                }
-            }
+            self.call(step, known);
         }
         if let Some(by) = step.moves_stack {
             known.depth += by;
-            known.set("rsp", Some("rsp".to_owned()));
+            known.set(self.stack, Some(self.stack.to_owned()));
+        }
+    }
+
+    /// What C does not keep is lost. Value registers are dead after a helper anyway.
+    fn call(&self, step: &Step, known: &mut Known) {
+        let kept = |register: &str| self.kept_by_c.contains(&register);
+        let copies: Vec<String> = known.moved.keys().cloned().collect();
+        for register in copies.iter().chain(&self.pointers) {
+            if !kept(register) && !register.starts_with(CELL) {
+                known.set(register, None);
+            }
+        }
+        for register in self.kept_by_c {
+            if step.writes.contains(*register) {
+                known.set(register, Some((*register).to_owned()));
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use super::*;
 use crate::probe::{Sample, apply, fit, probe_values};
 use crate::stencil::Relocation;
 
+mod others;
+
 const TABLE: &str = r#"
 name = "test"
 version = 1
@@ -29,8 +31,12 @@ fn target() -> Target {
     Target::builtin("x86_64").unwrap()
 }
 
-/// `None` where there is no clang to build the harness with; CI has one.
 fn prover() -> Option<Prover> {
+    prover_on(&target())
+}
+
+/// `None` where there is no clang to build the harness with, or nothing to run it; CI has both.
+fn prover_on(target: &Target) -> Option<Prover> {
     let clang = Path::new("clang-19");
     if std::process::Command::new(clang)
         .arg("--version")
@@ -40,7 +46,13 @@ fn prover() -> Option<Prover> {
         eprintln!("skipped: clang-19 is not on the path");
         return None;
     }
-    Some(Prover::new(&target(), "x86_64-unknown-linux-gnu", clang).unwrap())
+    match Prover::new(target, &target.triples[0], clang) {
+        Err(error @ ProveError::Emulator(_)) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+        prover => Some(prover.unwrap()),
+    }
 }
 
 fn code(bytes: &[u8]) -> Trimmed {
@@ -64,9 +76,15 @@ fn with_hole(bytes: &[u8], offset: usize, symbol: &str) -> Trimmed {
     }
 }
 
-fn form(isa: &InstructionSet, op: &str, places: &[Place], outcome: Outcome) -> Form {
+fn form(
+    target: &Target,
+    isa: &InstructionSet,
+    op: &str,
+    places: &[Place],
+    outcome: Outcome,
+) -> Form {
     let op = &isa.ops[isa.op(op).unwrap()];
-    forms(op, &target().machine())
+    forms(op, &target.machine())
         .into_iter()
         .find(|form| form.operands == places && form.outcome == outcome)
         .unwrap()
@@ -74,7 +92,7 @@ fn form(isa: &InstructionSet, op: &str, places: &[Place], outcome: Outcome) -> F
 
 const RI: [Place; 2] = [Place::Register, Place::Immediate];
 
-/// Whether two codes do the same for an operation whose every register is the first, r15.
+/// Whether two codes do the same for an operation whose every register is the first, r15 on x86-64.
 fn compare(
     prover: &Prover,
     (op, places, outcome): (&str, &[Place], Outcome),
@@ -83,9 +101,10 @@ fn compare(
     patched: &Trimmed,
 ) -> bool {
     let isa = isa();
-    let form = form(&isa, op, places, outcome);
+    let target = &prover.target;
+    let form = form(target, &isa, op, places, outcome);
     let op = &isa.ops[isa.op(op).unwrap()];
-    let registers = vec![0; form.radices(op, &target().machine()).len()];
+    let registers = vec![0; form.radices(op, &target.machine()).len()];
     let comparison = Comparison {
         op,
         form: &form,
@@ -257,16 +276,25 @@ fn a_probing_rule_without_domains_is_noticed() {
 
 /// Inspects code for `op` with operands in registers by number.
 fn inspected(op: &str, registers: &[usize], stencil: &Trimmed) -> Result<(), String> {
+    inspected_on(&target(), op, registers, stencil)
+}
+
+fn inspected_on(
+    target: &Target,
+    op: &str,
+    registers: &[usize],
+    stencil: &Trimmed,
+) -> Result<(), String> {
     let isa = isa();
     let op = &isa.ops[isa.op(op).unwrap()];
-    let form = forms(op, &target().machine()).remove(0);
+    let form = forms(op, &target.machine()).remove(0);
     let subject = Subject {
         name: "test",
         op,
         form: &form,
         registers,
     };
-    inspect(&subject, stencil, &target()).map_err(|refusal| refusal.what.clone())
+    inspect(&subject, stencil, target).map_err(|refusal| refusal.what.clone())
 }
 
 #[track_caller]

@@ -16,14 +16,15 @@ use crate::visit::narrow_sum;
 pub(crate) struct Scan {
     /// Whether the scan came to the end of the function: else its plan must not be used.
     pub complete: bool,
-    /// Whether a memory access has an offset of 2^31 or more.
+    /// Whether a memory access has an offset of [`FAR`] or more.
     pub far: bool,
     /// Whether the rest of the function was left out, so that it may have accesses with such offsets, too.
     pub sampled: bool,
 }
 
-/// Offsets from here on do not fit beside a 32-bit address into the reserved range of a linear memory.
-pub(crate) const FAR: u32 = 1 << 31;
+/// Offsets from here on are no immediates: they do not fit beside a 32-bit address into the reserved range of a linear memory, and
+/// riscv64 makes them of two numbers, of which the lower one is signed.
+pub(crate) const FAR: u32 = (1 << 31) - 0x800;
 
 /// Work that the planner may have with loops inside each other for each byte of the function, and in any; beyond that there is
 /// no plan. Functions written by compilers are far from it.

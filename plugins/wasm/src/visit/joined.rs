@@ -1,7 +1,7 @@
 //! What compilers write as several instructions and the visit takes as one: sums of addresses with the access behind them, loads that
 //! are cut; and what a call looks at behind itself.
 
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use copatch::ValueType;
 
@@ -12,6 +12,7 @@ use crate::opcodes::{
     GLOBAL_GET, I32_ADD, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, Instruction, Kind, LOCAL_SET,
     LOCAL_TEE, Table,
 };
+use crate::prescan::FAR;
 use crate::validate::{Check, Validator};
 
 impl Visit<'_> {
@@ -103,9 +104,9 @@ pub(crate) fn narrow_sum<'b, T>(
     Some(constant)
 }
 
-/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0 or the least value.
+/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0 or for the greatest values.
 /// Other sums are additions of their own.
-const SUMS: RangeInclusive<i32> = 1..=i32::MAX;
+const SUMS: Range<i32> = 1..FAR as i32;
 
 /// A load or store without offset, valid but for its operands, as the pack's operation that adds to the address; and what
 /// follows.
