@@ -128,11 +128,12 @@ pub enum Source {
     Range(u32),
     /// The iterator of a range: the next value, the end and the step likewise.
     RangeIterator(u32),
-    /// The iterator of a list, which has the reference, and the index of what comes next.
-    ListIterator {
-        list: u32,
-        index: u32,
-    },
+    /// The iterator of a list, which has the reference, with the index of what comes next in the variable behind it.
+    ListIterator(u32),
+    /// `enumerate` of such an iterator.
+    Enumeration(u32),
+    /// `zip` of two such iterators, in as many variables each.
+    Zip(u32),
     /// What the function called last returned as an object.
     Result,
 }
@@ -173,7 +174,8 @@ impl Exit {
                 let range = match *source {
                     Source::Value { var, ty, .. } => var..var + ty.parts().len() as u32,
                     Source::Range(var) | Source::RangeIterator(var) => var..var + 3,
-                    Source::ListIterator { list, index } => return vec![list, index],
+                    Source::ListIterator(var) | Source::Enumeration(var) => var..var + 2,
+                    Source::Zip(var) => var..var + 4,
                     _ => 0..0,
                 };
                 range.collect::<Vec<_>>()

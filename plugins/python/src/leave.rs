@@ -13,7 +13,7 @@ use pyo3::types::PyList;
 
 use crate::ir::{Resume, Source, Type};
 use crate::run::{self, Environment};
-use crate::unit::{Compiled, Part};
+use crate::unit::{Compiled, Machine, Part};
 
 /// What becomes of an exit as it is taken.
 #[derive(Default)]
@@ -232,26 +232,63 @@ unsafe fn object(
             Source::RangeIterator(var) => {
                 iterator(range([slot(var), slot(var + 1), slot(var + 2)]))
             }
-            Source::ListIterator { list, index } => {
-                let iterator = iterator(slot(list) as *mut PyObject);
-                if iterator.is_null() {
-                    return iterator;
-                }
-                let index = ffi::PyLong_FromLongLong(slot(index) as i64);
-                let name = ffi::PyUnicode_FromString(c"__setstate__".as_ptr());
-                let done =
-                    ffi::PyObject_CallMethodObjArgs(iterator, name, index, null_mut::<PyObject>());
-                ffi::Py_DecRef(index);
-                ffi::Py_DecRef(name);
-                if done.is_null() {
-                    ffi::Py_DecRef(iterator);
-                    return null_mut();
-                }
-                ffi::Py_DecRef(done);
-                iterator
+            Source::ListIterator(var) => list_iterator(slot(var), slot(var + 1)),
+            Source::Enumeration(var) => {
+                let index = ffi::PyLong_FromLongLong(slot(var + 1) as i64);
+                let of = list_iterator(slot(var), slot(var + 1));
+                made_of(|machine| &machine.enumerate, [of, index])
+            }
+            Source::Zip(var) => {
+                let first = list_iterator(slot(var), slot(var + 1));
+                let second = list_iterator(slot(var + 2), slot(var + 3));
+                made_of(|machine| &machine.zip, [first, second])
             }
             Source::Result => std::mem::replace(&mut (*environment).result, null_mut()),
         }
+    }
+}
+
+/// What a function of the interpreter makes of two objects, whose references are taken over.
+unsafe fn made_of(
+    function: impl FnOnce(&Machine) -> &Py<PyAny>,
+    of: [*mut PyObject; 2],
+) -> *mut PyObject {
+    // SAFETY: the interpreter's lock is held; a tuple takes references over, and drops those it has.
+    unsafe {
+        let arguments = ffi::PyTuple_New(2);
+        for (at, object) in of.into_iter().enumerate() {
+            ffi::PyTuple_SetItem(arguments, at as isize, object);
+        }
+        let made = match crate::machine() {
+            Ok(machine) if of.iter().all(|object| !object.is_null()) => {
+                ffi::PyObject_CallObject(function(machine).as_ptr(), arguments)
+            }
+            _ => null_mut(),
+        };
+        ffi::Py_DecRef(arguments);
+        made
+    }
+}
+
+/// The iterator of a list, whose reference is taken over, at an index.
+unsafe fn list_iterator(list: u64, index: u64) -> *mut PyObject {
+    // SAFETY: a list object.
+    unsafe {
+        let iterator = iterator(list as *mut PyObject);
+        if iterator.is_null() {
+            return iterator;
+        }
+        let index = ffi::PyLong_FromLongLong(index as i64);
+        let name = ffi::PyUnicode_FromString(c"__setstate__".as_ptr());
+        let done = ffi::PyObject_CallMethodObjArgs(iterator, name, index, null_mut::<PyObject>());
+        ffi::Py_DecRef(index);
+        ffi::Py_DecRef(name);
+        if done.is_null() {
+            ffi::Py_DecRef(iterator);
+            return null_mut();
+        }
+        ffi::Py_DecRef(done);
+        iterator
     }
 }
 

@@ -74,6 +74,8 @@ pub enum What {
     Bool,
     List,
     Sum,
+    Enumerate,
+    Zip,
     Module,
     /// A function of one float, of `math`.
     Math(MathFunction),
@@ -140,14 +142,25 @@ enum Slot {
         var: u32,
         step: i64,
     },
+    /// Lists with the index of what comes next, in pairs of variables from that number on.
     ListIterator {
         var: u32,
-        item: Item,
+        items: Items,
     },
     /// A tuple that was built and is about to be taken apart.
     Tuple(Vec<Slot>),
     /// A slice that was built of its two bounds and is about to be used.
     Slice(Vec<Slot>),
+}
+
+/// What a loop over lists gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Items {
+    One(Item),
+    /// With its index.
+    Enumerated(Item),
+    /// One of each of two lists.
+    Both(Item, Item),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -766,9 +779,10 @@ fn sources(slot: &Slot) -> Vec<Source> {
         Slot::Value { var, ty, owned } => Source::Value { var, ty, owned },
         Slot::Range { var, .. } => Source::Range(var),
         Slot::RangeIterator { var, .. } => Source::RangeIterator(var),
-        Slot::ListIterator { var, .. } => Source::ListIterator {
-            list: var,
-            index: var + 1,
+        Slot::ListIterator { var, items } => match items {
+            Items::One(_) => Source::ListIterator(var),
+            Items::Enumerated(_) => Source::Enumeration(var),
+            Items::Both(..) => Source::Zip(var),
         },
         Slot::Tuple(ref items) | Slot::Slice(ref items) => {
             return items.iter().flat_map(sources).collect();

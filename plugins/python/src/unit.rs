@@ -35,8 +35,10 @@ pub struct Machine {
     pub wrapped: Py<PyAny>,
     builtins: Vec<(Py<PyAny>, What)>,
     append: Py<PyAny>,
-    /// The interpreter's `sum`.
+    /// The interpreter's `sum`, `enumerate` and `zip`.
     pub sum: Py<PyAny>,
+    pub enumerate: Py<PyAny>,
+    pub zip: Py<PyAny>,
 }
 
 impl Machine {
@@ -86,6 +88,8 @@ impl Machine {
             ("bool", What::Bool),
             ("list", What::List),
             ("sum", What::Sum),
+            ("enumerate", What::Enumerate),
+            ("zip", What::Zip),
         ] {
             known.push((builtins.getattr(name)?.unbind(), what));
         }
@@ -123,6 +127,8 @@ impl Machine {
             wrapped,
             builtins: known,
             sum: builtins.getattr("sum")?.unbind(),
+            enumerate: builtins.getattr("enumerate")?.unbind(),
+            zip: builtins.getattr("zip")?.unbind(),
             append: builtins.getattr("list")?.getattr("append")?.unbind(),
         })
     }

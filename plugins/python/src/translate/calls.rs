@@ -4,8 +4,9 @@ use copatch::ValueType;
 
 use super::values::{PARTS, RANGE, constant_int, slot_type};
 use super::{
-    Done, Environment, MathFunction, Place, Slot, Stop, Translator, Version, What, of_known,
+    Done, Environment, Items, MathFunction, Place, Slot, Stop, Translator, Version, What, of_known,
 };
+use crate::bytecode::Op;
 use crate::helpers::Number;
 use crate::ir::{Block, Constant, End, Item, Name, Resume, Source, Step, Type};
 
@@ -73,6 +74,18 @@ impl Translator<'_> {
                 self.push_result(Type::Int);
                 self.release(of);
                 Ok(())
+            }
+            (What::Enumerate, [of]) => {
+                let Type::List(item) = slot_type(of)? else {
+                    return Err(Stop::Leave("an enumeration of an object"));
+                };
+                self.list_iterator(&[of], Items::Enumerated(item))
+            }
+            (What::Zip, [first, second]) => {
+                let (Type::List(a), Type::List(b)) = (slot_type(first)?, slot_type(second)?) else {
+                    return Err(Stop::Leave("a zip of objects"));
+                };
+                self.list_iterator(&[first, second], Items::Both(a, b))
             }
             (What::List, _) => self.list_of(arguments, &operands),
             (What::Sum, [of]) => self.sum(of, &operands),
@@ -343,26 +356,36 @@ impl Translator<'_> {
         let slot = match slot {
             Slot::Range { var, step } => Slot::RangeIterator { var, step },
             Slot::Value {
-                var,
                 ty: Type::List(item),
-                owned,
-            } => {
-                if !owned {
-                    self.retain(var);
-                }
-                let place = Place::Stack(self.state.stack.len() as u32);
-                let to = self.home_of_kind(place, RANGE, PARTS);
-                self.steps.extend([
-                    Step::Get(var),
-                    Step::Set(to),
-                    Step::Const(ValueType::I64, 0),
-                    Step::Set(to + 1),
-                ]);
-                Slot::ListIterator { var: to, item }
-            }
+                ..
+            } => return self.list_iterator(&[&slot], Items::One(item)),
+            // An iterator's iterator is itself.
+            Slot::ListIterator { .. } => slot,
             _ => return Err(Stop::Leave("an iterator of an object")),
         };
         self.state.stack.push(slot);
+        Ok(())
+    }
+
+    /// An iterator of lists, each of which it has a reference to.
+    fn list_iterator(&mut self, lists: &[&Slot], items: Items) -> Done {
+        let place = Place::Stack(self.state.stack.len() as u32);
+        let to = self.home_of_kind(place, RANGE, PARTS);
+        let mut sets = Vec::new();
+        for (number, list) in lists.iter().enumerate() {
+            let Slot::Value { var, owned, .. } = **list else {
+                return Err(Stop::Leave("an iterator of an object"));
+            };
+            if !owned {
+                self.retain(var);
+            }
+            self.steps
+                .extend([Step::Get(var), Step::Const(ValueType::I64, 0)]);
+            let at = to + 2 * number as u32;
+            sets.extend([Step::Set(at), Step::Set(at + 1)]);
+        }
+        self.steps.extend(sets.into_iter().rev());
+        self.state.stack.push(Slot::ListIterator { var: to, items });
         Ok(())
     }
 
@@ -398,43 +421,82 @@ impl Translator<'_> {
                 self.state.stack.truncate(self.state.stack.len() - 2);
                 Ok(End::If(body, self.goto(to)))
             }
-            Some(Slot::ListIterator { var, item }) => self.for_list(var, item, to),
+            Some(Slot::ListIterator { var, items }) => self.for_list(var, items, to),
             _ => Err(Stop::Leave("an iterator of an object")),
         }
     }
 
-    fn for_list(&mut self, var: u32, item: Item, to: u32) -> Result<End, Stop> {
-        let list = Slot::Value {
-            var,
-            ty: Type::List(item),
-            owned: false,
+    fn for_list(&mut self, var: u32, items: Items, to: u32) -> Result<End, Stop> {
+        let lists = match items {
+            Items::One(item) | Items::Enumerated(item) => vec![(var, item)],
+            Items::Both(first, second) => vec![(var, first), (var + 2, second)],
         };
-        self.steps.push(Step::Get(var + 1));
-        self.length(&list)?;
-        self.steps.push(Step::Op(Name::Lt));
-        // What each way does first stands in a block of its own.
-        let head = std::mem::take(&mut self.steps);
+        // Pairs are taken apart at once, or made by the interpreter.
+        let body = match items {
+            Items::One(_) => self.at.next,
+            _ => self.behind_unpack()?,
+        };
         let kept = self.state.clone();
         let exit = self.exit("an item of another type");
-        self.item_at(var, var + 1, item, exit)?;
-        if let (Item::Lists(_), Some(Slot::Value { var, .. })) = (item, self.state.stack.last()) {
-            self.retain(*var);
+        for (number, (var, item)) in lists.iter().enumerate() {
+            let list = Slot::Value {
+                var: *var,
+                ty: Type::List(*item),
+                owned: false,
+            };
+            self.steps.push(Step::Get(var + 1));
+            self.length(&list)?;
+            self.steps.push(Step::Op(Name::Lt));
+            if number > 0 {
+                self.steps.push(Step::Op(Name::And32));
+            }
         }
-        self.steps.extend([
-            Step::Get(var + 1),
-            Step::Const(ValueType::I64, 1),
-            Step::Op(Name::Add),
-            Step::Set(var + 1),
-        ]);
-        let body = self.goto(self.at.next);
+        // What each way does first stands in a block of its own.
+        let head = std::mem::take(&mut self.steps);
+        let at = self.state.stack.len();
+        // Unpacking puts the first on top.
+        for (var, item) in lists.iter().rev() {
+            self.item_at(*var, var + 1, *item, exit)?;
+            if let (Item::Lists(_), Some(Slot::Value { var, .. })) = (item, self.state.stack.last())
+            {
+                self.retain(*var);
+            }
+        }
+        if let Items::Enumerated(_) = items {
+            self.steps.push(Step::Get(var + 1));
+            self.push_result(Type::Int);
+        }
+        debug_assert!(self.state.stack.len() > at);
+        for (var, _) in &lists {
+            self.steps.extend([
+                Step::Get(var + 1),
+                Step::Const(ValueType::I64, 1),
+                Step::Op(Name::Add),
+                Step::Set(var + 1),
+            ]);
+        }
+        let body = self.goto(body);
         let more = self.extra_block(End::Goto(body), exit);
         self.state = kept;
-        self.state.stack.pop();
-        self.release_var(var);
+        if let Some(iterator) = self.state.stack.pop() {
+            self.release(&iterator);
+        }
         let behind = self.goto(to);
         let done = self.extra_block(End::Goto(behind), exit);
         self.steps = head;
         Ok(End::If(more, done))
+    }
+
+    /// The offset behind the instruction that takes apart the pair which this one gives.
+    fn behind_unpack(&self) -> Result<u32, Stop> {
+        let code = &self.code.instructions;
+        let at = code.partition_point(|other| other.offset < self.at.next);
+        match code.get(at) {
+            Some(next) if next.op == Op::Unpack(2) && !self.leaders[next.offset as usize] => {
+                Ok(next.next)
+            }
+            _ => Err(Stop::Leave("pairs that are not taken apart")),
+        }
     }
 
     /// A block of the steps in hand, which nothing else goes to.

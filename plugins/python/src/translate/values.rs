@@ -2,7 +2,7 @@
 
 use copatch::ValueType;
 
-use super::{Done, Local, Place, Slot, Stop, Translator};
+use super::{Done, Items, Local, Place, Slot, Stop, Translator};
 use crate::bytecode::Unary;
 use crate::helpers::Number;
 use crate::ir::{Constant, Name, Step, Type};
@@ -108,8 +108,13 @@ impl Translator<'_> {
         match *slot {
             Slot::Value {
                 var, owned: true, ..
+            } => self.release_var(var),
+            Slot::ListIterator { var, items } => {
+                self.release_var(var);
+                if let Items::Both(..) = items {
+                    self.release_var(var + 2);
+                }
             }
-            | Slot::ListIterator { var, .. } => self.release_var(var),
             _ => {}
         }
     }
@@ -289,10 +294,13 @@ impl Translator<'_> {
                 | Slot::ListIterator { var, .. } => {
                     let to = self.home_of_kind(place, RANGE, PARTS);
                     if var != to {
-                        let parts = if matches!(slot, Slot::ListIterator { .. }) {
-                            2
-                        } else {
-                            3
+                        let parts = match slot {
+                            Slot::ListIterator {
+                                items: Items::Both(..),
+                                ..
+                            } => 4,
+                            Slot::ListIterator { .. } => 2,
+                            _ => 3,
                         };
                         self.steps.extend((var..var + parts).map(Step::Get));
                         sets.extend(to..to + parts);
@@ -825,7 +833,7 @@ impl Translator<'_> {
 
 /// The kind of home of ranges and of iterators.
 pub(super) const RANGE: u8 = 4;
-pub(super) const PARTS: &[ValueType] = &[ValueType::I64; 3];
+pub(super) const PARTS: &[ValueType] = &[ValueType::I64; 4];
 
 fn kind(ty: Type) -> u8 {
     match ty {
