@@ -97,9 +97,9 @@ class Function:
         return self.expr(kind, depth)
 
     def index(self, depth, name):
-        if self.chance(0.5):
+        if self.chance(0.8):
             return f"{self.expr('i', depth - 1)} % len({name})"
-        if self.chance(0.3):
+        if self.chance(0.7):
             return str(self.random.choice([0, 0, 0, 1, 2, -1, -2, 5]))
         return f"{self.expr('i', depth - 1)} % {self.random.choice([1, 2, 3, 3, 4])}" if self.chance(0.7) else self.expr("i", depth - 1)
 
@@ -136,7 +136,7 @@ class Function:
             by = r.choice(["(" + a() + " & 127)", str(r.choice([0, 1, 2, 31, 62, 63, 64, 65, 100]))])
             return f"({a()} << {by})" if self.loops == 0 else f"(({a()} << {by}) % {r.choice([2**63, 2**64, 2**90])})"
         if form < 13:
-            return f"({a()} >> {r.choice([a(), str(r.choice([0, 1, 5, 63, 64, 200]))])})"
+            return f"({a()} >> {r.choice([a(), f'({a()} & 63)', f'({a()} & 127)', str(r.choice([0, 1, 5, 63, 64, 200]))])})"
         if form < 15:
             return f"{r.choice(['-', '~', '+', '-'])}{a()}"
         if form == 15:
@@ -166,9 +166,13 @@ class Function:
             return f"{r.choice(['min', 'max'])}({', '.join(self.expr('f', depth - 1) for _ in range(r.randint(2, 3)))})"
         if form < 14:
             name = r.choice(MATH)
-            return f"math.{name}({self.expr('f', depth - 1)})" if name not in ("sqrt", "floor") or self.chance(0.5) else f"{name}({a()})"
+            of = self.expr("f", depth - 1)
+            if self.chance(0.85):
+                of = f"abs({of})" if name in ("sqrt", "log1p") else f"(abs({of}) + 0.5)" if name.startswith("log") else of
+                of = f"min(1.0, max(-1.0, {of}))" if name in ("asin", "acos", "exp", "expm1") else of
+            return f"{name}({of})" if name in ("sqrt", "floor") and self.chance(0.5) else f"math.{name}({of})"
         if form == 14 and self.loops == 0:
-            return f"{a()} ** {r.choice(['2', '0.5', '-1', '3', '2.0'])}"
+            return f"{a()} ** {r.choice(['2', '0.5', '2', '3', '2.0', '-1'])}"
         return self.item(depth) or a()
 
     def condition(self, depth=2):
@@ -199,18 +203,20 @@ class Function:
         name = f"{kind}v{sum(map(len, self.vars.values()))}"
         return kind, name
 
-    def loop(self, head, bound, else_=True):
-        """A loop over statements of its own; the variables first set in it may be unbound behind it."""
+    def loop(self, head, bound, target=None):
+        """A loop over statements of its own, with a kind and a name that it sets; what is first set in it may be unbound behind it."""
         self.weight *= bound
         self.loops += 1
         kept = {kind: list(names) for kind, names in self.vars.items()}
+        if target:
+            self.vars.setdefault(target[0], []).append(target[1])
         body = self.body(self.random.randint(1, 4))
-        if not self.chance(0.1):
+        if not self.chance(0.03):
             self.vars = kept
         self.loops -= 1
         self.weight //= bound
         out = [Block(head, body)]
-        if else_ and self.chance(0.15):
+        if self.chance(0.15):
             out.append(Block("else:", self.body(1)))
         return out
 
@@ -228,14 +234,14 @@ class Function:
             kind = r.choice("iiff")
             name = self.pick(kind)
             if name and name[0] not in "kdG":
-                op = r.choice(["+", "-", "+", "-", "//", "%", "&", "|", "^", ">>"] if kind == "i" else ["+", "-", "*", "/", "//", "%"])
-                return [f"{name} {op}= {self.divisor(kind, 2) if op in '//%' else self.expr(kind, 2)}"]
+                op = r.choice(["+", "-", "+", "-", "//", "%", "&", "|", "^"] if kind == "i" else ["+", "-", "*", "/", "//", "%"])
+                return [f"{name} {op}= " + (self.divisor(kind, 2) if op in "//%" else self.expr(kind, 2))]
         if form < 14:
             kept = {kind: list(names) for kind, names in self.vars.items()}
             out = [Block(f"if {self.condition()}:", self.body(r.randint(1, 3)))]
             if self.chance(0.4):
                 out.append(Block(f"elif {self.condition()}:" if self.chance(0.3) else "else:", self.body(r.randint(1, 2))))
-            if not self.chance(0.2):
+            if not self.chance(0.03):
                 self.vars = kept
             return out
         if form < 16 and self.loops < 2:
@@ -246,17 +252,15 @@ class Function:
                 f"range({count})", f"range({count})", f"range({bound} & {count})", f"range({r.randint(-5, 5)}, {r.randint(-5, 8)}, {r.choice([1, 2, -1, -2, 3])})",
                 f"range({bound}, {bound} + {count})", f"range(min({bound}, {count}))", f"range({2**63 - 1 - count}, {2**63 - r.randint(-1, 4)})",
                 f"range({-2**63 + 9}, {-2**63 - r.randint(-2, 2)}, {r.choice([-1, -2, -5])})",
-                f"range({bound} & 7, -3, -1)", f"range({r.randint(-9, 0)}, {bound} & 7, {bound} & 3)",
+                f"range({bound} & 7, -3, -1)", f"range({r.randint(-9, 0)}, {bound} & 7, {bound} & 3 | 1)",
             ])
-            self.vars.setdefault("i", []).append(name)
-            return self.loop(f"for {name} in {head}:", max(count, 13))
+            return self.loop(f"for {name} in {head}:", max(count, 13), ("i", name))
         if form < 17 and self.loops < 2 and (self.pick("l") or self.pick("g")):
             which = "l" if self.pick("l") else "g"
             over = self.pick(which)
             kind = "l" if which == "g" else r.choice("if")
             name = f"{kind}x{len(self.vars.get(kind, ()))}"
-            self.vars.setdefault(kind, []).append(name)
-            return self.loop(f"for {name} in {over}:", 30 if which == "l" else 5)
+            return self.loop(f"for {name} in {over}:", 30 if which == "l" else 5, (kind, name))
         if form < 19 and self.loops < 2:
             self.fuel += 1
             name, count = f"k{self.fuel}", r.randint(1, 12)

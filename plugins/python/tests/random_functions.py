@@ -103,7 +103,7 @@ def valid(statements):
         return False
 
 
-def shrink(statements, entry, calls, seconds=90):
+def shrink(statements, entry, calls, seconds=30):
     """A smaller program that fails, and how."""
     why = fails(statements, entry, calls)
     if why is None:

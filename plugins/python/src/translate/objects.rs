@@ -481,11 +481,12 @@ impl Translator<'_> {
             ]);
         }
         self.state.stack.truncate(at);
-        self.steps.push(Step::Get(list));
-        self.push_result(Type::List(item));
+        // Before the list takes the variables of the first.
         for entry in entries {
             self.release(&entry);
         }
+        self.steps.push(Step::Get(list));
+        self.push_result(Type::List(item));
         Ok(())
     }
 
