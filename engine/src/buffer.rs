@@ -183,7 +183,7 @@ impl<'p> CodeBuffer<'p> {
 
     /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
     #[inline(always)]
-    pub fn emit(&mut self, memory: &mut [u8], emit: &Emit, values: &Values) {
+    pub fn emit(&mut self, memory: &mut [u8], emit: Emit, values: &Values) {
         let start = self.len;
         let Some(row) = self.view.stencils.get(emit.row as usize) else {
             return self.refuse(emit.row);
@@ -191,7 +191,7 @@ impl<'p> CodeBuffer<'p> {
         // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
         let code = self.view.code.get(row.code.get() as usize..);
         let Some(code) = code.and_then(<[u8]>::first_chunk::<ROOM>) else {
-            return self.emit_at_end(memory, emit, values);
+            return self.emit_at_end(memory, &Emit { ..emit }, values);
         };
         let room = memory.get_mut(start..);
         let Some(room) = room.and_then(<[u8]>::first_chunk_mut::<ROOM>) else {
@@ -200,6 +200,9 @@ impl<'p> CodeBuffer<'p> {
         let length = usize::from(row.length.get());
         room[..CHUNK].copy_from_slice(&code[..CHUNK]);
         if length > CHUNK {
+            room[CHUNK..2 * CHUNK].copy_from_slice(&code[CHUNK..2 * CHUNK]);
+        }
+        if length > 2 * CHUNK {
             copy_rest(room, code, length);
         }
         self.len = start + length;
@@ -207,12 +210,18 @@ impl<'p> CodeBuffer<'p> {
         if list != 0 {
             match self.forms.patch(list) {
                 Some(Patch::Value(hole)) => self.patch_value(room, code, start, hole, values),
-                Some(patch) => self.patch_holes(room, code, start, patch, emit, values),
+                Some(Patch::Branch(hole)) if let Target::Label(label) = emit.target => {
+                    self.patch_branch(room, code, start, hole, label);
+                }
+                // What is rarely needed is put together where it is needed.
+                Some(patch) => {
+                    self.patch_holes(room, code, start, patch, &Emit { ..emit }, values);
+                }
                 None => self.refuse(emit.row),
             }
         }
         if self.trace.is_some() {
-            self.record(start, emit, values);
+            self.record(start, &Emit { ..emit }, values);
         }
     }
 
@@ -346,19 +355,13 @@ impl<'p> CodeBuffer<'p> {
         emit: &Emit,
         values: &Values,
     ) {
-        match (patch, emit.target) {
-            (Patch::Branch(hole), Target::Label(label)) => {
-                self.patch_branch(room, code, start, hole, label);
-            }
-            (
-                Patch::Holes {
-                    first,
-                    count,
-                    plain: true,
-                    ..
-                },
-                _,
-            ) => {
+        match patch {
+            Patch::Holes {
+                first,
+                count,
+                plain: true,
+                ..
+            } => {
                 for hole in self.forms.holes(*first, *count) {
                     self.patch_value(room, code, start, hole, values);
                 }
@@ -367,7 +370,7 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// [`Self::patch_holes`] for a branch to a label.
+    /// Fills the hole of a branch to a label.
     #[inline(never)]
     fn patch_branch(
         &mut self,
@@ -572,6 +575,15 @@ impl<'p> CodeBuffer<'p> {
         self.labels.clear();
     }
 
+    /// Forgets what waits for the end of the function in hand.
+    pub fn abandon_function(&mut self) {
+        self.trap_fixups.clear();
+        self.table_fixups.clear();
+        self.table_entries.clear();
+        self.label_fixups.clear();
+        self.labels.clear();
+    }
+
     /// Appends a branch table: the distance of each label from its beginning, in four bytes.
     fn table(&mut self, memory: &mut [u8], range: std::ops::Range<usize>) {
         let table = self.len as u32;
@@ -648,10 +660,10 @@ const CHUNK: usize = 16;
 /// Room for any stencil, and for the eight bytes of a hole at its end.
 const ROOM: usize = STENCIL_BYTES + CODE_PADDING;
 
-/// Copies what lies behind the first chunk.
+/// Copies what lies behind the first two chunks.
 #[inline(never)]
 fn copy_rest(room: &mut [u8; ROOM], code: &[u8; ROOM], length: usize) {
-    let mut done = CHUNK;
+    let mut done = 2 * CHUNK;
     while done < length.min(STENCIL_BYTES) {
         room[done..done + CHUNK].copy_from_slice(&code[done..done + CHUNK]);
         done += CHUNK;

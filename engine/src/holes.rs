@@ -117,7 +117,7 @@ impl Hole {
     }
 
     /// [`Self::fill`] for a hole that a [`Patch::Value`] consists of.
-    #[inline]
+    #[inline(always)]
     pub fn fill_plain(&self, window: u64, values: &Values) -> Option<u64> {
         let value = values[usize::from(self.source) % values.len()];
         let value = value.wrapping_add(i64::from(self.addend));

@@ -6,6 +6,8 @@
 
 /// A variable inside a loop counts this many times as much for the loop around it.
 const NESTING: u64 = 8;
+/// A call costs a variable in a register as much as this many uses from its slot.
+const CALL: u64 = 3;
 /// A loop keeps at most this many candidates; the builder takes as many as there are registers for.
 const CANDIDATES: usize = 16;
 /// Marks a variable whose first use in a loop is a write that every iteration performs.
@@ -185,6 +187,12 @@ impl Planner {
         self.killed = 0;
     }
 
+    /// So many blocks begin, one directly inside the other.
+    pub fn blocks(&mut self, _pos: u32, count: usize) {
+        self.frames.resize(self.frames.len() + count, false);
+        self.killed = 0;
+    }
+
     /// A conditional begins.
     #[inline]
     pub fn if_(&mut self, _pos: u32) {
@@ -234,7 +242,7 @@ impl Planner {
         let mut open = std::mem::replace(&mut self.innermost, outer);
         let outer = &mut self.innermost;
         let start = self.plan.candidates.len();
-        let price = open.calls.saturating_mul(2);
+        let price = open.calls.saturating_mul(CALL);
         let weights = &open.weights;
         let weight = |var: u32| weights[var as usize] & COUNT;
         self.plan
@@ -279,6 +287,14 @@ impl Planner {
             }
         }
         self.spare.push(open);
+    }
+
+    /// The rest of the function will not be looked at: what was seen so far stands for it. Nothing is known of where variables are
+    /// last read, nor whether anything is called; open loops keep what they have used most.
+    pub fn cut(&mut self, pos: u32) {
+        while self.end(pos) {}
+        self.plan.last_use.fill(u32::MAX);
+        self.plan.calls = true;
     }
 
     /// What this function cost beyond its calls so far: counters made for open loops, and added to those of the loops around.

@@ -131,7 +131,7 @@ impl<'p> Unit<'p> {
             target,
             source,
         };
-        self.buffer.emit(self.space.bytes_mut(), &emit, values);
+        self.buffer.emit(self.space.bytes_mut(), emit, values);
     }
 
     /// Appends an instruction that faults, recorded as a trap of that kind.

@@ -44,10 +44,16 @@ impl FunctionBuilder<'_, '_> {
 
     /// Calls function `index` of the unit: pops its arguments, pushes its results.
     pub fn call(&mut self, index: u32, signature: &Signature) {
+        self.call_before_write(index, signature, None);
+    }
+
+    /// [`Self::call`] where a variable may be named that is written after the call before anything reads it: what it holds need
+    /// not be saved.
+    pub fn call_before_write(&mut self, index: u32, signature: &Signature, written: Option<u32>) {
         if !self.ready() {
             return;
         }
-        self.pass(signature, None);
+        self.pass(signature, None, written);
         let op = self.pack.core().call;
         self.emit_call(op, None, Target::Function(index));
         self.take_results(&signature.results);
@@ -59,7 +65,7 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         let pointer = self.pop();
-        let reg = self.pass(signature, Some(pointer));
+        let reg = self.pass(signature, Some(pointer), None);
         let op = self.pack.core().call_pointer;
         self.emit_call(op, reg, Target::None);
         self.take_results(&signature.results);
@@ -216,9 +222,14 @@ impl FunctionBuilder<'_, '_> {
         self.stack[index].at = At::Slot;
     }
 
-    /// Pops the arguments and brings them where the callee expects them; everything else is saved. Gives the register
-    /// of the code pointer, which is one that carries no argument.
-    fn pass(&mut self, signature: &Signature, pointer: Option<Operand>) -> Option<Reg> {
+    /// Pops the arguments and brings them where the callee expects them; everything else is saved, but for a variable that is
+    /// `written` before it is read. Gives the register of the code pointer, which is one that carries no argument.
+    fn pass(
+        &mut self,
+        signature: &Signature,
+        pointer: Option<Operand>,
+        written: Option<u32>,
+    ) -> Option<Reg> {
         self.leave_leaf();
         let first = self.first_argument(signature)?;
         let mut places = self.places();
@@ -239,6 +250,11 @@ impl FunctionBuilder<'_, '_> {
         // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
         // a variable that is saved keeps its slot.
         self.pop_all(first);
+        if let Some(state) = written.and_then(|var| self.vars.get(var as usize))
+            && state.reads == 0
+        {
+            self.registers.cleaned(state.reg);
+        }
         self.save_all();
         self.parallel_move(&mut moves);
         self.moves = moves;

@@ -92,6 +92,26 @@ impl FunctionBuilder<'_, '_> {
         });
     }
 
+    /// Opens so many blocks without parameters and results, one directly inside the other.
+    pub fn blocks(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.block(&[], &[]);
+        let Some(first) = self.frames.last().copied() else {
+            return;
+        };
+        let buffer = &mut self.unit.buffer;
+        self.frames.extend((1..count).map(|_| {
+            let label = buffer.label();
+            Frame {
+                label,
+                else_label: label,
+                ..first
+            }
+        }));
+    }
+
     /// Opens a block whose label is its end.
     pub fn block(&mut self, params: &[ValueType], results: &[ValueType]) {
         if !self.dead() {
@@ -194,6 +214,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Binds the label of the untaken branch of an `if_`, and takes on what it has in registers.
+    #[inline(never)]
     fn begin_untaken(&mut self, frame: &Frame) {
         self.unit.buffer.bind(frame.else_label);
         self.adopt(frame.snapshot, self.missing(frame.snapshot));
@@ -237,6 +258,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Ends a construct with only its label to come.
+    #[inline(never)]
     fn end_label(&mut self, index: usize) {
         let Some(layout) = self.frames[index].layout else {
             return;
@@ -244,7 +266,7 @@ impl FunctionBuilder<'_, '_> {
         let missing = if self.dead() {
             self.missing(layout)
         } else {
-            let missing = self.settle(layout);
+            let missing = self.settle_here(layout);
             self.edge(index, missing);
             missing
         };

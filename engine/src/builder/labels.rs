@@ -20,6 +20,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Binds a label and takes on what it expects; `missing` is the part of that which registers did not hold before the
     /// edge.
+    #[inline(always)]
     pub(super) fn arrive(&mut self, index: usize, missing: RegSet) {
         let frame = &self.frames[index];
         let (height, label, layout) = (frame.height, frame.label, frame.layout);
@@ -136,6 +137,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Takes on what a label expects, of which `missing` was not there, in place of what registers hold now.
+    #[inline(always)]
     pub(super) fn adopt(&mut self, layout: u32, missing: RegSet) {
         let layout = &self.layouts[layout as usize];
         for reg in each(self.registers.vars & !(layout.bound & !missing)) {
@@ -157,6 +159,12 @@ impl FunctionBuilder<'_, '_> {
     /// Stores what a label expects in memory and is only in registers. Gives the registers that the label expects and that
     /// do not hold what it expects in them.
     pub(super) fn settle(&mut self, index: u32) -> RegSet {
+        self.settle_here(index)
+    }
+
+    /// [`Self::settle`], with its code in its place.
+    #[inline(always)]
+    pub(super) fn settle_here(&mut self, index: u32) -> RegSet {
         let missing = self.missing(index);
         let layout = &self.layouts[index as usize];
         // What is where the label expects it stays there.
@@ -303,11 +311,7 @@ impl FunctionBuilder<'_, '_> {
                 self.copy_to_slot(operand, at, self.operand_slot(height + offset));
             }
         }
-        match moves.as_slice() {
-            [] => {}
-            [mv] => self.move_to_reg(mv.ty, mv.to, mv.from),
-            _ => self.parallel_move(&mut moves),
-        }
+        self.parallel_move(&mut moves);
         self.moves = moves;
     }
 }

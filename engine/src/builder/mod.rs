@@ -285,6 +285,12 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.operations
     }
 
+    /// Gives up the function in hand, so that it can be begun again. What was generated of it stays where it is and is never run.
+    pub fn abandon(&mut self) {
+        self.unit.buffer.abandon_function();
+        self.unit.buffer.take_error();
+    }
+
     /// Ends the function after its outermost frame was ended.
     ///
     /// # Errors

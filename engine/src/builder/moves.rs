@@ -167,7 +167,7 @@ impl FunctionBuilder<'_, '_> {
         };
         self.unit
             .buffer
-            .emit(self.unit.space.bytes_mut(), &emit, &self.move_values);
+            .emit(self.unit.space.bytes_mut(), emit, &self.move_values);
         true
     }
 
@@ -184,6 +184,9 @@ impl FunctionBuilder<'_, '_> {
 
     /// Performs moves as if all happened at once: sources are read before any register they share is overwritten.
     pub(super) fn parallel_move(&mut self, moves: &mut [Move]) {
+        if let [mv] = moves {
+            return self.move_to_reg(mv.ty, mv.to, mv.from);
+        }
         let (mut read, mut written) = (0, 0);
         for mv in moves.iter() {
             if let From::Reg(reg) = mv.from

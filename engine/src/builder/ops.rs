@@ -36,6 +36,24 @@ impl FunctionBuilder<'_, '_> {
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
     #[inline]
     pub fn op_imm<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
+        self.op_of::<ANY, N>(op, immediates);
+    }
+
+    /// [`Self::op_imm`] for an operation of one operand.
+    #[inline]
+    pub fn op_unary<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
+        self.op_of::<1, N>(op, immediates);
+    }
+
+    /// [`Self::op_imm`] for an operation of two operands.
+    #[inline]
+    pub fn op_binary<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
+        self.op_of::<2, N>(op, immediates);
+    }
+
+    /// [`Self::op_imm`] for an operation of so many operands. Code for each number apart foresees better what comes.
+    #[inline(never)]
+    fn op_of<const COUNT: usize, const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
         if !self.ready_here() {
             return;
         }
@@ -44,7 +62,7 @@ impl FunctionBuilder<'_, '_> {
             return self
                 .misuse("not an operation that computes, or the wrong number of immediates");
         }
-        if !self.prepare(op, info, immediates) {
+        if !self.prepare_of::<COUNT, N>(op, info, immediates) {
             return;
         }
         match info.result {
@@ -157,10 +175,26 @@ impl FunctionBuilder<'_, '_> {
         info: &OpInfo,
         immediates: &[i64; N],
     ) -> bool {
+        self.prepare_of::<ANY, N>(op, info, immediates)
+    }
+
+    /// [`Self::prepare`] for `COUNT` operands, or [`ANY`] number.
+    #[inline(always)]
+    fn prepare_of<const COUNT: usize, const N: usize>(
+        &mut self,
+        op: OpId,
+        info: &OpInfo,
+        immediates: &[i64; N],
+    ) -> bool {
         self.operations += 1;
+        let count = usize::from(info.operand_count);
+        if COUNT != ANY && count != COUNT {
+            return self.prepare_any(op, info, immediates);
+        }
+        let count = if COUNT == ANY { count } else { COUNT };
         let (mut dying, mut key, mut first) = (0, FormKey::registers(), 0);
         // One look at the operands settles the usual cases: all in registers, or a constant on the right.
-        let (bottom, index) = match (info.operand_count, self.stack.as_slice()) {
+        let (bottom, index) = match (count, self.stack.as_slice()) {
             (1, [below @ .., a]) if below.len() >= self.floor => {
                 let (bottom, at) = (below.len(), a.at);
                 let a = look(&mut self.vars, at, &mut dying);
@@ -460,6 +494,8 @@ impl FunctionBuilder<'_, '_> {
     }
 }
 
+/// Any number of operands.
+const ANY: usize = usize::MAX;
 /// The index of operands that are not where a quick look would have them.
 const ODD: u32 = u32::MAX;
 

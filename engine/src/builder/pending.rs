@@ -138,17 +138,9 @@ impl FunctionBuilder<'_, '_> {
         reg
     }
 
-    /// Pops the result of the pending operation into a variable whose register is `wanted`, or any.
-    #[inline(never)]
-    pub(super) fn flush_into(&mut self, var: u32, wanted: Reg) {
-        let reg = self.emit_result(wanted);
-        self.stack.pop();
-        self.bind(var, reg, true);
-    }
-
     /// Emits the pending operation, whose result is the top operand, into a register that nothing holds yet.
     #[inline(always)]
-    fn emit_result(&mut self, wanted: Reg) -> Reg {
+    pub(super) fn emit_result(&mut self, wanted: Reg) -> Reg {
         self.mode = Mode::Ready;
         let Some(ty) = self.stack.last().map(|operand| operand.ty) else {
             return Reg::NONE;
@@ -278,7 +270,7 @@ impl FunctionBuilder<'_, '_> {
         let start = self.unit.buffer.len();
         self.unit
             .buffer
-            .emit(self.unit.space.bytes_mut(), &emit, &self.values);
+            .emit(self.unit.space.bytes_mut(), emit, &self.values);
         if self.pending.emission.fault != NONE {
             let (kind, source) = (self.pending.emission.fault, self.pending.source);
             self.unit.buffer.site(start, kind, source);

@@ -107,44 +107,29 @@ impl Var {
 /// What holds each register: the number of a variable, or of an operand. Numbers are small enough that a function's frame
 /// could not hold as many; `finish` sees to it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Holders([[u16; LANES]; CLASSES * REGISTERS / LANES]);
-
-/// Holders that are compared at once: as many as most classes have registers.
-const LANES: usize = 8;
+pub(crate) struct Holders([u16; CLASSES * REGISTERS]);
 
 impl Holders {
     #[inline]
     fn get(&self, reg: Reg) -> u32 {
-        u32::from(self.0.as_flattened()[usize::from(reg.0) & (CLASSES * REGISTERS - 1)])
+        u32::from(self.0[usize::from(reg.0) & (CLASSES * REGISTERS - 1)])
     }
 
     #[inline]
     fn set(&mut self, reg: Reg, holder: u32) {
-        self.0.as_flattened_mut()[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = holder as u16;
+        self.0[usize::from(reg.0) & (CLASSES * REGISTERS - 1)] = holder as u16;
     }
 
-    /// Those registers of a set that have the same holder in both.
+    /// Those registers of a set, of which there are few, that have the same holder in both.
     #[inline]
     fn same(&self, other: &Self, within: RegSet) -> RegSet {
         let mut set = 0;
-        for (at, (a, b)) in self.0.iter().zip(&other.0).enumerate() {
-            let first = at * LANES;
-            if within >> first & ((1 << LANES) - 1) != 0 {
-                set |= equal(a, b) << first;
-            }
+        for reg in each(within) {
+            let same = self.get(reg) == other.get(reg);
+            set |= if same { reg.bit() } else { 0 };
         }
-        set & within
+        set
     }
-}
-
-/// Which holders are equal, as bits; without branches, since registers hold whatever they hold.
-#[inline(always)]
-fn equal(a: &[u16; LANES], b: &[u16; LANES]) -> RegSet {
-    let mut set = 0u16;
-    for at in 0..LANES {
-        set |= if a[at] == b[at] { 1 << at } else { 0 };
-    }
-    RegSet::from(set)
 }
 
 /// What a label expects: which variables are in which registers, and which of their slots may be out of date; all other
@@ -214,7 +199,7 @@ pub(crate) struct Registers {
 impl Registers {
     pub const fn new(count: [u8; CLASSES]) -> Self {
         Self {
-            holders: Holders([[0; LANES]; CLASSES * REGISTERS / LANES]),
+            holders: Holders([0; CLASSES * REGISTERS]),
             count,
             class: [(1 << count[0]) - 1, ((1 << count[1]) - 1) << REGISTERS],
             free: 0,

@@ -66,8 +66,10 @@ impl FunctionBuilder<'_, '_> {
     /// Pops a value into a variable.
     #[inline]
     pub fn set(&mut self, var: u32) {
-        if self.mode == Mode::Dead {
-            return;
+        match self.mode {
+            Mode::Ready => {}
+            Mode::Waiting => return self.set_pending(var),
+            Mode::Dead => return,
         }
         if (var as usize) >= self.vars.len() || self.stack.is_empty() {
             return self.misuse("no such variable, or no operand for it");
@@ -85,7 +87,6 @@ impl FunctionBuilder<'_, '_> {
             return;
         };
         match top.at {
-            At::Pending => self.set_pending(var),
             At::Reg(reg) => {
                 self.stack.pop();
                 self.set_reg(var, reg);
@@ -98,7 +99,7 @@ impl FunctionBuilder<'_, '_> {
                 self.pop();
                 self.set_var(var, from);
             }
-            At::Slot => {
+            At::Slot | At::Pending => {
                 let slot = self.operand_slot(self.stack.len() - 1);
                 self.stack.pop();
                 self.set_slot(var, slot);
@@ -181,15 +182,25 @@ impl FunctionBuilder<'_, '_> {
         state.reg = Reg::NONE;
     }
 
+    /// Pops the result of the pending operation into a variable.
+    #[inline(never)]
     fn set_pending(&mut self, var: u32) {
-        let state = self.vars[var as usize];
-        let wanted = if state.pin != Reg::NONE {
-            self.vacate(state.pin, Some(var));
-            state.pin
-        } else {
-            state.reg
+        let Some(state) = self.vars.get(var as usize) else {
+            return self.misuse("no such variable");
         };
-        self.flush_into(var, wanted);
+        if state.reads > 0 {
+            self.copy_reads(var);
+        }
+        let state = &self.vars[var as usize];
+        let (reg, pin) = (state.reg, state.pin);
+        let wanted = if pin == Reg::NONE { reg } else { pin };
+        if reg != wanted && self.registers.free & wanted.bit() == 0 {
+            self.vacate(wanted, Some(var));
+        }
+        let reg = self.emit_result(wanted);
+        self.stack.pop();
+        self.bind(var, reg, true);
+        self.settled = self.settled.min(self.stack.len());
     }
 
     fn set_reg(&mut self, var: u32, reg: Reg) {
@@ -401,11 +412,10 @@ impl FunctionBuilder<'_, '_> {
     /// Saves what registers hold and forgets it: variables that may be read again, operands.
     pub(super) fn save_all(&mut self) {
         let vars = self.registers.vars;
-        for reg in each(vars & self.registers.dirty) {
-            self.clean_register(reg, self.registers.holder(reg));
-        }
         for reg in each(vars) {
-            self.vars[self.registers.holder(reg) as usize].reg = Reg::NONE;
+            let var = self.registers.holder(reg);
+            self.clean_register(reg, var);
+            self.vars[var as usize].reg = Reg::NONE;
         }
         for reg in each(self.registers.held() & !vars) {
             self.vacate(reg, None);

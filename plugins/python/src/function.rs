@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
@@ -16,9 +16,10 @@ use crate::unit::{Compiled, compile};
 
 /// Combinations of argument types that a function is compiled for; more are the interpreter's.
 const SPECIALISATIONS: usize = 8;
-/// A specialisation of which this many calls, and more than one in four, had to be left is given up.
+/// A specialisation of which this many calls, and more than one in four, had to be left is compared with the interpreter.
 const PATIENCE: u64 = 64;
-/// Calls before anything is compiled: none, since compilation is quicker than most calls.
+/// Calls that are timed for it, each other in the interpreter.
+const TRIAL: u32 = 32;
 const VECTORCALL_OFFSET_MASK: usize = 1 << (usize::BITS - 1);
 
 type VectorCall = unsafe extern "C" fn(
@@ -54,6 +55,9 @@ pub struct Specialisation {
     pub compiled: Box<Compiled>,
     pub calls: Cell<u64>,
     pub dropped: Cell<bool>,
+    /// Calls of a trial that are still to come, and what those so far took, by the interpreter and compiled.
+    trial: Cell<u32>,
+    times: [Cell<Duration>; 2],
 }
 
 // The interpreter's vectorcall helpers are exported by every version, though the stable interface has them from 3.12 on.
@@ -81,6 +85,37 @@ impl Specialisation {
             .map(|state| state.taken.get())
             .sum()
     }
+
+    /// A call of a trial: timed, in the interpreter or not. The last one decides. Nothing if the arguments are others'.
+    #[cold]
+    unsafe fn try_out(
+        &self,
+        jit: *mut Jit,
+        arguments: *const *mut PyObject,
+        count: usize,
+    ) -> Option<*mut PyObject> {
+        let trial = self.trial.get();
+        let begin = Instant::now();
+        // SAFETY: as `vectorcall`'s.
+        let result = unsafe {
+            if trial.is_multiple_of(2) {
+                PyObject_Vectorcall((*jit).function, arguments, count, null_mut())
+            } else {
+                match run::enter(&self.compiled, arguments, count) {
+                    Attempt::Done(result) => result,
+                    Attempt::Unfit => return None,
+                }
+            }
+        };
+        let time = &self.times[trial as usize % 2];
+        time.set(time.get() + begin.elapsed());
+        self.trial.set(trial - 1);
+        if trial == 1 {
+            let [plain, compiled] = &self.times;
+            self.dropped.set(compiled.get() > plain.get());
+        }
+        Some(result)
+    }
 }
 
 unsafe extern "C" fn vectorcall(
@@ -95,8 +130,7 @@ unsafe extern "C" fn vectorcall(
         let count = flags & !VECTORCALL_OFFSET_MASK;
         let plain = names.is_null() || ffi::PyTuple_Size(names) == 0;
         if plain && !(*(*jit).state).given_up.get() {
-            let state = &*(*jit).state;
-            if let Some(result) = attempt(state, arguments, count) {
+            if let Some(result) = attempt(jit, arguments, count) {
                 return result;
             }
             if let Some(result) = specialise(jit, arguments, count) {
@@ -109,10 +143,12 @@ unsafe extern "C" fn vectorcall(
 
 #[inline]
 unsafe fn attempt(
-    state: &State,
+    jit: *mut Jit,
     arguments: *const *mut PyObject,
     count: usize,
 ) -> Option<*mut PyObject> {
+    // SAFETY: the caller's `Jit` has a state.
+    let state = unsafe { &*(*jit).state };
     let mut at = 0;
     loop {
         let specialisation = *state.specialisations.borrow().get(at)?;
@@ -130,12 +166,16 @@ unsafe fn attempt(
             at -= 1;
             continue;
         }
+        if specialisation.trial.get() > 0 {
+            // SAFETY: as the caller's.
+            return unsafe { specialisation.try_out(jit, arguments, count) };
+        }
         // SAFETY: as the caller's.
         if let Attempt::Done(result) = unsafe { run::enter(compiled, arguments, count) } {
             let calls = specialisation.calls.get() + 1;
             specialisation.calls.set(calls);
-            if calls.is_multiple_of(PATIENCE) && specialisation.left() * 4 > calls {
-                specialisation.dropped.set(true);
+            if calls == PATIENCE && specialisation.left() * 4 > calls {
+                specialisation.trial.set(TRIAL);
             }
             return Some(result);
         }
@@ -177,12 +217,14 @@ unsafe fn specialise(
                     compiled,
                     calls: Cell::new(0),
                     dropped: Cell::new(false),
+                    trial: Cell::new(0),
+                    times: Default::default(),
                 };
                 state
                     .specialisations
                     .borrow_mut()
                     .push(Box::leak(Box::new(specialisation)));
-                attempt(state, arguments, count)
+                attempt(jit, arguments, count)
             }
             Err(error) => {
                 let mut refused = state.refused.borrow_mut();

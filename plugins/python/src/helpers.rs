@@ -67,8 +67,11 @@ pub static HELPERS: [Helper; 22] = [
     repeat,
 ];
 
+/// A function of one float.
+type Function = fn(f64) -> f64;
+
 /// Functions of `math` of one argument that are computed as the C library does.
-pub const MATH: [(&str, fn(f64) -> f64); 14] = [
+pub const MATH: [(&str, Function); 14] = [
     ("sin", f64::sin),
     ("cos", f64::cos),
     ("tan", f64::tan),

@@ -12,8 +12,6 @@ pub enum Type {
     Float,
     /// A list by its address, whose items were of a type when it was last looked at.
     List(Item),
-    /// A buffer that is accessed in place, of one dimension.
-    Array(Format),
 }
 
 /// What a list's items are taken for; each access makes sure.
@@ -46,36 +44,20 @@ impl Leaf {
     }
 }
 
-/// Elements of a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    I8,
-    U8,
-    I16,
-    U16,
-    I32,
-    U32,
-    I64,
-    F32,
-    F64,
-}
-
 impl Type {
-    /// The engine's variables that hold a value of the type. A buffer's are the object, the address of its elements and their
-    /// number.
+    /// The engine's variables that hold a value of the type.
     pub const fn parts(self) -> &'static [ValueType] {
         match self {
             Type::None => &[],
             Type::Bool => &[ValueType::I32],
             Type::Int | Type::List(_) => &[ValueType::I64],
             Type::Float => &[ValueType::F64],
-            Type::Array(_) => &[ValueType::I64, ValueType::I64, ValueType::I64],
         }
     }
 
     /// Whether a value of the type may own a reference.
     pub const fn is_object(self) -> bool {
-        matches!(self, Type::List(_) | Type::Array(_))
+        matches!(self, Type::List(_))
     }
 
     /// For people.
@@ -92,7 +74,6 @@ impl Type {
             Type::List(Item::Bool) => "list[bool]".into(),
             Type::List(Item::Int) => "list[int]".into(),
             Type::List(Item::Float) => "list[float]".into(),
-            Type::Array(format) => format!("buffer[{format:?}]").to_lowercase(),
         }
     }
 }
@@ -289,24 +270,11 @@ pub enum Name {
     LoadF64,
     StoreI64,
     ElementI64,
-    ElementI32,
-    ElementU32,
-    ElementI16,
-    ElementU16,
-    ElementI8,
-    ElementU8,
-    ElementF64,
-    ElementF32,
     PutI64,
-    PutI32,
-    PutI16,
-    PutI8,
-    PutF64,
-    PutF32,
 }
 
 /// Their names in `spec/isa/python/ops.toml`.
-pub const NAMES: [&str; 69] = [
+pub const NAMES: [&str; 56] = [
     "i64.add",
     "i64.sub",
     "i64.mul",
@@ -362,20 +330,7 @@ pub const NAMES: [&str; 69] = [
     "mem.load_f64",
     "mem.store_i64",
     "mem.element_i64",
-    "mem.element_i32",
-    "mem.element_u32",
-    "mem.element_i16",
-    "mem.element_u16",
-    "mem.element_i8",
-    "mem.element_u8",
-    "mem.element_f64",
-    "mem.element_f32",
     "mem.put_i64",
-    "mem.put_i32",
-    "mem.put_i16",
-    "mem.put_i8",
-    "mem.put_f64",
-    "mem.put_f32",
 ];
 
 /// How the blocks of a function go on.

@@ -263,7 +263,6 @@ unsafe fn unbox(object: *mut PyObject, ty: Type, slot: *mut u64) -> bool {
                 }
                 *slot = object as u64;
             }
-            Type::Array(_) => return false,
         }
     }
     true
@@ -281,7 +280,7 @@ pub unsafe fn boxed(ty: Type, bits: u64) -> *mut PyObject {
                 ffi::Py_IncRef(ffi::Py_None());
                 ffi::Py_None()
             }
-            Type::List(_) | Type::Array(_) => bits as *mut PyObject,
+            Type::List(_) => bits as *mut PyObject,
         }
     }
 }

@@ -251,10 +251,6 @@ impl<'c> Translator<'c> {
         self.result
     }
 
-    pub fn params(&self) -> &[Type] {
-        &self.params
-    }
-
     /// Whether blocks wait to be translated.
     pub fn done(&self) -> bool {
         self.waiting.is_empty()

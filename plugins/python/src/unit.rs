@@ -195,6 +195,9 @@ impl Dependency {
     }
 }
 
+/// Where a dictionary's version stands, and the one last seen.
+type Tag = (*const u64, Cell<u64>);
+
 /// A function compiled for arguments of certain types, with everything that its code refers to.
 pub struct Compiled {
     pub params: Vec<Type>,
@@ -205,7 +208,7 @@ pub struct Compiled {
     pub parts: Vec<Part>,
     pub dependencies: Vec<Dependency>,
     /// Version tags of the dictionaries when the names were last seen to mean the same; up to 3.12.
-    tags: Vec<(*const u64, Cell<u64>)>,
+    tags: Vec<Tag>,
     /// Objects that exits put back.
     pub objects: Vec<Py<PyAny>>,
     pub time: Duration,
@@ -509,8 +512,8 @@ pub fn compile(
 }
 
 /// Where the versions of dictionaries stand: `ma_version_tag` is the third word of a dictionary up to 3.12.
-fn tags(minor: u8, dependencies: &[Dependency]) -> Vec<(*const u64, Cell<u64>)> {
-    let mut tags: Vec<(*const u64, Cell<u64>)> = Vec::new();
+fn tags(minor: u8, dependencies: &[Dependency]) -> Vec<Tag> {
+    let mut tags: Vec<Tag> = Vec::new();
     if minor > 12 {
         return tags;
     }

@@ -157,10 +157,27 @@ impl<'a> Worker<'a> {
     /// The body of function `index`.
     fn function<'u, 'p>(
         &mut self,
-        mut builder: FunctionBuilder<'u, 'p>,
+        builder: FunctionBuilder<'u, 'p>,
         index: u32,
         body: &FunctionBody<'_>,
     ) -> Result<FunctionBuilder<'u, 'p>, Error> {
+        let (mut builder, complete) = self.attempt(builder, index, body, true)?;
+        if !complete {
+            builder.abandon();
+            (builder, _) = self.attempt(builder, index, body, false)?;
+        }
+        Ok(builder)
+    }
+
+    /// [`Self::function`], with a plan that may be made of a sample. Gives whether that was good enough; else nothing was
+    /// finished.
+    fn attempt<'u, 'p>(
+        &mut self,
+        mut builder: FunctionBuilder<'u, 'p>,
+        index: u32,
+        body: &FunctionBody<'_>,
+        sample: bool,
+    ) -> Result<(FunctionBuilder<'u, 'p>, bool), Error> {
         // Modules are smaller than 2^30 bytes.
         let mut cursor = Cursor::new(body.as_bytes(), body.range().end as u32);
         let begin = cursor.offset();
@@ -171,21 +188,19 @@ impl<'a> Worker<'a> {
         self.locals.clear();
         self.locals.extend(locals.iter().map(|ty| ty.code()));
 
-        let start = cursor.offset();
+        let (start, scratch) = (cursor.offset(), variables.len());
         let clock = Instant::now();
-        let scan = prescan::scan(context.table(), cursor, variables.len(), &mut self.planner);
+        let scan = prescan::scan(context.table(), cursor, scratch, sample, &mut self.planner);
         let plan = if scan.complete && !scan.far {
             self.planner.finish()
         } else {
             &self.unplanned
         };
-        self.worked.add(Worked {
-            operations: scan.operations,
-            prescan_ns: u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX),
-        });
+        let prescan_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
 
-        let scratch = variables.len() as u32;
-        if scan.far {
+        // What was not scanned may have far accesses, too.
+        let far = scan.far || !scan.complete;
+        if far {
             self.locals.extend(SCRATCH);
         }
         builder.at(start);
@@ -193,15 +208,28 @@ impl<'a> Worker<'a> {
         let mut generator = Generator {
             builder,
             context,
-            scratch,
+            scratch: scratch as u32,
+            far,
+            incomplete: false,
         };
-        self.visit.instructions(cursor, &mut generator)?;
-        let Generator { mut builder, .. } = generator;
+        let visited = self.visit.instructions(cursor, &mut generator);
+        let Generator {
+            mut builder,
+            incomplete,
+            ..
+        } = generator;
+        if incomplete && scan.sampled {
+            return Ok((builder, false));
+        }
+        self.worked.add(Worked {
+            operations: visited?,
+            prescan_ns,
+        });
         builder.finish().map_err(|source| Error::Function {
             function: index,
             offset: u64::from(start),
             source,
         })?;
-        Ok(builder)
+        Ok((builder, true))
     }
 }

@@ -101,6 +101,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Passes over all blocks without parameters and results that begin here, one directly inside the other, and gives their number.
+    #[inline(always)]
+    pub fn skip_blocks(&mut self) -> usize {
+        const BLOCK: [u8; 2] = [0x02, 0x40];
+        let before = self.rest.len();
+        while let Some((&BLOCK, rest)) = self.rest.split_first_chunk() {
+            self.rest = rest;
+        }
+        (before - self.rest.len()) / BLOCK.len()
+    }
+
     /// Passes over `count` integers of any size.
     pub fn skip_integers(&mut self, mut count: u32) -> Check {
         // Eight bytes end at most eight integers.

@@ -14,6 +14,9 @@ use crate::interrupt::Deadline;
 use crate::stubs::Stubs;
 use crate::types::FuncType;
 
+/// Threads that compile one module, at most.
+const MOST_JOBS: usize = 64;
+
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -55,7 +58,8 @@ impl Config {
     /// `wasmtime` is told only whether to, and takes a thread for each processor:
     /// [`std::thread::available_parallelism`] says how many there are.
     ///
-    /// A thread costs as much as some kilobytes of WebAssembly take to compile: small modules gain nothing.
+    /// A thread costs as much as some kilobytes of WebAssembly take to compile: small modules gain nothing. No more than 64 are
+    /// used: each has room of its own for a module's code.
     pub fn parallel_compilation(&mut self, jobs: NonZeroUsize) -> &mut Self {
         self.jobs = jobs.get();
         self
@@ -239,7 +243,7 @@ impl Engine {
 
     /// On how many threads bodies are compiled.
     pub(crate) fn jobs(&self) -> usize {
-        self.inner.config.jobs
+        self.inner.config.jobs.min(MOST_JOBS)
     }
 
     pub(crate) fn has_epochs(&self) -> bool {

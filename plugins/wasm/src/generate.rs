@@ -125,8 +125,12 @@ impl<'a> Context<'a> {
 pub(crate) struct Generator<'a, 'u, 'p> {
     pub builder: FunctionBuilder<'u, 'p>,
     pub context: &'a Context<'a>,
-    /// The first of the variables of [`SCRATCH`], in functions that have them.
+    /// The first of the variables of [`SCRATCH`].
     pub scratch: u32,
+    /// Whether the function has these variables.
+    pub far: bool,
+    /// Whether it needed them and has none.
+    pub incomplete: bool,
 }
 
 #[cold]
@@ -146,6 +150,10 @@ impl<'a> Generator<'a, '_, '_> {
         lane: Option<i64>,
     ) -> Check {
         let far = self.context.operations.far_address;
+        if instruction.operands[1] != Type::UNKNOWN && !self.far {
+            self.incomplete = true;
+            return Err(unsupported());
+        }
         // The address lies below the operand that is stored or that a lane is loaded into.
         if instruction.operands[1] == Type::UNKNOWN {
             self.builder.op_imm(far, &[i64::from(offset)]);
@@ -198,6 +206,20 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
+    fn unary(&mut self, instruction: &Instruction) -> Check {
+        let op = instruction.op.ok_or_else(unsupported)?;
+        self.builder.op_unary(op, &[]);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn binary(&mut self, instruction: &Instruction) -> Check {
+        let op = instruction.op.ok_or_else(unsupported)?;
+        self.builder.op_binary(op, &[]);
+        Ok(())
+    }
+
+    #[inline(always)]
     fn operation(&mut self, instruction: &Instruction, immediates: &[i64]) -> Check {
         let Some(op) = instruction.op else {
             return Err(unsupported());
@@ -231,14 +253,22 @@ impl Sink for Generator<'_, '_, '_> {
         if offset >= FAR {
             return self.far_access(op, instruction, offset, None);
         }
-        self.builder.op_imm(op, &[i64::from(offset)]);
+        let offset = [i64::from(offset)];
+        match instruction.kind {
+            Kind::Store => self.builder.op_binary(op, &offset),
+            _ => self.builder.op_unary(op, &offset),
+        }
         Ok(())
     }
 
     #[inline(always)]
     fn access_sum(&mut self, instruction: &Instruction, constant: i32) -> Check {
         let op = instruction.op.ok_or_else(unsupported)?;
-        self.builder.op_imm(op, &[i64::from(constant)]);
+        let constant = [i64::from(constant)];
+        match instruction.kind {
+            Kind::Store => self.builder.op_binary(op, &constant),
+            _ => self.builder.op_unary(op, &constant),
+        }
         Ok(())
     }
 
@@ -264,6 +294,11 @@ impl Sink for Generator<'_, '_, '_> {
             _ => self.builder.block(params, results),
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn blocks(&mut self, count: usize) {
+        self.builder.blocks(count);
     }
 
     #[inline(always)]
@@ -300,10 +335,10 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
-    fn call(&mut self, function: u32) -> Check {
+    fn call(&mut self, function: u32, written: Option<u32>) -> Check {
         let signature = self.context.description.signature(function);
-        self.builder
-            .call(function, signature.ok_or_else(unsupported)?);
+        let signature = signature.ok_or_else(unsupported)?;
+        self.builder.call_before_write(function, signature, written);
         Ok(())
     }
 

@@ -134,6 +134,11 @@ impl Instruction {
     }
 }
 
+pub(crate) const BR_TABLE: u8 = 0x0e;
+pub(crate) const LOCAL_GET: u8 = 0x20;
+pub(crate) const LOCAL_SET: u8 = 0x21;
+pub(crate) const LOCAL_TEE: u8 = 0x22;
+pub(crate) const GLOBAL_GET: u8 = 0x23;
 pub(crate) const I64_LOAD: u8 = 0x29;
 pub(crate) const I64_CONST: u8 = 0x42;
 pub(crate) const I32_ADD: u8 = 0x6a;

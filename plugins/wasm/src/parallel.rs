@@ -44,15 +44,27 @@ pub(crate) fn spans<'s, 'b>(bodies: &'s [Body<'b>], jobs: usize) -> Vec<&'s [Bod
     spans
 }
 
+/// Whether one thread may come to another end, or say something else: where there was no room for code, or no memory. Anything else
+/// that the engine refuses is a fault, which compiling anew would hide.
+fn depends_on_place(error: &Error) -> bool {
+    let (Error::Function { source, .. } | Error::Engine(source)) = error else {
+        return false;
+    };
+    matches!(
+        source,
+        copatch::Error::Limit { .. } | copatch::Error::Memory(_)
+    )
+}
+
 /// A span, compiled or refused, by its index.
 type Done<'p> = (usize, Result<Part<'p>, Error>, Worked);
 
 /// Compiles spans of bodies behind what `begin` makes, on up to `jobs` threads, this one among them. Gives `None` where
-/// the engine refuses something, such as more code than there is room for: what it says may depend on the place of the
-/// code, so the caller finds it again in order.
+/// there is no room for something: what the engine says then may depend on the place of the code, so the caller finds it
+/// again in order.
 ///
 /// # Errors
-/// The first body that is invalid, in the order of the functions.
+/// The first body that is refused for another reason, in the order of the functions.
 pub(crate) fn generate<'p, 'a>(
     begin: impl FnOnce() -> Result<Unit<'p>, Error>,
     worker: impl Fn() -> Worker<'a> + Sync,
@@ -109,9 +121,9 @@ pub(crate) fn generate<'p, 'a>(
         }
         Ok(joined.finish())
     })
-    .or_else(|error| match error {
-        Error::Function { .. } | Error::Engine(_) => Ok(None),
-        error => Err(error),
+    .or_else(|error| match depends_on_place(&error) {
+        true => Ok(None),
+        false => Err(error),
     })
 }
 
@@ -180,5 +192,33 @@ impl<'s, 'p> Joined<'s, 'p> {
             unit: self.unit,
             worked: self.worked,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_depends_on_the_place_of_code_is_compiled_again() {
+        let limit = || copatch::Error::Limit { what: "room" };
+        let misuse = || copatch::Error::Misuse {
+            what: "a call",
+            at: 0,
+        };
+        let internal = || copatch::Error::Internal {
+            what: "a hole".to_owned(),
+        };
+        let function = |source| Error::Function {
+            function: 1,
+            offset: 0,
+            source,
+        };
+        assert!(depends_on_place(&Error::Engine(limit())));
+        assert!(depends_on_place(&function(limit())));
+        for fault in [misuse(), internal()] {
+            assert!(!depends_on_place(&function(fault)));
+        }
+        assert!(!depends_on_place(&Error::Engine(internal())));
     }
 }

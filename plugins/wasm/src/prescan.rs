@@ -7,19 +7,19 @@
 use copatch::Planner;
 
 use crate::cursor::Cursor;
-use crate::opcodes::{Kind, Table};
+use crate::opcodes::{BR_TABLE, Kind, LOCAL_GET, Table};
 use crate::validate::{Check, invalid};
-use crate::visit::{NARROW_SUM, narrow_sum};
+use crate::visit::narrow_sum;
 
 /// What one scan found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
-    /// Instructions seen.
-    pub operations: u64,
     /// Whether the scan came to the end of the function: else its plan must not be used.
     pub complete: bool,
     /// Whether a memory access has an offset of [`FAR`] or more.
     pub far: bool,
+    /// Whether the rest of the function was left out, so that it may have accesses with such offsets, too.
+    pub sampled: bool,
 }
 
 /// Offsets from here on are no immediates: they do not fit beside a 32-bit address into the reserved range of a linear memory, and
@@ -30,21 +30,33 @@ pub(crate) const FAR: u32 = (1 << 31) - 0x800;
 /// no plan. Functions written by compilers are far from it.
 const WORK: usize = 4;
 const LEAST_WORK: usize = 1 << 14;
+/// How much of a resumable loop is looked at. What is left out then are its uses of variables, of which it is enough to know the
+/// most frequent.
+const SAMPLE: usize = 500;
 /// With this many bytes left, those that the short paths look at are there.
 const FEW: usize = 8;
 
-/// Scans the instructions from `cursor` on of a function of `vars` variables.
+/// Scans the instructions from `cursor` on of a function of `vars` variables. With `sample`, a look at the beginning of a resumable
+/// loop is enough.
 #[inline(never)]
-pub(crate) fn scan(table: &Table, cursor: Cursor<'_>, vars: usize, planner: &mut Planner) -> Scan {
+pub(crate) fn scan(
+    table: &Table,
+    cursor: Cursor<'_>,
+    vars: usize,
+    sample: bool,
+    planner: &mut Planner,
+) -> Scan {
     planner.begin(vars);
     let mut scanner = Scanner {
         table,
         cursor,
         work: LEAST_WORK.saturating_add(cursor.rest().len().saturating_mul(WORK)),
+        sample,
+        least: FEW,
         scan: Scan::default(),
     };
     let ended = loop {
-        if scanner.cursor.rest().len() < FEW {
+        if scanner.cursor.rest().len() < scanner.least {
             break None;
         }
         match scanner.step(planner) {
@@ -54,6 +66,14 @@ pub(crate) fn scan(table: &Table, cursor: Cursor<'_>, vars: usize, planner: &mut
     };
     let (ended, mut scanner) = match ended {
         Some(ended) => (ended, scanner),
+        None if scanner.least > FEW => {
+            planner.cut(scanner.cursor.offset());
+            return Scan {
+                complete: true,
+                sampled: true,
+                ..scanner.scan
+            };
+        }
         None => scanner.last(planner),
     };
     scanner.scan.complete = matches!(ended, Ok(true)) && scanner.cursor.rest().is_empty();
@@ -65,6 +85,9 @@ struct Scanner<'a> {
     cursor: Cursor<'a>,
     /// The most that the planner may have.
     work: usize,
+    sample: bool,
+    /// The scan stops where fewer bytes are left.
+    least: usize,
     scan: Scan,
 }
 
@@ -94,7 +117,6 @@ impl Scanner<'_> {
     fn step(&mut self, planner: &mut Planner) -> Check<bool> {
         let table = self.table;
         let cursor = &mut self.cursor;
-        self.scan.operations += 1;
         let Some(opcode) = cursor.rest().first() else {
             return Err(invalid("unexpected end"));
         };
@@ -118,9 +140,7 @@ impl Scanner<'_> {
             Kind::Unary | Kind::Binary | Kind::Not => cursor.skip(),
             Kind::Widen => {
                 cursor.skip();
-                if narrow_sum(cursor, Cursor::skip_integer).is_some() {
-                    self.scan.operations += NARROW_SUM;
-                }
+                narrow_sum(cursor, Cursor::skip_integer);
             }
             Kind::I32Const | Kind::I64Const | Kind::GlobalGet | Kind::GlobalSet => {
                 cursor.skip();
@@ -147,9 +167,15 @@ impl Scanner<'_> {
             }
             Kind::Block => {
                 let pos = cursor.offset();
-                cursor.skip();
-                cursor.skip_integer()?;
-                planner.block(pos);
+                match cursor.skip_blocks() {
+                    0 => {
+                        cursor.skip();
+                        cursor.skip_integer()?;
+                        planner.block(pos);
+                    }
+                    1 => planner.block(pos),
+                    count => planner.blocks(pos, count),
+                }
             }
             Kind::If => {
                 let pos = cursor.offset();
@@ -161,6 +187,9 @@ impl Scanner<'_> {
                 let pos = cursor.offset();
                 cursor.skip();
                 cursor.skip_integer()?;
+                if self.sample && resumable(*cursor) {
+                    self.least = cursor.rest().len().saturating_sub(SAMPLE).max(FEW);
+                }
                 planner.loop_(pos);
                 self.afford(planner)?;
             }
@@ -217,6 +246,16 @@ impl Scanner<'_> {
         }
         Ok(false)
     }
+}
+
+/// Whether the body of a loop begins with nothing but blocks and a table of branches on a variable, as Go's compiler begins a
+/// function that can be left and entered again at each call, and others a program of states. Whatever is used in such a
+/// loop may be read as long as it runs.
+fn resumable(mut cursor: Cursor<'_>) -> bool {
+    cursor.skip_blocks() > 0
+        && cursor.next() == Some(LOCAL_GET)
+        && cursor.skip_integer().is_ok()
+        && cursor.next() == Some(BR_TABLE)
 }
 
 /// An instruction that is rare, or whose opcode has several bytes.
@@ -299,21 +338,50 @@ mod tests {
     fn run(code: &[u8]) -> Scan {
         let mut planner = Planner::new();
         let table = Table::new(None);
-        scan(&table, Cursor::new(code, 100), 4, &mut planner)
+        scan(&table, Cursor::new(code, 100), 4, true, &mut planner)
     }
 
     #[test]
-    fn counts_operations_up_to_the_functions_end() {
+    fn scans_up_to_the_functions_end() {
         // loop local.get 0 br_if 0 end i32.const -1 drop end
         let code = [0x03, 0x40, 0x20, 0, 0x0d, 0, 0x0b, 0x41, 0x7f, 0x1a, 0x0b];
         assert_eq!(
             run(&code),
             Scan {
-                operations: 7,
                 complete: true,
-                far: false
+                ..Scan::default()
             }
         );
+    }
+
+    /// A loop that begins with two blocks and a table of branches, with so many reads of variable 1 in it.
+    fn resumable_loop(reads: usize) -> Vec<u8> {
+        let mut code = vec![
+            0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, 0, 0x0e, 1, 0, 1, 0x0b,
+        ];
+        code.extend([0x20, 1, 0x1a].repeat(reads));
+        code.extend([0x0b, 0x0b, 0x0b]);
+        code
+    }
+
+    #[test]
+    fn resumable_loops_are_sampled_if_they_are_long() {
+        let table = Table::new(None);
+        let mut planner = Planner::new();
+        let mut sampled = |code: &[u8], sample| {
+            let cursor = Cursor::new(code, code.len() as u32);
+            let scan = scan(&table, cursor, 4, sample, &mut planner);
+            assert!(scan.complete);
+            scan.sampled
+        };
+        let (short, long) = (resumable_loop(10), resumable_loop(1000));
+        assert!(!sampled(&short, true));
+        assert!(sampled(&long, true));
+        assert!(!sampled(&long, false));
+        // A loop that begins in another way is not resumable.
+        let mut other = long;
+        other.splice(2..2, [0x01]);
+        assert!(!sampled(&other, true));
     }
 
     #[test]
@@ -323,9 +391,9 @@ mod tests {
         assert_eq!(
             run(&code),
             Scan {
-                operations: 4,
                 complete: true,
-                far: true
+                far: true,
+                ..Scan::default()
             }
         );
     }
@@ -338,8 +406,8 @@ mod tests {
         let table = Table::new(None);
         let mut planner = Planner::new();
         let cursor = Cursor::new(&code, code.len() as u32);
-        assert!(scan(&table, cursor, 10, &mut planner).complete);
-        assert!(!scan(&table, cursor, 50_000, &mut planner).complete);
+        assert!(scan(&table, cursor, 10, true, &mut planner).complete);
+        assert!(!scan(&table, cursor, 50_000, true, &mut planner).complete);
     }
 
     #[test]
@@ -358,7 +426,7 @@ mod tests {
             // Twice, since the planner keeps its counters from function to function.
             let mut again = || {
                 let cursor = Cursor::new(&code, code.len() as u32);
-                let scan = scan(&table, cursor, usize::from(vars), &mut planner);
+                let scan = scan(&table, cursor, usize::from(vars), true, &mut planner);
                 let most = LEAST_WORK + code.len() * WORK + usize::from(vars);
                 assert!(planner.work() <= most, "{loops} loops, {vars} variables");
                 (scan, planner.work())
@@ -383,8 +451,7 @@ mod tests {
         code.extend([
             0xd2, 0x80, 0, 0x1c, 1, 0x7f, 0xfd, 0x80, 1, 0xfc, 0x10, 0, 0x0b,
         ]);
-        let scan = run(&code);
-        assert_eq!((scan.operations, scan.complete), (12, true));
+        assert!(run(&code).complete);
     }
 
     #[test]

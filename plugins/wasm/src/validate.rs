@@ -327,6 +327,14 @@ impl<'a> Validator<'a> {
         self.push_all(params)
     }
 
+    /// Opens so many blocks without parameters and results, at least one.
+    #[inline(always)]
+    pub fn blocks(&mut self, count: usize) {
+        self.open(FrameKind::Block, Arrow::EMPTY);
+        self.outer
+            .extend(std::iter::repeat_n(self.frame, count.saturating_sub(1)));
+    }
+
     /// Pops the results of the innermost frame, and checks that nothing else is left.
     #[inline(always)]
     fn close(&mut self) -> Check {

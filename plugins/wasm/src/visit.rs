@@ -2,19 +2,18 @@
 //!
 //! The loop keeps what is common short; everything else is in `rare`, out of its way.
 
+mod joined;
 mod rare;
 
-use std::ops::Range;
-
 use copatch::ValueType;
+
+pub(crate) use self::joined::narrow_sum;
+use self::joined::{NARROW_SUM, written};
 
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::facts::{Arrow, Facts, Type};
-use crate::opcodes::{
-    I32_ADD, I32_SUB, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, I64_SUB, Instruction, Kind, Table,
-};
-use crate::prescan::FAR;
+use crate::opcodes::{I32_SUB, I32_WRAP_I64, I64_LOAD, I64_SUB, Instruction, Kind, Table};
 use crate::validate::{Check, FrameKind, Validator, invalid, unknown};
 
 /// Parameters and locals of a function.
@@ -28,6 +27,14 @@ pub(crate) trait Sink {
     fn at(&mut self, offset: u32);
     /// An instruction of the table, with its immediates.
     fn operation(&mut self, instruction: &Instruction, immediates: &[i64]) -> Check;
+    /// [`Self::operation`] for one operand, without immediates.
+    fn unary(&mut self, instruction: &Instruction) -> Check {
+        self.operation(instruction, &[])
+    }
+    /// [`Self::operation`] for two operands, without immediates.
+    fn binary(&mut self, instruction: &Instruction) -> Check {
+        self.operation(instruction, &[])
+    }
     /// [`Kind::Not`].
     fn not(&mut self, instruction: &Instruction) -> Check;
     /// A load or store, with its offset.
@@ -43,6 +50,8 @@ pub(crate) trait Sink {
         self.operation(instruction, &[])
     }
     fn block(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) -> Check;
+    /// So many blocks without parameters and results, one directly inside the other.
+    fn blocks(&mut self, count: usize);
     fn else_(&mut self);
     fn end(&mut self);
     fn br(&mut self, depth: u32);
@@ -50,7 +59,8 @@ pub(crate) trait Sink {
     fn br_table(&mut self, targets: &[u32], default: u32);
     fn return_(&mut self);
     fn unreachable(&mut self);
-    fn call(&mut self, function: u32) -> Check;
+    /// A call. A variable may be named, which need not exist, that is written behind it before anything reads it.
+    fn call(&mut self, function: u32, written: Option<u32>) -> Check;
     fn call_indirect(&mut self, ty: u32, table: u32) -> Check;
     fn drop(&mut self);
     fn select(&mut self, ty: ValueType);
@@ -69,6 +79,8 @@ pub(crate) struct Visit<'a> {
     validator: Validator<'a>,
     /// The branch table in hand.
     targets: Vec<u32>,
+    /// Instructions visited.
+    operations: u64,
 }
 
 impl<'a> Visit<'a> {
@@ -78,6 +90,7 @@ impl<'a> Visit<'a> {
             table,
             validator,
             targets: Vec::new(),
+            operations: 0,
         }
     }
 
@@ -112,12 +125,18 @@ impl<'a> Visit<'a> {
         Ok(())
     }
 
-    /// Visits the instructions of the function that was begun.
+    /// Visits the instructions of the function that was begun, and gives their number.
     ///
     /// # Errors
     /// [`Error::InvalidCode`], and what the sink cannot generate.
-    pub fn instructions<S: Sink>(&mut self, cursor: Cursor<'_>, sink: &mut S) -> Result<(), Error> {
-        self.run(cursor.rest(), cursor.offset(), sink)
+    pub fn instructions<S: Sink>(
+        &mut self,
+        cursor: Cursor<'_>,
+        sink: &mut S,
+    ) -> Result<u64, Error> {
+        self.operations = 0;
+        self.run(cursor.rest(), cursor.offset(), sink)?;
+        Ok(self.operations)
     }
 
     #[inline(never)]
@@ -126,6 +145,7 @@ impl<'a> Visit<'a> {
         let mut cursor = Cursor::new(body, begin.wrapping_add(body.len() as u32));
         loop {
             let at = cursor.offset();
+            self.operations += 1;
             sink.at(at);
             let ended = if cursor.rest().len() >= FEW {
                 self.instruction(table, &mut cursor, sink)
@@ -176,8 +196,9 @@ impl<'a> Visit<'a> {
                 "control frames remain at end of function body: END opcode expected",
             ));
         };
-        let instruction = &table.plain[usize::from(opcode)];
         let validator = &mut self.validator;
+        // Where it is needed: variables, constants and control come without.
+        let instruction = || &table.plain[usize::from(opcode)];
         match table.kinds[usize::from(opcode)] {
             Kind::LocalGet => {
                 cursor.skip();
@@ -201,16 +222,19 @@ impl<'a> Visit<'a> {
                 sink.local_tee(local);
             }
             Kind::Binary => {
+                let instruction = instruction();
                 cursor.skip();
                 validator.binary(instruction)?;
-                sink.operation(instruction, &[])?;
+                sink.binary(instruction)?;
             }
             Kind::Unary => {
+                let instruction = instruction();
                 cursor.skip();
                 validator.unary(instruction)?;
-                sink.operation(instruction, &[])?;
+                sink.unary(instruction)?;
             }
             Kind::Not => {
+                let instruction = instruction();
                 cursor.skip();
                 validator.unary(instruction)?;
                 sink.not(instruction)?;
@@ -219,12 +243,14 @@ impl<'a> Visit<'a> {
                 cursor.skip();
                 match narrow_sum(cursor, Cursor::i64) {
                     Some(constant) => {
+                        self.operations += NARROW_SUM;
                         validator.tee(Type::I32)?;
                         *cursor = self.sum(*cursor, constant as i32, sink)?;
                     }
                     None => {
+                        let instruction = instruction();
                         validator.unary(instruction)?;
-                        sink.operation(instruction, &[])?;
+                        sink.unary(instruction)?;
                     }
                 }
             }
@@ -239,10 +265,12 @@ impl<'a> Visit<'a> {
                 self.constant(table, (Type::I64, ValueType::I64), bits, cursor, sink)?;
             }
             Kind::Load => {
+                let instruction = instruction();
                 cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 if opcode == I64_LOAD && cursor.rest().first() == Some(&I32_WRAP_I64) {
                     cursor.skip();
+                    self.operations += 1;
                     self.narrow_load(offset, sink)?;
                 } else {
                     validator.unary(instruction)?;
@@ -250,6 +278,7 @@ impl<'a> Visit<'a> {
                 }
             }
             Kind::Store => {
+                let instruction = instruction();
                 cursor.skip();
                 let offset = address(validator, instruction, cursor)?;
                 validator.store(instruction)?;
@@ -261,7 +290,15 @@ impl<'a> Visit<'a> {
                 sink.end();
                 return Ok(ended);
             }
-            Kind::Block => self.block(FrameKind::Block, cursor, sink)?,
+            // Where functions are left and entered again in many places, hundreds of blocks begin at one.
+            Kind::Block => match cursor.skip_blocks() {
+                0 => self.block(FrameKind::Block, cursor, sink)?,
+                count => {
+                    self.operations += count as u64 - 1;
+                    validator.blocks(count);
+                    sink.blocks(count);
+                }
+            },
             Kind::Loop => self.block(FrameKind::Loop, cursor, sink)?,
             Kind::If => {
                 // The block's type stands before the condition is looked at, which makes no difference.
@@ -295,7 +332,7 @@ impl<'a> Visit<'a> {
                 let function = cursor.u32()?;
                 let arrow = validator.facts.function(function);
                 validator.call(arrow.ok_or_else(|| unknown("function", function))?)?;
-                sink.call(function)?;
+                sink.call(function, written(*cursor))?;
             }
             Kind::GlobalGet => {
                 cursor.skip();
@@ -387,6 +424,7 @@ impl<'a> Visit<'a> {
             };
             let instruction = &table.plain[usize::from(opcode)];
             if self.validator.binary_constant(instruction, ty) {
+                self.operations += 1;
                 sink.at(cursor.offset());
                 cursor.skip();
                 return sink.operation_with(instruction, code, bits);
@@ -395,56 +433,6 @@ impl<'a> Visit<'a> {
         self.validator.push(ty);
         sink.constant(code, bits);
         Ok(())
-    }
-
-    /// An `i64.load` and an `i32.wrap_i64`.
-    #[inline(never)]
-    fn narrow_load<S: Sink>(&mut self, offset: u32, sink: &mut S) -> Check {
-        let (table, validator) = (self.table, &mut self.validator);
-        validator.tee(Type::I32)?;
-        if table.load_wrap.op.is_some() {
-            return sink.access(&table.load_wrap, offset);
-        }
-        sink.access(&table.plain[usize::from(I64_LOAD)], offset)?;
-        sink.operation(&table.plain[usize::from(I32_WRAP_I64)], &[])
-    }
-
-    /// Behind a [`narrow_sum`] of this constant: the load whose address it is, or the store there of a variable or constant,
-    /// which most sums are for; else the sum alone. Gives what follows.
-    #[inline(always)]
-    fn sum<'b, S: Sink>(
-        &mut self,
-        cursor: Cursor<'b>,
-        constant: i32,
-        sink: &mut S,
-    ) -> Check<Cursor<'b>> {
-        let (table, validator) = (self.table, &mut self.validator);
-        if SUMS.contains(&constant) {
-            if let Some((load, rest)) = access_sum(table, validator, Kind::Load, cursor) {
-                sink.at(cursor.offset());
-                validator.unary(&load)?;
-                sink.access_sum(&load, constant)?;
-                return Ok(rest);
-            }
-            let mut ahead = cursor;
-            if let Some((value, ty)) = stored(table, validator, &mut ahead)
-                && let Some((store, rest)) = access_sum(table, validator, Kind::Store, ahead)
-                && store.operands[1] == ty
-            {
-                validator.pop(Type::I32)?;
-                sink.at(cursor.offset());
-                match value {
-                    Stored::Local(local) => sink.local_get(local),
-                    Stored::I64(bits) => sink.constant(ValueType::I64, bits),
-                }
-                sink.at(ahead.offset());
-                sink.access_sum(&store, constant)?;
-                return Ok(rest);
-            }
-        }
-        let add = &table.plain[usize::from(I32_ADD)];
-        sink.operation_with(add, ValueType::I32, u64::from(constant as u32))?;
-        Ok(cursor)
     }
 
     #[inline(always)]
@@ -524,70 +512,3 @@ fn block_type<'b>(facts: &Facts, mut cursor: Cursor<'b>) -> Check<(Arrow, Cursor
 
 #[cfg(test)]
 mod tests;
-
-/// The instructions of a [`narrow_sum`].
-pub(crate) const NARROW_SUM: u64 = 3;
-
-/// Behind an i32 that was widened without sign: a constant that is added to it before it is cut back to an i32, which
-/// comes to the same as adding 32 bits. Go's compiler adds to addresses so; a fifth of its instructions are this. Gives what
-/// `constant` makes of the constant, which stands at the cursor.
-#[inline(always)]
-pub(crate) fn narrow_sum<'b, T>(
-    cursor: &mut Cursor<'b>,
-    constant: impl FnOnce(&mut Cursor<'b>) -> Check<T>,
-) -> Option<T> {
-    let mut ahead = *cursor;
-    if ahead.next() != Some(I64_CONST) {
-        return None;
-    }
-    let constant = constant(&mut ahead).ok()?;
-    if ahead.next() != Some(I64_ADD) || ahead.next() != Some(I32_WRAP_I64) {
-        return None;
-    }
-    *cursor = ahead;
-    Some(constant)
-}
-
-/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0, or for the greatest values.
-/// Other sums are additions of their own.
-const SUMS: Range<i32> = 1..FAR as i32;
-
-/// A load or store without offset, valid but for its operands, as the pack's operation that adds to the address; and what
-/// follows.
-#[inline(always)]
-fn access_sum<'b>(
-    table: &Table,
-    validator: &Validator<'_>,
-    kind: Kind,
-    mut cursor: Cursor<'b>,
-) -> Option<(Instruction, Cursor<'b>)> {
-    let instruction = table.plain[usize::from(cursor.next()?)].sum()?;
-    let plain = instruction.kind == kind
-        && cursor.next()? <= instruction.limit
-        && cursor.next()? == 0
-        && validator.memory;
-    plain.then_some((instruction, cursor))
-}
-
-/// A value that a store may take as it stands.
-enum Stored {
-    Local(u32),
-    I64(u64),
-}
-
-/// The variable or constant that is read at the cursor, and its type.
-#[inline(always)]
-fn stored(
-    table: &Table,
-    validator: &Validator<'_>,
-    cursor: &mut Cursor<'_>,
-) -> Option<(Stored, Type)> {
-    match table.kinds[usize::from(cursor.next()?)] {
-        Kind::LocalGet => {
-            let local = cursor.u32().ok()?;
-            Some((Stored::Local(local), validator.local(local).ok()?))
-        }
-        Kind::I64Const => Some((Stored::I64(cursor.i64().ok()? as u64), Type::I64)),
-        _ => None,
-    }
-}

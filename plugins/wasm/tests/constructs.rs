@@ -51,6 +51,43 @@ fn loops_take_parameters() {
 }
 
 #[test]
+fn variables_written_behind_a_call_need_not_be_saved_but_reads_of_them_are() {
+    // $x is read before the call, its value on the stack; after the call it is written at once.
+    let text = r#"(module (global $g (mut i32) (i32.const 40))
+        (func $h (param i32) (result i32) (i32.mul (local.get 0) (i32.const 10)))
+        (func (export "f") (param $a i32) (result i32) (local $x i32)
+            (local.set $x (i32.add (local.get $a) (i32.const 1)))
+            (local.get $x)
+            (local.set $x (call $h (local.get $x)))
+            (local.set $a (i32.add (local.get $x)))
+            (local.set $x (i32.add (local.get $a) (i32.const 2)))
+            (call $h (i32.const 1))
+            (local.set $x (global.get $g))
+            (i32.add (local.get $x))
+            (i32.add (local.get $a))))"#;
+    assert_eq!(table(text, [0, 4]), [10 + 40 + 11, 10 + 40 + 55]);
+}
+
+#[test]
+fn hundreds_of_blocks_begin_at_one_place() {
+    let blocks = 300;
+    let (open, close) = (
+        "(block ".repeat(blocks),
+        ") (local.set $sum (i32.add (local.get $sum) (i32.const 1)))".repeat(blocks),
+    );
+    let targets = (0..blocks)
+        .map(|depth| depth.to_string())
+        .collect::<Vec<_>>();
+    let text = format!(
+        r#"(module (func (export "f") (param $to i32) (result i32) (local $sum i32)
+            {open} (br_table {} (local.get $to)) {close}
+            (local.get $sum)))"#,
+        targets.join(" ")
+    );
+    assert_eq!(table(&text, [0, 1, 299, 300]), [300, 299, 1, 1]);
+}
+
+#[test]
 fn conditionals_with_and_without_else() {
     let text = r#"(module (func (export "f") (param i32) (result i32) (local i32)
         (if (i32.lt_s (local.get 0) (i32.const 0)) (then (local.set 1 (i32.const 100))))

@@ -213,6 +213,33 @@ fn far_offsets_reach_a_large_memory() {
 }
 
 #[test]
+fn far_stores_deep_in_a_resumable_loop_are_found() {
+    // The scan looks at the beginning of such a loop only.
+    let filler = "(local.set $n (i32.add (local.get $n) (i32.const 1)))".repeat(1000);
+    let text = format!(
+        r#"(module (memory 1)
+        (func (export "f") (param $at i32) (result i32) (local $n i32) (local $go i32)
+            (loop $again
+                (block $second (block $first (br_table $first $second (local.get $go)))
+                    {filler}
+                    (local.set $go (i32.const 1))
+                    (br $again))
+                (if (local.get $at)
+                    (then (i32.store offset=0x80000000 (local.get $at) (local.get $n)))))
+            (local.get $n)))"#
+    );
+    let module = module(&text);
+    // Four for each line of the filler, and 19 around them, counted once although the function is begun twice.
+    assert_eq!(module.timings().operations, 4 * 1000 + 19);
+    let mut instance = instance(&text);
+    assert_eq!(instance.invoke("f", &i32s([0])).unwrap(), i32s([1000]));
+    assert_eq!(
+        trap(&mut instance, "f", &i32s([4])),
+        TrapCode::MemoryOutOfBounds
+    );
+}
+
+#[test]
 fn memory_grows_to_its_maximum() {
     let text = r#"(module (memory (export "memory") 1 3)
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))

@@ -5,9 +5,10 @@ mod shapes;
 #[path = "common/threads.rs"]
 mod threads;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
-use copatch_wasm::{Engine, Error, Instance, Module, Result, Store};
+use copatch_wasm::{Config, Engine, Error, Instance, Module, Result, Store};
 use shapes::Shape;
 use threads::{assert_same, engines};
 
@@ -91,6 +92,35 @@ fn a_trap_tells_its_function_and_offset_whatever_thread_compiled_it() {
     });
     assert_eq!(traps[0].function, Some(77));
     assert!(traps.iter().all(|trap| *trap == traps[0]), "{traps:?}");
+}
+
+#[test]
+fn functions_that_are_begun_anew_have_the_same_code_on_any_number_of_threads() {
+    // A resumable loop with a far store behind what the scan looks at.
+    let filler = "(global.set $g (i32.const 1))".repeat(1000);
+    let text = module(100, |index| match index {
+        20 | 21 | 77 => format!(
+            "(if (i32.eqz (local.get 0)) (then
+                (loop (block (block (br_table 0 1 (local.get 0))) {filler}
+                    (i32.store offset=0x80000000 (local.get 0) (i32.const 1))))))"
+        ),
+        _ => String::new(),
+    });
+    let bytes = wat::parse_str(&text).unwrap();
+    assert_same("begun anew", &bytes);
+    for engine in engines() {
+        let trap = run(&engine, &bytes, 20);
+        assert!(matches!(trap, Err(Error::Trap(trap)) if trap.function == Some(20)));
+    }
+}
+
+#[test]
+fn no_number_of_threads_is_too_large() {
+    let bytes = wat::parse_str(module(100, |_| String::new())).unwrap();
+    let mut config = Config::new();
+    config.parallel_compilation(NonZeroUsize::MAX);
+    let engine = Engine::new(&config).unwrap();
+    assert_eq!(run(&engine, &bytes, 250).unwrap(), 30 * 250 * 251 / 2);
 }
 
 /// The errors of every number of threads, as text.

@@ -3,7 +3,7 @@
 use copatch_spec::InstructionSet;
 
 /// The built-in instruction sets.
-pub const INSTRUCTION_SETS: [&str; 2] = ["toy", "wasm"];
+pub const INSTRUCTION_SETS: [&str; 3] = ["toy", "wasm", "python"];
 
 /// A built-in instruction set; a fault in it fails the test with its message.
 pub fn builtin(name: &str) -> InstructionSet {
@@ -19,6 +19,7 @@ pub fn builtin(name: &str) -> InstructionSet {
 pub fn table_text(name: &str) -> &'static str {
     match name {
         "toy" => include_str!("../../isa/toy/ops.toml"),
+        "python" => include_str!("../../isa/python/ops.toml"),
         "wasm" => concat!(
             include_str!("../../isa/wasm/ops.toml"),
             include_str!("../../isa/wasm/simd.toml")

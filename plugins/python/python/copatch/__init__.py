@@ -10,6 +10,7 @@ A decorated function is compiled at its first call for the types of its argument
 the interpreter, from the very instruction.
 """
 
+import copyreg as _copyreg
 import os as _os
 import sys as _sys
 
@@ -46,6 +47,8 @@ def jit(function):
             setattr(compiled, name, getattr(function, name))
     compiled.__dict__.update(function.__dict__)
     compiled.__wrapped__ = function
+    # Found by name where it is unpickled, and not copied, like any function.
+    _copyreg.pickle(type(compiled), lambda function: function.__qualname__)
     _functions.append(compiled)
     return compiled
 

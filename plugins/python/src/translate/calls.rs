@@ -87,7 +87,7 @@ impl Translator<'_> {
                 self.push_result(Type::Float);
                 Ok(())
             }
-            (What::Int, [of]) => self.to_int(of, &operands),
+            (What::Int, [of]) => self.integer(of, &operands),
             (What::Math(function), [of]) => self.math(function, of, &operands),
             (What::Compiled, _) => self.call_compiled(id, arguments, environment),
             _ => Err(Stop::Leave("a call of something that is not compiled")),
@@ -219,7 +219,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    fn to_int(&mut self, of: &Slot, operands: &[&Slot]) -> Done {
+    fn integer(&mut self, of: &Slot, operands: &[&Slot]) -> Done {
         if slot_type(of)? == Type::Float {
             self.get(of)?;
             self.steps.push(Step::Op(Name::BeyondI64));

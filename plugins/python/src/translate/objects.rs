@@ -31,11 +31,6 @@ impl Translator<'_> {
                 self.steps
                     .extend([Step::Get(var), Step::OpImm(Name::LoadI64, offset::SIZE)]);
             }
-            Slot::Value {
-                var,
-                ty: Type::Array(_),
-                ..
-            } => self.steps.push(Step::Get(var + 2)),
             _ => return Err(Stop::Leave("the length of an object")),
         }
         Ok(())

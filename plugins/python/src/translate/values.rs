@@ -373,7 +373,7 @@ impl Translator<'_> {
             (_, Type::Bool) => return self.get(slot),
             (_, Type::Int) => Name::Nez,
             (_, Type::Float) => Name::FNez,
-            (Slot::Value { .. }, Type::List(_) | Type::Array(_)) => {
+            (Slot::Value { .. }, Type::List(_)) => {
                 self.length(slot)?;
                 self.steps.push(Step::Op(Name::Nez));
                 return Ok(());
@@ -729,9 +729,6 @@ impl Translator<'_> {
         {
             self.retain(var);
         }
-        if matches!(ty, Type::Array(_)) {
-            return Err(Stop::Leave("a buffer as a result"));
-        }
         let kept = match slot {
             Slot::Value { var, ty, .. } => {
                 let kept = self.home(Place::Scratch(2), ty);
@@ -794,7 +791,6 @@ fn kind(ty: Type) -> u8 {
         Type::Int | Type::List(_) => 0,
         Type::Float => 1,
         Type::Bool => 2,
-        Type::Array(_) => 3,
         // Has no variables.
         Type::None => 5,
     }

@@ -43,6 +43,7 @@ impl Sink for Nothing {
     fn block(&mut self, _: FrameKind, _: &[ValueType], _: &[ValueType]) -> Check {
         Ok(())
     }
+    fn blocks(&mut self, _: usize) {}
     fn else_(&mut self) {}
     fn end(&mut self) {}
     fn br(&mut self, _: u32) {}
@@ -50,7 +51,7 @@ impl Sink for Nothing {
     fn br_table(&mut self, _: &[u32], _: u32) {}
     fn return_(&mut self) {}
     fn unreachable(&mut self) {}
-    fn call(&mut self, _: u32) -> Check {
+    fn call(&mut self, _: u32, _: Option<u32>) -> Check {
         Ok(())
     }
     fn call_indirect(&mut self, _: u32, _: u32) -> Check {
@@ -112,7 +113,7 @@ impl Subject {
         let mut cursor = Cursor::new(body, body.len() as u32);
         let mut visit = Visit::new(table, &self.facts);
         visit.begin(index, &mut cursor)?;
-        visit.instructions(cursor, &mut Nothing)
+        visit.instructions(cursor, &mut Nothing).map(drop)
     }
 
     fn theirs(&self, index: u32, ty: u32, body: &[u8]) -> Result<(), wasmparser::Error> {
