@@ -140,11 +140,13 @@ impl Machine for Aarch64 {
         if details.update_flags() {
             writes.insert("flags".to_owned());
         }
-        // Whatever else the disassembler says, the first operand is the result.
-        if !READS_FIRST.iter().any(|start| mnemonic.starts_with(start))
-            && let Some((_, first)) = registers.first()
-        {
-            writes.insert(first.clone());
+        // The disassembler takes the first operand of a comparison for its result, and may miss results.
+        if let Some((_, first)) = registers.first() {
+            if READS_FIRST.iter().any(|start| mnemonic.starts_with(start)) {
+                writes.remove(first);
+            } else {
+                writes.insert(first.clone());
+            }
         }
         writes.remove("zr");
         let whole = operands.iter().all(|operand| {
@@ -166,13 +168,11 @@ impl Machine for Aarch64 {
         };
         let mut moves_stack = None;
         if let Some(displacement) = on_stack {
-            // Before the access, or behind it, in which case the distance is an operand of its own.
-            let (at, moves) = match (details.writeback(), immediate) {
-                (true, Some(by)) => (displacement, Some(by)),
-                (true, None) => (displacement, Some(displacement)),
-                (false, _) => (displacement, None),
-            };
-            moves_stack = moves;
+            let behind = instruction.op_str().is_some_and(|text| text.contains("],"));
+            let at = if behind { 0 } else { displacement };
+            if details.writeback() {
+                moves_stack = Some(immediate.filter(|_| behind).unwrap_or(displacement));
+            }
             let words = registers.iter().enumerate();
             let words = words.map(|(index, (text, name))| {
                 (

@@ -36,7 +36,7 @@ impl Machine for Riscv64 {
         let state = format!("lui t1, {}\n", STATE_AT >> 12);
         let mut text = format!(".text\n.globl run, landed, abandon\nrun:\naddi sp, sp, -{room}\n");
         saved(&mut text, "sd");
-        let _ = write!(text, "{state}sd sp, {}(t1)\n", 8 * SAVED);
+        let _ = writeln!(text, "{state}sd sp, {}(t1)", 8 * SAVED);
         let transfer = |text: &mut String, instruction: &str| {
             for (name, at, float) in registers(target) {
                 let float = if float { "f" } else { "" };

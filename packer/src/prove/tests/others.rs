@@ -122,6 +122,24 @@ fn registers_are_followed_on_every_machine() {
 }
 
 #[test]
+fn aarch64_compares_and_moves_the_stack_behind_a_load() {
+    let target = Target::builtin("aarch64").unwrap();
+    // cmp x23, x24; cset w25, eq: neither operand is written.
+    let inspected = |op: &str, registers: &[usize], code: &[u32]| {
+        inspected_on(&target, op, registers, &words(code))
+    };
+    let equal = [0xeb18_02ff, 0x1a9f_17f9];
+    assert_eq!(inspected("add", &[0, 1, 2], &equal), Ok(()));
+    // str x30, [sp, #-16]!; blr x8; ldr x30, [sp], #16
+    let helper = [0xf81f_0ffe, 0xd63f_0100, 0xf841_07fe];
+    assert_eq!(inspected("core.helper", &[], &helper), Ok(()));
+    // … with the load 8 bytes away: ldr x30, [sp, #8]; add sp, sp, #16
+    let elsewhere = [0xf81f_0ffe, 0xd63f_0100, 0xf940_07fe, 0x9100_43ff];
+    let what = inspected("core.helper", &[], &elsewhere).unwrap_err();
+    assert!(what.contains("x30 does not hold"), "{what}");
+}
+
+#[test]
 fn what_helpers_save_must_come_back_on_every_machine() {
     for (machine, target) in machines() {
         let inspected = |code: &[u32]| inspected_on(&target, "core.helper", &[], &words(code));

@@ -104,7 +104,7 @@ pub(crate) fn narrow_sum<'b, T>(
     Some(constant)
 }
 
-/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0 or for the greatest values.
+/// What operations that add to the address are given, which stencils of every pack take: some are not good for 0, or for the greatest values.
 /// Other sums are additions of their own.
 const SUMS: Range<i32> = 1..FAR as i32;
 
