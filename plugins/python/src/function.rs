@@ -18,6 +18,8 @@ use crate::unit::{Compiled, compile};
 const SPECIALISATIONS: usize = 8;
 /// A specialisation of which this many calls, and more than one in four, had to be left is compared with the interpreter.
 const PATIENCE: u64 = 64;
+/// A function whose names change their meaning this many times is the interpreter's.
+const CHANGES: u32 = 8;
 /// Calls that are timed for it, each other in the interpreter.
 const TRIAL: u32 = 32;
 const VECTORCALL_OFFSET_MASK: usize = 1 << (usize::BITS - 1);
@@ -46,6 +48,8 @@ pub struct State {
     pub specialisations: RefCell<Vec<&'static Specialisation>>,
     /// Types for which there is no code, and why.
     pub refused: RefCell<Vec<(Option<Vec<Type>>, String)>>,
+    /// How often code was thrown away since a name meant something else.
+    changes: Cell<u32>,
     /// Whether nothing is compiled any more.
     pub given_up: Cell<bool>,
 }
@@ -129,11 +133,14 @@ unsafe extern "C" fn vectorcall(
         let jit = callable.cast::<Jit>();
         let count = flags & !VECTORCALL_OFFSET_MASK;
         let plain = names.is_null() || ffi::PyTuple_Size(names) == 0;
-        if plain && !(*(*jit).state).given_up.get() {
+        let state = &*(*jit).state;
+        if plain && !state.given_up.get() {
             if let Some(result) = attempt(jit, arguments, count) {
                 return result;
             }
-            if let Some(result) = specialise(jit, arguments, count) {
+            if !state.given_up.get()
+                && let Some(result) = specialise(jit, arguments, count)
+            {
                 return result;
             }
         }
@@ -158,7 +165,9 @@ unsafe fn attempt(
         }
         let compiled = &specialisation.compiled;
         if !compiled.holds() {
-            // A name means something else now: the next call of these types compiles again.
+            // A name means something else now: the next call of these types compiles again, unless that happens all the time.
+            state.changes.set(state.changes.get() + 1);
+            state.given_up.set(state.changes.get() >= CHANGES);
             state
                 .specialisations
                 .borrow_mut()

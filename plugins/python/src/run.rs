@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::mem::offset_of;
 use std::ptr::null_mut;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -40,29 +40,52 @@ pub struct Environment {
 const _: () =
     assert!(offset_of!(Environment, depth) == 64 && offset_of!(Environment, depth_limit) == 72);
 
-thread_local! {
-    /// Lives as long as the process, so that the ticker may write to it.
-    static OWN: Cell<*mut Environment> = const { Cell::new(null_mut()) };
+/// A thread's environment. It lives as long as the process, so that the ticker may write to it: a thread that ends leaves it to
+/// the next.
+struct Own(Cell<*mut Environment>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let (false, Ok(mut spare)) = (self.0.get().is_null(), SPARE.lock()) {
+            spare.push(self.0.get() as usize);
+        }
+    }
 }
+
+thread_local! {
+    static OWN: Own = const { Own(Cell::new(null_mut())) };
+}
+
+/// Addresses of the environments of threads that have ended.
+static SPARE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
 /// The thread's environment, made when first needed.
 fn environment() -> *mut Environment {
-    OWN.with(|own| {
-        if own.get().is_null()
-            && let Ok(stack) = Stack::new(STACK)
-        {
-            let environment = Environment {
-                core: Context::new(stack.limit(), HELPERS.as_ptr()),
-                depth: 0,
-                depth_limit: 0,
-                result: null_mut(),
-                top: stack.base(),
-                _stack: stack,
-            };
-            own.set(Box::into_raw(Box::new(environment)));
+    let own = OWN.try_with(|own| {
+        if own.0.get().is_null() {
+            let spare = SPARE.lock().ok().and_then(|mut spare| spare.pop());
+            own.0
+                .set(spare.map_or_else(new_environment, |spare| spare as *mut Environment));
         }
-        own.get()
-    })
+        own.0.get()
+    });
+    own.unwrap_or(null_mut())
+}
+
+/// A new environment; null without memory for its stack.
+#[cold]
+fn new_environment() -> *mut Environment {
+    let Ok(stack) = Stack::new(STACK) else {
+        return null_mut();
+    };
+    Box::into_raw(Box::new(Environment {
+        core: Context::new(stack.limit(), HELPERS.as_ptr()),
+        depth: 0,
+        depth_limit: 0,
+        result: null_mut(),
+        top: stack.base(),
+        _stack: stack,
+    }))
 }
 
 /// The `interrupt` word of whoever runs compiled code.
