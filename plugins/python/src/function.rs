@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
@@ -134,7 +135,7 @@ unsafe extern "C" fn vectorcall(
         let count = flags & !VECTORCALL_OFFSET_MASK;
         let plain = names.is_null() || ffi::PyTuple_Size(names) == 0;
         let state = &*(*jit).state;
-        if plain && !state.given_up.get() {
+        if plain && !state.given_up.get() && !run::TRACED.load(Ordering::Relaxed) {
             if let Some(result) = attempt(jit, arguments, count) {
                 return result;
             }

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::ptr::null_mut;
+use std::sync::atomic::Ordering;
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -56,7 +57,7 @@ pub unsafe fn leave(environment: *mut Environment, slots: *mut u64) -> u32 {
         run::end_python(environment, outer);
         let (value, status) = if result.is_null() {
             (0, 2)
-        } else if compiled.holds() {
+        } else if compiled.holds() && !run::TRACED.load(Ordering::Relaxed) {
             match run::unboxed(result, part.result) {
                 Ok(value) => (value, 0),
                 Err(object) => {

@@ -81,6 +81,12 @@ fn raise_pending(py: Python<'_>, _arguments: &Bound<'_, PyAny>) -> PyResult<()> 
         .unwrap_or_else(|| pyo3::exceptions::PySystemError::new_err("no exception is pending")))
 }
 
+/// Whether somebody traces or profiles from now on.
+#[pyfunction]
+fn traced(whether: bool) {
+    run::TRACED.store(whether, std::sync::atomic::Ordering::Relaxed);
+}
+
 /// What was compiled of a function, as data: a list of specialisations, and what was refused.
 #[pyfunction]
 fn describe<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -143,6 +149,7 @@ fn _copatch(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(make, module)?)?;
     module.add_function(wrap_pyfunction!(wrapped, module)?)?;
     module.add_function(wrap_pyfunction!(raise_pending, module)?)?;
+    module.add_function(wrap_pyfunction!(traced, module)?)?;
     module.add_function(wrap_pyfunction!(describe, module)?)?;
     Ok(())
 }

@@ -88,6 +88,9 @@ fn new_environment() -> *mut Environment {
     }))
 }
 
+/// Whether somebody traces or profiles: then everything is the interpreter's, which tells them of every line.
+pub static TRACED: AtomicBool = AtomicBool::new(false);
+
 /// The `interrupt` word of whoever runs compiled code.
 static ACTIVE: AtomicPtr<AtomicU64> = AtomicPtr::new(null_mut());
 static IDLE: AtomicBool = AtomicBool::new(true);
@@ -154,7 +157,7 @@ pub unsafe fn end_python(environment: *mut Environment, outer: *mut u64) {
 }
 
 /// In a loop, after a tick: lets other threads run, and signal handlers. Gives not zero if the interpreter must go on: a handler
-/// raised, or a name that the code relies on has another meaning now.
+/// raised, somebody traces, or a name that the code relies on has another meaning now.
 pub unsafe fn attend(environment: *mut Environment, slots: *mut u64) -> u32 {
     // SAFETY: called by compiled code of this thread, which holds the interpreter's lock; the slot holds its function.
     unsafe {
@@ -164,7 +167,8 @@ pub unsafe fn attend(environment: *mut Environment, slots: *mut u64) -> u32 {
         ffi::PyEval_RestoreThread(ffi::PyEval_SaveThread());
         let raised = ffi::PyErr_CheckSignals() != 0;
         end_python(environment, outer);
-        *slots = u64::from(raised || !compiled.holds());
+        let traced = TRACED.load(Ordering::Relaxed);
+        *slots = u64::from(raised || traced || !compiled.holds());
     }
     0
 }

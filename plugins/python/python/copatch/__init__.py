@@ -11,6 +11,7 @@ the interpreter, from the very instruction.
 """
 
 import copyreg as _copyreg
+import functools as _functools
 import os as _os
 import sys as _sys
 
@@ -23,6 +24,22 @@ from . import _copatch
 from ._explain import Explanation as _Explanation
 
 _copatch.start(_copatch)
+
+
+def _watch(name):
+    """Lets compiled code know when a debugger or profiler is set: `sys` has no other way to tell."""
+    original = getattr(_sys, name)
+
+    @_functools.wraps(original)
+    def watched(function):
+        original(function)
+        _copatch.traced(_sys.gettrace() is not None or _sys.getprofile() is not None)
+
+    setattr(_sys, name, watched)
+
+
+_watch("settrace")
+_watch("setprofile")
 
 __all__ = ["jit", "explain", "stats"]
 _functions = []
