@@ -1,0 +1,162 @@
+"""What happens around compiled functions: threads, names that change, debuggers, signals of every kind."""
+
+import signal
+import sys
+import threading
+import time
+import traceback
+import unittest
+
+import copatch
+
+SCALE = 0
+
+
+@copatch.jit
+def scaled(x):
+    return x + SCALE
+
+
+@copatch.jit
+def spin(n):
+    t = 0
+    for i in range(n):
+        t = (t * 5 + i) & 0xFFFF
+    return t
+
+
+def plain_spin(n):
+    t = 0
+    for i in range(n):
+        t = (t * 5 + i) & 0xFFFF
+    return t
+
+
+class Enough(Exception):
+    pass
+
+
+@copatch.jit
+def quotient(n, d):
+    kept = 0
+    for i in range(n):
+        kept = i
+        try:
+            if i == n - 1:
+                return n // d
+        except ZeroDivisionError:
+            return -kept
+    return None
+
+
+class Surroundings(unittest.TestCase):
+    def test_a_handler_reads_what_the_code_it_guards_does_not(self):
+        for _ in range(3):
+            self.assertEqual(quotient(5, 2), 2)
+            self.assertEqual(quotient(5, 0), -4)
+            self.assertIsNone(quotient(0, 0))
+
+    def test_a_name_that_changes_all_the_time_is_seen_and_not_compiled_for_ever(self):
+        global SCALE
+        for SCALE in range(200):
+            self.assertEqual(scaled(1), SCALE + 1)
+        about = [one for one in copatch.stats() if one["function"].endswith("scaled")]
+        self.assertEqual([one["specialisations"] for one in about], [0])
+
+    def test_threads_that_end_leave_their_stack_to_the_next(self):
+        def size():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[0]) * 4096
+
+        results = []
+
+        def work():
+            results.append(spin(100))
+
+        def wave():
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+
+        wave()
+        before = size()
+        for _ in range(100):
+            wave()
+        self.assertEqual(set(results), {plain_spin(100)})
+        self.assertLess(size() - before, 20 * 64 << 20)
+
+    def test_another_thread_gets_its_turn(self):
+        turns, stop = [], threading.Event()
+
+        def other():
+            while not stop.is_set():
+                turns.append(time.perf_counter())
+                time.sleep(0.001)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < 0.5:
+            spin(3_000_000)
+        stop.set()
+        thread.join()
+        self.assertGreater(len(turns), 5)
+
+    def test_a_tracer_sees_every_line(self):
+        seen = []
+
+        def tracer(frame, event, argument):
+            if frame.f_code.co_name == "spin":
+                seen.append((event, frame.f_lineno))
+            return tracer
+
+        spin(2)
+        sys.settrace(tracer)
+        spin(2)
+        sys.settrace(None)
+        first = spin.__wrapped__.__code__.co_firstlineno
+        lines = [line - first for event, line in seen if event == "line"]
+        self.assertEqual(lines, [2, 3, 4, 3, 4, 3, 5])
+        del seen[:]
+        spin(2)
+        self.assertEqual(seen, [])
+
+    def test_a_tracer_that_comes_in_the_middle_sees_the_rest(self):
+        seen = []
+
+        def tracer(frame, event, argument):
+            if frame.f_code.co_name == "spin":
+                seen.append(event)
+            if len(seen) > 5:
+                raise Enough
+            return tracer
+
+        def handler(number, frame):
+            sys.settrace(tracer)
+
+        old = signal.signal(signal.SIGALRM, handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with self.assertRaises(Enough):
+                spin(1 << 40)
+        finally:
+            sys.settrace(None)
+            signal.signal(signal.SIGALRM, old)
+
+    def test_an_exception_of_a_handler_is_raised_where_the_loop_is(self):
+        def handler(number, frame):
+            raise Enough
+
+        old = signal.signal(signal.SIGALRM, handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            spin(1 << 40)
+        except Enough as error:
+            names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        finally:
+            signal.signal(signal.SIGALRM, old)
+        self.assertEqual(names[1:], ["spin", "handler"])
+
+
+if __name__ == "__main__":
+    unittest.main()
