@@ -21,6 +21,8 @@ const SPECIALISATIONS: usize = 8;
 const PATIENCE: u64 = 64;
 /// A function whose names change their meaning this many times is the interpreter's.
 const CHANGES: u32 = 8;
+/// Calls without any code for them, after which a function is the interpreter's.
+const MISSES: u32 = 100;
 /// Calls that are timed for it, each other in the interpreter.
 const TRIAL: u32 = 32;
 const VECTORCALL_OFFSET_MASK: usize = 1 << (usize::BITS - 1);
@@ -51,6 +53,8 @@ pub struct State {
     pub refused: RefCell<Vec<(Option<Vec<Type>>, String)>>,
     /// How often code was thrown away since a name meant something else.
     changes: Cell<u32>,
+    /// Calls for whose types there was no code, nor any to be made.
+    misses: Cell<u32>,
     /// Whether nothing is compiled any more.
     pub given_up: Cell<bool>,
 }
@@ -201,6 +205,11 @@ unsafe fn specialise(
     // SAFETY: as `vectorcall`'s.
     unsafe {
         let state = &*(*jit).state;
+        state.misses.set(state.misses.get().saturating_add(1));
+        if state.misses.get() >= MISSES && state.specialisations.borrow().is_empty() {
+            state.given_up.set(true);
+            return None;
+        }
         let types: Option<Vec<Type>> = (0..count)
             .map(|at| run::type_of(*arguments.add(at)))
             .collect();

@@ -296,6 +296,8 @@ impl<'c> Translator<'c> {
     /// What waits for a result that is never known is left to the interpreter.
     pub fn give_up_waiting(&mut self) {
         for block in std::mem::take(&mut self.waiting) {
+            let offset = self.versions[block].offset;
+            self.left.push((offset, "a call whose result is not known"));
             let refuge = self.blocks[block].refuge;
             self.blocks[block].steps = vec![Step::Exit(refuge)];
             self.blocks[block].end = End::Left;

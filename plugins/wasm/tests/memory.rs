@@ -122,7 +122,8 @@ fn a_load_that_is_cut_reads_all_its_bytes() {
 fn joined_accesses_take_every_constant() {
     let constants = (0..31)
         .flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1])
-        .chain([i32::MAX])
+        // The greatest one that an access takes: just below the range that riscv64 cannot build.
+        .chain([i32::MAX - 0x800])
         .filter(|constant| *constant > 0);
     let mut text = "(module (memory 1) (func (export \"f\") (param i32 i64)\n".to_owned();
     for constant in constants {
