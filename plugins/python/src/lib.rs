@@ -57,6 +57,12 @@ fn start(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// For a process just forked: threads are not.
+#[pyfunction]
+fn forked() {
+    run::forked();
+}
+
 /// A compiled function in the place of a Python function; raises `NotImplementedError` with the reason if there is nothing to gain.
 #[pyfunction]
 fn make(py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -146,6 +152,7 @@ fn names(types: &[ir::Type]) -> Vec<String> {
 #[pymodule]
 fn _copatch(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(start, module)?)?;
+    module.add_function(wrap_pyfunction!(forked, module)?)?;
     module.add_function(wrap_pyfunction!(make, module)?)?;
     module.add_function(wrap_pyfunction!(wrapped, module)?)?;
     module.add_function(wrap_pyfunction!(raise_pending, module)?)?;

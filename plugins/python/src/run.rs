@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::mem::offset_of;
 use std::ptr::null_mut;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ pub static TRACED: AtomicBool = AtomicBool::new(false);
 /// The `interrupt` word of whoever runs compiled code.
 static ACTIVE: AtomicPtr<AtomicU64> = AtomicPtr::new(null_mut());
 static IDLE: AtomicBool = AtomicBool::new(true);
-static TICKER: OnceLock<Thread> = OnceLock::new();
+static TICKER: Mutex<Option<Thread>> = Mutex::new(None);
 
 /// Notes which thread runs compiled code, and sees to it that it is reminded of others.
 unsafe fn activate(environment: *mut Environment) {
@@ -109,13 +109,27 @@ unsafe fn activate(environment: *mut Environment) {
 #[cold]
 fn wake() {
     IDLE.store(false, Ordering::Relaxed);
-    let ticker = TICKER.get_or_init(|| {
+    let Ok(mut ticker) = TICKER.lock() else {
+        return;
+    };
+    if ticker.is_none() {
         let spawned = std::thread::Builder::new()
             .name("copatch ticker".into())
             .spawn(tick);
-        spawned.map_or_else(|_| std::thread::current(), |handle| handle.thread().clone())
-    });
-    ticker.unpark();
+        *ticker = spawned.ok().map(|handle| handle.thread().clone());
+    }
+    if let Some(thread) = &*ticker {
+        thread.unpark();
+    }
+}
+
+/// In a process just forked, which has no ticker: the next call of compiled code makes one. The interpreter's lock is held when a
+/// process is forked and when the ticker is made, so nobody else was in `wake`.
+pub fn forked() {
+    if let Ok(mut ticker) = TICKER.lock() {
+        *ticker = None;
+    }
+    IDLE.store(true, Ordering::Relaxed);
 }
 
 fn tick() {

@@ -276,6 +276,8 @@ class Function:
             to = self.pick("l")
             if to is None or self.chance(0.2) and self.pick("g"):
                 return [f"{self.inner(2)} {r.choice(['=', '+='])} {self.number(1)}"] if self.pick("g") else []
+            if self.chance(0.05) and self.loops == 0:
+                return [f"{to} *= {r.choice(['2', '0', '1', self.pick('b') or 'True'])}"]
             if self.chance(0.3):
                 return [Block(f"if len({to}) < 20:", [f"{to}.append({self.number(2)})"])]
             return [f"{to}[{self.index(2, to)}] {r.choice(['=', '=', '+=', '-='])} {self.number(2)}"]

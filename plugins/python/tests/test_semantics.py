@@ -184,6 +184,28 @@ def f(xs):
 """
         self.same(source, "f", [([1],), ([1.5, 2.0],), ([],)])
 
+    def test_a_list_that_is_repeated_in_place(self):
+        source = """
+@jit
+def f(xs, n):
+    ys = xs
+    xs *= n
+    zs = xs * n
+    return len(ys) * 100 + len(zs)
+"""
+        self.same(source, "f", [([1, 2], 2), ([1.5], 0), ([True], -1), ([], 3), ([1], True), ([1], 1.0)])
+
+    def test_deep_recursion_that_is_left(self):
+        source = """
+@jit
+def f(n):
+    if n == 0:
+        return 0
+    s = str(n)
+    return f(n - 1) + len(s)
+"""
+        self.same(source, "f", [(5,), (700,)])
+
     def test_tracebacks_through_frames(self):
         source = """
 @jit
@@ -457,8 +479,8 @@ class Attention(unittest.TestCase):
 
     def test_control_c(self):
         timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
         with self.assertRaises(KeyboardInterrupt):
+            timer.start()
             self.forever(1)
         timer.join()
 
@@ -499,6 +521,42 @@ class Attention(unittest.TestCase):
             self.forever(1)
         thread.join()
         self.assertEqual(len(turns), 20)
+
+    @unittest.skipUnless(hasattr(os, "fork"), "there is no fork")
+    def test_in_a_process_that_was_forked(self):
+        class Alarm(Exception):
+            pass
+
+        def handler(number, frame):
+            raise Alarm
+
+        old = signal.signal(signal.SIGALRM, handler)
+
+        def once():
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            try:
+                self.forever(1)
+            except Alarm:
+                pass
+
+        once()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            once()
+            os._exit(7)
+        signal.signal(signal.SIGALRM, old)
+        for _ in range(600):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.05)
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            self.fail("the loop saw no signal")
+        self.assertEqual(os.waitstatus_to_exitcode(status), 7)
 
     def test_two_threads_at_once(self):
         @copatch.jit

@@ -24,6 +24,8 @@ from . import _copatch
 from ._explain import Explanation as _Explanation
 
 _copatch.start(_copatch)
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_copatch.forked)
 
 
 def _watch(name):

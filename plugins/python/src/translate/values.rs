@@ -440,6 +440,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn binary(&mut self, operation: u32) -> Done {
+        let in_place = operation >= number::COUNT;
         let operation = operation % number::COUNT;
         let (right, left) = (self.pop()?, self.pop()?);
         match (slot_type(&left)?, slot_type(&right)?) {
@@ -462,7 +463,7 @@ impl Translator<'_> {
             (Type::Int | Type::Bool, Type::Int | Type::Bool) => {
                 self.int_binary(operation, left, right)
             }
-            (Type::List(item), Type::Int) if operation == number::MULTIPLY => {
+            (Type::List(item), Type::Int) if operation == number::MULTIPLY && !in_place => {
                 self.repeat_list(left, right, item)
             }
             _ => Err(Stop::Leave("an operation on objects")),
