@@ -1,0 +1,182 @@
+//! What translation is about: a code object, what is known by name, and where values are at one point.
+
+use crate::bytecode::Instruction;
+use crate::ir::{Constant, Item, Source, Type};
+
+/// A code object.
+#[derive(Debug)]
+pub struct Code {
+    pub instructions: Vec<Instruction>,
+    /// Numbers and `None`; nothing for what is no such thing.
+    pub constants: Vec<Option<Constant>>,
+    pub names: Vec<String>,
+    pub locals: usize,
+    /// Whether a handler of exceptions may read what the code behind it does not.
+    pub catches: bool,
+    pub layout: Layout,
+}
+
+/// What translation knows of the interpreter's objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Minor version of the interpreter.
+    pub minor: u8,
+    /// Addresses of types and of the two truth values.
+    pub int: u64,
+    pub float: u64,
+    pub list: u64,
+    pub truths: [u64; 2],
+}
+
+/// A thing known by name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Known {
+    Constant(Constant),
+    /// An object, by the environment's number.
+    Object(u32, What),
+}
+
+/// What an object known by name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    Range,
+    Len,
+    Abs,
+    Min,
+    Max,
+    Int,
+    Float,
+    Bool,
+    List,
+    Sum,
+    Enumerate,
+    Zip,
+    Module,
+    /// A function of one float, of `math`.
+    Math(MathFunction),
+    /// A function that is compiled too.
+    Compiled,
+    /// A method of lists.
+    Append,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MathFunction {
+    Sqrt,
+    Fabs,
+    Floor,
+    Ceil,
+    /// One that a helper computes.
+    Other(u8),
+}
+
+/// What surrounds a function.
+pub trait Environment {
+    /// A global or builtin; nothing if there is none.
+    fn global(&mut self, name: &str) -> Option<Known>;
+    /// An attribute of a known object.
+    fn attribute(&mut self, object: u32, name: &str) -> Option<Known>;
+    /// A constant of the code object that is no number.
+    fn constant(&mut self, number: u32) -> u32;
+    /// The number, in the unit, of the function for arguments of these types.
+    fn specialise(&mut self, function: u32, arguments: &[Type]) -> Option<u32>;
+    /// What a function of that number returns, if that is known yet.
+    fn result(&self, number: u32) -> Option<Type>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    Local(u32),
+    Stack(u32),
+    Scratch(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Local {
+    Unbound,
+    Value { ty: Type, owned: bool },
+    Object(u32, What),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slot {
+    Null,
+    Constant(Constant),
+    Object(u32, What),
+    Value {
+        var: u32,
+        ty: Type,
+        owned: bool,
+    },
+    Range {
+        var: u32,
+        step: i64,
+    },
+    RangeIterator {
+        var: u32,
+        step: i64,
+    },
+    /// Lists with the index of what comes next, in pairs of variables from that number on.
+    ListIterator {
+        var: u32,
+        items: Items,
+    },
+    /// A tuple that was built and is about to be taken apart.
+    Tuple(Vec<Slot>),
+    /// A slice that was built of its two bounds and is about to be used.
+    Slice(Vec<Slot>),
+}
+
+/// What a loop over lists gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Items {
+    One(Item),
+    /// With its index.
+    Enumerated(Item),
+    /// One of each of two lists.
+    Both(Item, Item),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub locals: Vec<Local>,
+    pub stack: Vec<Slot>,
+}
+
+/// Why a block's translation stopped.
+pub enum Stop {
+    /// The instruction is the interpreter's, for that reason.
+    Leave(&'static str),
+    /// What a function returns is not known yet.
+    Unknown,
+}
+
+pub type Done = Result<(), Stop>;
+
+/// What an exit does for a stack entry; a tuple never meets one.
+pub fn sources(slot: &Slot) -> Vec<Source> {
+    vec![match *slot {
+        Slot::Null => Source::Null,
+        Slot::Constant(constant) => Source::Constant(constant),
+        Slot::Object(id, _) => Source::Object(id),
+        Slot::Value { var, ty, owned } => Source::Value { var, ty, owned },
+        Slot::Range { var, .. } => Source::Range(var),
+        Slot::RangeIterator { var, .. } => Source::RangeIterator(var),
+        Slot::ListIterator { var, items } => match items {
+            Items::One(_) => Source::ListIterator(var),
+            Items::Enumerated(_) => Source::Enumeration(var),
+            Items::Both(..) => Source::Zip(var),
+        },
+        Slot::Tuple(ref items) | Slot::Slice(ref items) => {
+            return items.iter().flat_map(sources).collect();
+        }
+    }]
+}
+
+pub fn of_known(known: Known) -> Slot {
+    match known {
+        Known::Constant(constant) => Slot::Constant(constant),
+        Known::Object(id, what) => Slot::Object(id, what),
+    }
+}
