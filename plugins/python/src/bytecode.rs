@@ -79,6 +79,20 @@ pub enum Op {
     Other,
 }
 
+impl Op {
+    /// Where it may jump to.
+    pub const fn target(self) -> Option<u32> {
+        match self {
+            Op::Jump(to)
+            | Op::JumpIf(_, to)
+            | Op::JumpIfNone(_, to)
+            | Op::JumpOrPop(_, to)
+            | Op::ForIter(to) => Some(to),
+            _ => None,
+        }
+    }
+}
+
 /// An instruction with its prefixes and caches.
 #[derive(Clone, Copy, Debug)]
 pub struct Instruction {
@@ -117,17 +131,16 @@ impl Dialect {
             let (number, byte) = (code[2 * at as usize], code[2 * at as usize + 1]);
             argument = argument << 8 | u32::from(byte);
             let name = self.names.get(&number).map_or("", String::as_str);
-            at += 1;
+            let caches = self.caches.get(usize::from(number)).copied().unwrap_or(0);
+            at += 1 + u32::from(caches);
             if name == "EXTENDED_ARG" {
                 continue;
             }
             if name == "PRECALL" {
                 // Belongs to the CALL behind it: whoever goes on at a call goes on here.
-                at += u32::from(self.caches.get(usize::from(number)).copied().unwrap_or(0));
                 argument = 0;
                 continue;
             }
-            at += u32::from(self.caches.get(usize::from(number)).copied().unwrap_or(0));
             instructions.push(Instruction {
                 op: self.op(name, argument, at),
                 offset,

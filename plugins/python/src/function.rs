@@ -50,7 +50,7 @@ pub struct Jit {
 pub struct State {
     pub specialisations: RefCell<Vec<&'static Specialisation>>,
     /// Types for which there is no code, and why.
-    pub refused: RefCell<Vec<(Option<Vec<Type>>, String)>>,
+    pub refused: RefCell<Vec<(Vec<Type>, String)>>,
     /// How often code was thrown away since a name meant something else.
     changes: Cell<u32>,
     /// Calls for whose types there was no code, nor any to be made.
@@ -224,7 +224,7 @@ unsafe fn specialise(
                 .refused
                 .borrow()
                 .iter()
-                .any(|(known, _)| known.as_ref() == Some(&types))
+                .any(|(known, _)| *known == types)
         {
             return None;
         }
@@ -247,7 +247,7 @@ unsafe fn specialise(
             }
             Err(error) => {
                 let mut refused = state.refused.borrow_mut();
-                refused.push((Some(types), error.value(py).to_string()));
+                refused.push((types, error.value(py).to_string()));
                 state.given_up.set(refused.len() >= SPECIALISATIONS);
                 None
             }

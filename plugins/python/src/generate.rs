@@ -6,7 +6,6 @@ use copatch::{FunctionBuilder, OpId, Pack, Planner, Program, Signature, Unit, Va
 
 use crate::helpers::Number;
 use crate::ir::{Function, NAMES, Name, Step, Type};
-use crate::structure::structure;
 
 /// Bytes of address space for the code of one step, generously.
 const BYTES_PER_STEP: usize = 128;
@@ -46,23 +45,17 @@ pub fn signature(params: &[Type], result: Type) -> Signature {
 }
 
 /// Generates code for functions that call each other by their number; the entry of function `i` for C is number
-/// `functions.len() + i`. `address` is what helpers find their exits by.
+/// `functions.len() + i`. `structured` has each function's steps, `address` is what helpers find their exits by.
 ///
 /// # Errors
-/// When code has no place; `Ok(None)` for a function that is nested too deeply.
+/// When code has no place.
 pub fn generate(
     functions: &[Function],
+    structured: &[Vec<Step>],
     pack: &Arc<Pack>,
     operations: &Operations,
     address: u64,
-) -> copatch::Result<Option<Program>> {
-    let mut structured = Vec::with_capacity(functions.len());
-    for function in functions {
-        match structure(&function.blocks) {
-            Some(steps) => structured.push(steps),
-            None => return Ok(None),
-        }
-    }
+) -> copatch::Result<Program> {
     let signatures: Vec<Signature> = functions
         .iter()
         .map(|function| signature(&function.params, function.result))
@@ -75,7 +68,7 @@ pub fn generate(
     let mut unit = Unit::new(pack, (count + stores) * BYTES_PER_STEP)?;
     let mut builder = FunctionBuilder::new(&mut unit);
     let mut planner = Planner::new();
-    for (index, (function, steps)) in functions.iter().zip(&structured).enumerate() {
+    for (index, (function, steps)) in functions.iter().zip(structured).enumerate() {
         let mut vars = function.vars.clone();
         let number = vars.len() as u32;
         vars.push(ValueType::I64);
@@ -120,7 +113,7 @@ pub fn generate(
         builder.entry_wrapper((functions.len() + index) as u32, index as u32, signature);
         builder.finish()?;
     }
-    unit.finish().map(Some)
+    unit.finish()
 }
 
 /// Whether a function calls compiled functions: then it counts among the calls that are open.

@@ -135,7 +135,7 @@ fn describe<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDic
     }
     let refused = PyList::empty(py);
     for (types, why) in state.refused.borrow().iter() {
-        refused.append((types.as_ref().map(|types| names(types)), why))?;
+        refused.append((names(types), why))?;
     }
     let entry = PyDict::new(py);
     entry.set_item("specialisations", list)?;

@@ -67,17 +67,9 @@ impl<'c> Translator<'c> {
         let units = code.instructions.last().map_or(0, |last| last.next) as usize;
         let mut leaders = vec![false; units + 4];
         for instruction in &code.instructions {
-            match instruction.op {
-                Op::Jump(to)
-                | Op::JumpIf(_, to)
-                | Op::JumpIfNone(_, to)
-                | Op::JumpOrPop(_, to)
-                | Op::ForIter(to) => {
-                    if let Some(leader) = leaders.get_mut(to as usize) {
-                        *leader = true;
-                    }
-                }
-                _ => {}
+            let target = instruction.op.target();
+            if let Some(leader) = target.and_then(|to| leaders.get_mut(to as usize)) {
+                *leader = true;
             }
         }
         let mut translator = Self {

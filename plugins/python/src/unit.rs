@@ -475,11 +475,10 @@ pub fn compile(
         functions.push(translator.finish());
     }
     let mut parts = Vec::new();
-    let mut operations = 0;
+    let mut structured = Vec::new();
     for (index, function) in functions.iter().enumerate() {
         let steps = structure(&function.blocks)
             .ok_or_else(|| refuse("its loops are nested too deeply".into()))?;
-        operations += steps.len();
         parts.push(Part {
             function: together.codes[together.functions[index].0].0.clone_ref(py),
             params: function.params.clone(),
@@ -494,13 +493,19 @@ pub fn compile(
             exits: function.exits.clone(),
             left: std::mem::take(&mut left[index]),
         });
+        structured.push(steps);
     }
     // Its address goes into the code, so it is made first and filled in then.
     let mut compiled = Box::<Compiled>::new_uninit();
     let address = compiled.as_mut_ptr() as u64;
-    let program = generate(&functions, &machine.pack, &machine.operations, address)
-        .map_err(|error| refuse(error.to_string()))?
-        .ok_or_else(|| refuse("its loops are nested too deeply".into()))?;
+    let program = generate(
+        &functions,
+        &structured,
+        &machine.pack,
+        &machine.operations,
+        address,
+    )
+    .map_err(|error| refuse(error.to_string()))?;
     let entry = program
         .entry(functions.len() as u32)
         .ok_or_else(|| refuse("its code has no entry".into()))?;
@@ -517,7 +522,7 @@ pub fn compile(
             dependencies: together.dependencies,
             objects: together.objects,
             time: begin.elapsed(),
-            operations,
+            operations: structured.iter().map(Vec::len).sum(),
         },
     ))
 }

@@ -32,8 +32,7 @@ class Explanation:
                 f"compiled in {one['seconds'] * 1e6:.0f} us{dropped}"
             )
         for types, why in self.data["refused"]:
-            of = "" if types is None else f"({', '.join(types)})"
-            yield 0, f"{name}{of}: the interpreter's: {why}"
+            yield 0, f"{name}({', '.join(types)}): the interpreter's: {why}"
 
     def __str__(self):
         return "\n".join("    " * depth + text for depth, text in self._lines())

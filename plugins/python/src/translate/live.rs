@@ -50,14 +50,11 @@ impl Liveness {
     }
 
     fn visit(&mut self, index: usize, instruction: &Instruction) -> bool {
-        let (jump, falls) = match instruction.op {
-            Op::Jump(to) => (Some(to), false),
-            Op::JumpIf(_, to) | Op::JumpIfNone(_, to) | Op::JumpOrPop(_, to) | Op::ForIter(to) => {
-                (Some(to), true)
-            }
-            Op::Return | Op::ReturnConst(_) => (None, false),
-            _ => (None, true),
-        };
+        let jump = instruction.op.target();
+        let falls = !matches!(
+            instruction.op,
+            Op::Jump(_) | Op::Return | Op::ReturnConst(_)
+        );
         let words = self.words;
         let mut live = vec![0; words];
         let mut join = |from: Option<usize>| {
