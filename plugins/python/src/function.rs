@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
@@ -26,6 +26,9 @@ const MISSES: u32 = 100;
 /// Calls that are timed for it, each other in the interpreter.
 const TRIAL: u32 = 32;
 const VECTORCALL_OFFSET_MASK: usize = 1 << (usize::BITS - 1);
+
+/// How often a compiled function was given another code object; what was compiled before is thrown away.
+pub static CODES: AtomicU64 = AtomicU64::new(0);
 
 type VectorCall = unsafe extern "C" fn(
     *mut PyObject,
@@ -341,6 +344,41 @@ unsafe extern "C" fn bind(
     }
 }
 
+/// Attributes that are the Python function's; the first is its code.
+const OWN: [&std::ffi::CStr; 6] = [
+    c"__code__",
+    c"__defaults__",
+    c"__kwdefaults__",
+    c"__globals__",
+    c"__closure__",
+    c"__builtins__",
+];
+
+unsafe extern "C" fn get_own(object: *mut PyObject, name: *mut c_void) -> *mut PyObject {
+    // SAFETY: a `Jit`, and a name of [`OWN`].
+    unsafe { ffi::PyObject_GetAttrString((*object.cast::<Jit>()).function, name.cast()) }
+}
+
+unsafe extern "C" fn set_own(
+    object: *mut PyObject,
+    value: *mut PyObject,
+    name: *mut c_void,
+) -> c_int {
+    // SAFETY: a `Jit`, a name of [`OWN`], and an object or null to delete.
+    unsafe {
+        let jit = object.cast::<Jit>();
+        if name.cast_const().cast() == OWN[0].as_ptr() {
+            // Another function from now on: nothing that was compiled is it.
+            (*(*jit).state).given_up.set(true);
+            CODES.fetch_add(1, Ordering::Relaxed);
+        }
+        if value.is_null() {
+            return ffi::PyObject_DelAttrString((*jit).function, name.cast());
+        }
+        ffi::PyObject_SetAttrString((*jit).function, name.cast(), value)
+    }
+}
+
 /// The type of compiled functions.
 pub fn new_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
@@ -357,17 +395,23 @@ pub fn new_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
         // SAFETY: a member without a name ends the list.
         unsafe { std::mem::zeroed() },
     ]));
-    let getset = Box::leak(Box::new([
-        ffi::PyGetSetDef {
-            name: c"__dict__".as_ptr(),
-            get: Some(ffi::PyObject_GenericGetDict),
-            set: Some(ffi::PyObject_GenericSetDict),
-            doc: std::ptr::null(),
-            closure: null_mut(),
-        },
-        // SAFETY: as above.
-        unsafe { std::mem::zeroed() },
-    ]));
+    let mut getset = vec![ffi::PyGetSetDef {
+        name: c"__dict__".as_ptr(),
+        get: Some(ffi::PyObject_GenericGetDict),
+        set: Some(ffi::PyObject_GenericSetDict),
+        doc: std::ptr::null(),
+        closure: null_mut(),
+    }];
+    getset.extend(OWN.iter().map(|name| ffi::PyGetSetDef {
+        name: name.as_ptr(),
+        get: Some(get_own),
+        set: Some(set_own),
+        doc: std::ptr::null(),
+        closure: name.as_ptr().cast_mut().cast(),
+    }));
+    // SAFETY: as above.
+    getset.push(unsafe { std::mem::zeroed() });
+    let getset = Box::leak(getset.into_boxed_slice());
     let slot = |slot: c_int, function: *mut c_void| ffi::PyType_Slot {
         slot,
         pfunc: function,

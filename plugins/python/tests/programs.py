@@ -313,7 +313,7 @@ class Function:
             return [Block(f"if {self.condition()}:", [r.choice(["break", "continue"])])]
         if form < 22 and (which := self.a_list() or "g" * bool(self.pick("g"))):
             if which == "g" or self.chance(0.2) and self.pick("g"):
-                return [f"{self.inner(2)} {r.choice(['=', '+='])} {self.number(1)}"]
+                return [f"{self.inner(2)} {r.choice(['=', '+='])} {self.bounded(self.expr('i', 1), 'i') if self.chance(0.6) else self.expr('f', 1)}"]
             to = self.pick(which)
             if self.chance(0.05) and self.loops == 0:
                 return [f"{to} *= {r.choice(['2', '0', '1', self.pick('b') or 'True'] if self.risky(1) else '12')}"]
@@ -337,9 +337,13 @@ class Function:
             return [Block(f"if {self.condition()}:", [self.returned()])]
         kinds = [kind for kind in "if" if len(self.vars.get(kind, ())) > 1]
         if kinds:
-            a, b = r.sample(self.vars[r.choice(kinds)], 2)
+            kind = r.choice(kinds)
+            a, b = r.sample(self.vars[kind], 2)
+            name = self.pick("l" if kind == "i" else "m")
+            if name and self.chance(0.5):
+                b = f"{name}[{self.index(1, name)}]"
             if not {a[0], b[0]} & {"k", "d", "G"}:
-                return [f"{a}, {b} = {b}, {a}"]
+                return [f"{a}, {b} = {b}, {a}" if self.chance(0.5) else f"{b}, {a} = {a}, {b}"]
         return []
 
     def a_list(self):
@@ -351,7 +355,11 @@ class Function:
         """A number for a list of that kind, mostly of its kind."""
         if self.risky(0.3):
             return self.number(depth)
-        return self.expr("i" if which == "l" else "f", depth)
+        return self.bounded(self.expr("i", depth), "i") if which == "l" else self.expr("f", depth)
+
+    def bounded(self, text, kind):
+        """An integer that recursion cannot make longer and longer."""
+        return f"({text} % {LIMIT})" if self.recursive and kind == "i" else text
 
     def returned(self):
         if self.risky(0.1):
@@ -382,7 +390,7 @@ class Function:
         if self.recursive:
             cost = self.cost
             for _ in range(self.random.choice([1, 1, 2])):
-                arguments = ", ".join("d - 1" if kind == "d" else self.argument(kind, 2) for kind in self.params)
+                arguments = ", ".join("d - 1" if kind == "d" else self.bounded(self.argument(kind, 2), kind) for kind in self.params)
                 name = f"{self.result}r{self.calls}"
                 self.calls += 1
                 body.append(f"{name} = {self.name}({arguments})")

@@ -11,7 +11,6 @@ the interpreter, from the very instruction.
 """
 
 import copyreg as _copyreg
-import functools as _functools
 import os as _os
 import sys as _sys
 
@@ -28,20 +27,9 @@ if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_copatch.forked)
 
 
-def _watch(name):
-    """Lets compiled code know when a debugger or profiler is set: `sys` has no other way to tell."""
-    original = getattr(_sys, name)
-
-    @_functools.wraps(original)
-    def watched(function):
-        original(function)
-        _copatch.traced(_sys.gettrace() is not None or _sys.getprofile() is not None)
-
-    setattr(_sys, name, watched)
-
-
-_watch("settrace")
-_watch("setprofile")
+# Lets compiled code know when a debugger or profiler is set: `sys` has no other way to tell.
+for _name in ("settrace", "setprofile"):
+    setattr(_sys, _name, _copatch.watcher(_name))
 
 __all__ = ["jit", "explain", "stats"]
 _functions = []

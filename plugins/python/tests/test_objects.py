@@ -1,0 +1,95 @@
+"""Decorated functions as objects, objects that are the same one, and values that change places."""
+
+import inspect
+import sys
+import unittest
+
+import copatch
+from support import difference
+
+
+@copatch.jit
+def add(a, b=2, /):
+    return a + b
+
+
+@copatch.jit
+def twice(a):
+    return add(a, a)
+
+
+def product(a, b=2, /):
+    return a * b
+
+
+class Functions(unittest.TestCase):
+    def test_what_functions_have(self):
+        plain = add.__wrapped__
+        self.assertEqual(add(1, 2), 3)
+        for name in ("__code__", "__globals__", "__defaults__", "__kwdefaults__", "__closure__", "__builtins__"):
+            self.assertIs(getattr(add, name), getattr(plain, name))
+        self.assertEqual(inspect.signature(add), inspect.signature(plain))
+
+    def test_defaults_that_change(self):
+        self.addCleanup(setattr, add, "__defaults__", (2,))
+        self.assertEqual(add(1), 3)
+        add.__defaults__ = (5,)
+        self.assertEqual(add(1), 6)
+        del add.__defaults__
+        with self.assertRaises(TypeError):
+            add(1)
+
+    def test_code_that_changes_under_those_that_call_it(self):
+        self.addCleanup(setattr, add, "__code__", add.__code__)
+        self.assertEqual([twice(5), twice(5), add(5, 5)], [10, 10, 10])
+        add.__code__ = product.__code__
+        self.assertEqual([twice(5), twice(5), add(5, 5)], [25, 25, 25])
+        with self.assertRaises(TypeError):
+            add.__code__ = 1
+
+    def test_setting_a_tracer_is_not_traced(self):
+        seen = []
+
+        def tracer(frame, event, argument):
+            seen.append((frame.f_code.co_name, event))
+            return tracer
+
+        before = sys.gettrace()
+        sys.settrace(tracer)
+        sys.settrace(before)
+        self.assertEqual(seen, [])
+        self.assertEqual(sys.settrace.__name__, "settrace")
+        with self.assertRaises(TypeError):
+            sys.settrace()
+
+
+class Same(unittest.TestCase):
+    def same(self, source, entry, calls):
+        found = difference(source, entry, calls * 2)
+        if found is not None:
+            self.fail(f"{found}\n{source}")
+
+    def test_numbers_that_are_one_object(self):
+        source = "@jit\ndef f(items, x):\n    n = 0\n    for i in items:\n        n += i is x or i == x\n    return n\n"
+        nan = float("nan")
+        names = {"jit": copatch.jit}
+        exec(source, names)
+        for _ in range(3):
+            self.assertEqual(names["f"]([nan, nan, 2.0], nan), 2)
+            self.assertEqual(names["f"]([2**40], 2**40 + len([])), 1)
+
+    def test_a_variable_and_an_item_change_places(self):
+        calls = [([10, 20, 30], 7), ([10.5, 20.5], 7.5), ([True, False], 3), ([1], 2**63)]
+        for line in ("x, l[0] = l[0], x", "l[0], x = x, l[0]", "x, l[-1] = l[0], x + x", "l[0], l[-1], x = x, l[0], l[-1]"):
+            with self.subTest(line=line):
+                self.same(f"@jit\ndef f(l, x):\n    {line}\n    return x\n", "f", calls)
+
+    def test_values_change_places(self):
+        calls = [(1, 2, 3), (1, 2.5, True), (2**63, 0, -1)]
+        for line in ("a, b, c = c, a, b", "a, b, c = b, a + c, a", "c, a, b = a, a, c", "a, b = b, a; b, c = c, b"):
+            with self.subTest(line=line):
+                self.same(f"@jit\ndef f(a, b, c):\n    for i in range(3):\n        {line}\n    return a * 100 + b * 10 + c\n", "f", calls)
+
+
+if __name__ == "__main__":
+    unittest.main()
