@@ -178,7 +178,7 @@ class Function:
         if form == 17:
             name = self.pick("l") or self.pick("g")
             return f"len({name})" if name else a()
-        if form == 18 and self.loops == 0:
+        if form == 18 and self.loops == 0 and not self.recursive:
             return f"{a()} ** {r.choice([0, 1, 2, 2, 3, -1 if self.risky(0.5) else 1])}"
         return self.item("i", depth) or a()
 
@@ -187,7 +187,11 @@ class Function:
         a = lambda: self.expr("f" if self.chance(0.8) else "i", depth - 1)
         form = r.randrange(16)
         if form < 7:
-            return f"({a()} {r.choice('+-*/+-*' if self.risky(0.5) else '+-*')} {self.expr('f', depth - 1)})"
+            of = r.choice("+-*/+-*" if self.risky(0.5) else "+-*")
+            if of == "*" and (self.loops or self.recursive):
+                # What should be floats may be integers, which squares make longer and longer.
+                return f"({a()} * {self.expr('f', depth - 1)} % {LIMIT})" if self.chance(0.5) else f"({a()} * {r.choice(FLOATS)})"
+            return f"({a()} {of} {self.expr('f', depth - 1)})"
         if form < 9:
             return f"({a()} {r.choice(['//', '%', '/'])} {self.divisor('f', depth)})"
         if form == 9:
@@ -204,7 +208,7 @@ class Function:
                 # Not the other way round: of a number that is none this is -1.
                 of = f"min(1.0, max(-1.0, {of}))" if name in BOUNDED else of
             return f"{name}({of})" if name in ("sqrt", "floor") and self.chance(0.5) else f"math.{name}({of})"
-        if form == 14 and self.loops == 0:
+        if form == 14 and self.loops == 0 and not self.recursive:
             if self.risky(0.5):
                 return f"{a()} ** {r.choice(['2', '0.5', '3', '2.0', '-1'])}"
             return f"min(1e9, max(0.5, {a()})) ** {r.choice(['2', '0.5', '3', '2.0', '-1'])}"
@@ -275,6 +279,8 @@ class Function:
             name = self.pick(kind)
             if name and name[0] not in "kdG":
                 op = r.choice(["+", "-", "+", "-", "//", "%", "&", "|", "^"] if kind == "i" else ["+", "-", "*", "/", "//", "%"])
+                if op == "*" and (self.loops or self.recursive):
+                    return [f"{name} *= {r.choice(FLOATS)}"]
                 return [f"{name} {op}= " + (self.divisor(kind, 2) if op in "//%" else self.expr(kind, 2))]
         if form < 14:
             kept = {kind: list(names) for kind, names in self.vars.items()}
@@ -313,7 +319,7 @@ class Function:
             return [Block(f"if {self.condition()}:", [r.choice(["break", "continue"])])]
         if form < 22 and (which := self.a_list() or "g" * bool(self.pick("g"))):
             if which == "g" or self.chance(0.2) and self.pick("g"):
-                return [f"{self.inner(2)} {r.choice(['=', '+='])} {self.bounded(self.expr('i', 1), 'i') if self.chance(0.6) else self.expr('f', 1)}"]
+                return [f"{self.inner(2)} {r.choice(['=', '+='])} {self.bounded(self.expr(r.choice('iif'), 1))}"]
             to = self.pick(which)
             if self.chance(0.05) and self.loops == 0:
                 return [f"{to} *= {r.choice(['2', '0', '1', self.pick('b') or 'True'] if self.risky(1) else '12')}"]
@@ -355,11 +361,11 @@ class Function:
         """A number for a list of that kind, mostly of its kind."""
         if self.risky(0.3):
             return self.number(depth)
-        return self.bounded(self.expr("i", depth), "i") if which == "l" else self.expr("f", depth)
+        return self.bounded(self.expr("i" if which == "l" else "f", depth))
 
-    def bounded(self, text, kind):
-        """An integer that recursion cannot make longer and longer."""
-        return f"({text} % {LIMIT})" if self.recursive and kind == "i" else text
+    def bounded(self, text):
+        """What recursion cannot make an integer of more and more digits."""
+        return f"({text} % {LIMIT})" if self.recursive else text
 
     def returned(self):
         if self.risky(0.1):
@@ -390,7 +396,7 @@ class Function:
         if self.recursive:
             cost = self.cost
             for _ in range(self.random.choice([1, 1, 2])):
-                arguments = ", ".join("d - 1" if kind == "d" else self.bounded(self.argument(kind, 2), kind) for kind in self.params)
+                arguments = ", ".join("d - 1" if kind == "d" else self.bounded(self.argument(kind, 2)) if kind in "if" else self.argument(kind, 2) for kind in self.params)
                 name = f"{self.result}r{self.calls}"
                 self.calls += 1
                 body.append(f"{name} = {self.name}({arguments})")
