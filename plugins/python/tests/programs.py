@@ -322,7 +322,8 @@ class Function:
                 return [f"{self.inner(2)} {r.choice(['=', '+='])} {self.bounded(self.expr(r.choice('iif'), 1))}"]
             to = self.pick(which)
             if self.chance(0.05) and self.loops == 0:
-                return [f"{to} *= {r.choice(['2', '0', '1', self.pick('b') or 'True'] if self.risky(1) else '12')}"]
+                by = r.choice(["2", "0", "1", self.pick("b") or "True"] if self.risky(1) else "12")
+                return [Block(f"if len({to}) < 100:", [f"{to} *= {by}"])]
             if self.chance(0.3):
                 return [Block(f"if len({to}) < 20:", [f"{to}.append({self.itself(which, 2)})"])]
             return [f"{to}[{self.index(2, to)}] {r.choice(['=', '=', '+=', '-='])} {self.itself(which, 2)}"]

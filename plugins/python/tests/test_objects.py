@@ -8,30 +8,50 @@ import copatch
 from support import difference
 
 
-@copatch.jit
+PROGRAM = """
+@jit
 def add(a, b=2, /):
     return a + b
 
-
-@copatch.jit
+@jit
 def twice(a):
     return add(a, a)
-
 
 def product(a, b=2, /):
     return a * b
 
+@jit
+def pair(a):
+    return a, a
+
+class Pair:
+    @jit
+    def first(self):
+        return self.a
+
+    @staticmethod
+    @jit
+    def static(a):
+        return a.a
+
+    a = 1
+"""
+
 
 class Functions(unittest.TestCase):
+    def setUp(self):
+        self.names = {"jit": copatch.jit, "__name__": __name__}
+        exec(PROGRAM, self.names)
+
     def test_what_functions_have(self):
-        plain = add.__wrapped__
+        add = self.names["add"]
         self.assertEqual(add(1, 2), 3)
         for name in ("__code__", "__globals__", "__defaults__", "__kwdefaults__", "__closure__", "__builtins__"):
-            self.assertIs(getattr(add, name), getattr(plain, name))
-        self.assertEqual(inspect.signature(add), inspect.signature(plain))
+            self.assertIs(getattr(add, name), getattr(add.__wrapped__, name))
+        self.assertEqual(inspect.signature(add), inspect.signature(add.__wrapped__))
 
     def test_defaults_that_change(self):
-        self.addCleanup(setattr, add, "__defaults__", (2,))
+        add = self.names["add"]
         self.assertEqual(add(1), 3)
         add.__defaults__ = (5,)
         self.assertEqual(add(1), 6)
@@ -40,12 +60,45 @@ class Functions(unittest.TestCase):
             add(1)
 
     def test_code_that_changes_under_those_that_call_it(self):
-        self.addCleanup(setattr, add, "__code__", add.__code__)
+        add, twice = self.names["add"], self.names["twice"]
         self.assertEqual([twice(5), twice(5), add(5, 5)], [10, 10, 10])
-        add.__code__ = product.__code__
+        add.__code__ = self.names["product"].__code__
         self.assertEqual([twice(5), twice(5), add(5, 5)], [25, 25, 25])
         with self.assertRaises(TypeError):
             add.__code__ = 1
+
+    def test_a_function_that_never_gains_gets_its_place_back(self):
+        names = self.names
+        compiled, method = names["pair"], vars(names["Pair"])["first"]
+        static = names["Pair"].static
+        other = names["Pair"]()
+        for at in range(1000):
+            self.assertEqual(names["pair"](at), (at, at))
+            self.assertEqual(other.first(), 1)
+            self.assertEqual(names["Pair"].static(other), 1)
+        self.assertIs(names["pair"], compiled.__wrapped__)
+        self.assertIs(vars(names["Pair"])["first"], method.__wrapped__)
+        # Where something else lies in between, it stays.
+        self.assertIs(names["Pair"].static, static)
+        # Whoever has the other one still can call it.
+        self.assertEqual((compiled(3), method(other), static(other)), ((3, 3), 1, 1))
+        self.assertIn("a tuple", str(copatch.explain(names["pair"])))
+
+    def test_a_place_that_is_taken_is_left_alone(self):
+        compiled = self.names["pair"]
+        self.names["pair"] = None
+        for at in range(1000):
+            compiled(at)
+        self.assertIsNone(self.names["pair"])
+
+    def test_a_function_that_mostly_gains_stays(self):
+        add = self.names["add"]
+        for at in range(1000):
+            self.assertEqual(add(at, 1), at + 1)
+            if at % 4 == 0:
+                self.assertEqual(add("a", "b"), "ab")
+        self.assertIs(self.names["add"], add)
+        self.assertGreater(sum(one["calls"] for one in copatch._copatch.describe(add)["specialisations"]), 900)
 
     def test_setting_a_tracer_is_not_traced(self):
         seen = []

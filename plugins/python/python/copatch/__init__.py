@@ -39,7 +39,8 @@ def jit(function):
     """Gives a function that does the same, faster where it computes with numbers.
 
     A function that cannot gain (it is a generator, handles exceptions, shares variables with others) is returned as it is; so is
-    every function where the environment variable COPATCH_DISABLE is set to anything but 0.
+    every function where the environment variable COPATCH_DISABLE is set to anything but 0. One that turns out not to gain gets its
+    place back: a global of its module, or an attribute of a class there.
     """
     if _os.environ.get("COPATCH_DISABLE", "0") not in ("", "0"):
         return function
@@ -62,7 +63,9 @@ def jit(function):
 
 def explain(function):
     """What was compiled of a function: types, and what is left to the interpreter and why. Prints, and shows in a notebook."""
-    return _Explanation(function, _copatch.describe(function))
+    # One that was given up may be back in its place.
+    compiled = next((one for one in _functions if one.__wrapped__ is function), function)
+    return _Explanation(compiled, _copatch.describe(compiled))
 
 
 def stats():
