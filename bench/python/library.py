@@ -5,7 +5,7 @@
 
 Each library module is loaded twice, plain and with every function decorated, and a workload is run on both. Of all functions that the
 workload calls and the decorator does not return as they are, a sample is timed: called directly, with copies of the arguments that the
-workload gave it, plain and decorated in turn, after 400 calls to warm up; results are compared first. Figures are plain time divided by
+workload gave it, plain and decorated in turn, after 1000 calls to warm up; results are compared first. Figures are plain time divided by
 decorated time, of medians, the loop around the calls included: below 1, decorating made it slower.
 """
 
@@ -164,7 +164,7 @@ for n in range(20):
 SOURCES = {"datetime": ("datetime", "_pydatetime"), "bisect": ("bisect",), "heapq": ("heapq",)}
 ACCELERATORS = ["_bisect", "_heapq", "_datetime", "_statistics", "_json"]
 KEPT = 50  # Calls of a function whose arguments are kept.
-WARM = 400
+WARM = 1000
 
 
 def load(name, decorate):
@@ -255,8 +255,16 @@ def outcome(function, arguments):
         return f"{type(error).__name__}: {error}"
 
 
-def measure(plain, decorated, rounds):
-    """Seconds a call of the one and the other, from (function, recorded calls) of each."""
+def in_place(names, qualname, function):
+    """What a program finds where a decorated function is: one that was given up has its place back."""
+    found = names
+    for part in qualname.split("."):
+        found = (found if isinstance(found, dict) else vars(found))[part]
+    return found if getattr(function, "__wrapped__", None) is found else function
+
+
+def measure(plain, decorated, rounds, names, qualname):
+    """Seconds a call of the one and the other, from (function, recorded calls) of each, and what the second then was."""
     plain_calls, decorated_calls = plain[1], decorated[1]
     for first, second in zip(copy.deepcopy(plain_calls), copy.deepcopy(decorated_calls)):
         expected, got = outcome(plain[0], first), outcome(decorated[0], second)
@@ -271,6 +279,8 @@ def measure(plain, decorated, rounds):
     for function, calls, _ in pair:
         for _ in range(WARM // len(calls) + 1):
             run(function, copy.deepcopy(calls))
+    after = in_place(names, qualname, decorated[0])
+    pair[1] = (after, *pair[1][1:])
     start = time.perf_counter()
     run(plain[0], copy.deepcopy(plain_calls))
     again = max(1, min(200, int(0.002 / (time.perf_counter() - start))))
@@ -280,7 +290,7 @@ def measure(plain, decorated, rounds):
             start = time.perf_counter()
             run(function, batch)
             times.append((time.perf_counter() - start) / len(batch))
-    return [statistics.median(times) for _, _, times in pair]
+    return [*(statistics.median(times) for _, _, times in pair), "put back" if type(after) is types.FunctionType else "compiled"]
 
 
 def raises(function, arguments):
@@ -299,6 +309,7 @@ def child(name, chosen, rounds):
     for decorate in (lambda function: function, copatch.jit):
         names, functions = load(name, decorate)
         both.append(record(name, names, functions))
+    # The names of the decorated one.
     plain, decorated = both
     out = {}
     for key, (function, calls) in decorated.items():
@@ -310,9 +321,10 @@ def child(name, chosen, rounds):
         elif chosen is None:
             out[qualname] = "to be timed"
         elif qualname in chosen:
-            figures = measure(plain[key], (function, calls), rounds)
+            figures = measure(plain[key], (function, calls), rounds, names, key[0])
             why = [line.strip() for line in str(copatch.explain(function)).splitlines() if "interpreter's" in line or "left" in line]
-            out[qualname] = figures and [*figures, why]
+            given_up = "given up" if copatch._copatch.describe(function)["given_up"] else ""
+            out[qualname] = figures and [*figures[:2], [given_up and figures[2].replace("compiled", given_up) or figures[2], *why]]
     return out
 
 

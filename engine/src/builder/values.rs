@@ -108,6 +108,28 @@ impl FunctionBuilder<'_, '_> {
         self.settled = self.settled.min(self.stack.len());
     }
 
+    /// Forgets a variable's value, which is not read again before the next write: it needs no store, and its register is free.
+    ///
+    /// A plan knows only the last read of all (see [`crate::Planner`]); this tells of each value's, for variables that are used over and
+    /// over. Does nothing where an operand still reads the variable.
+    pub fn forget(&mut self, var: u32) {
+        if self.dead() {
+            return;
+        }
+        let Some(state) = self.vars.get_mut(var as usize) else {
+            return self.misuse("no such variable");
+        };
+        if state.reads > 0 || state.pin != Reg::NONE {
+            return;
+        }
+        // A constant stays in the list of those that are stale, which passes over what is none any more.
+        state.constant = false;
+        let reg = std::mem::replace(&mut state.reg, Reg::NONE);
+        if reg != Reg::NONE {
+            self.registers.release(reg.bit());
+        }
+    }
+
     /// Copies the top value into a variable and leaves it on the stack.
     #[inline]
     pub fn tee(&mut self, var: u32) {

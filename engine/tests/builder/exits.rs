@@ -121,3 +121,54 @@ fn a_function_without_exits_has_no_code_for_them() {
     });
     assert_eq!(run(&program, &[5])[0], 5);
 }
+
+/// Adds 1 four times, by way of variables whose values `forget` gives up at once if that is asked for; then may leave.
+fn sum(forget: bool) -> copatch::Program {
+    let pack = pack();
+    let op = |name: &str| pack.op(name).expect("an operation");
+    let sig = signature(&[I64], &[I64]);
+    // For all that the plan knows, each variable is read to the end.
+    let mut planner = Planner::new();
+    planner.begin(6);
+    (0..6).for_each(|var| planner.get(1, var));
+    compile(&pack, &sig, &[I64; 5], planner.finish(), |builder| {
+        builder.at(1);
+        builder.get(0);
+        for var in 1..5 {
+            builder.constant(I64, 1);
+            builder.op(op("i64.add"));
+            builder.set(var);
+            builder.get(var);
+            if forget && var > 1 {
+                // The second is an operand, so this does nothing.
+                builder.forget(var - 1);
+                builder.forget(var);
+            }
+        }
+        builder.constant(I64, 1000);
+        builder.op(op("i64.eq"));
+        builder.exit_if(1);
+        builder.get(4);
+        builder.return_();
+        assert!(builder.exits(5));
+        builder.get(4);
+        builder.get(5);
+        builder.op(op("i64.add"));
+        builder.return_();
+    })
+}
+
+#[test]
+fn a_forgotten_value_costs_no_store() {
+    let (kept, forgotten) = (sum(false), sum(true));
+    for program in [&kept, &forgotten] {
+        assert_eq!(run(program, &[5])[0], 9);
+        assert_eq!(run(program, &[996])[0], 1001);
+    }
+    assert!(
+        forgotten.code().len() < kept.code().len(),
+        "{} bytes, {} if nothing is forgotten",
+        forgotten.code().len(),
+        kept.code().len()
+    );
+}

@@ -80,6 +80,8 @@ pub fn generate(
             &vars[params..],
             planner.finish(),
         );
+        // Nothing is read before it is written.
+        (params as u32..number).for_each(|var| builder.forget(var));
         let calls = calls(steps);
         let mut at = 0;
         if calls {
@@ -124,14 +126,25 @@ pub fn calls(steps: &[Step]) -> bool {
 fn plan(function: &Function, steps: &[Step], planner: &mut Planner, vars: usize) {
     planner.begin(vars);
     let mut at = 0;
+    // What is forgotten at once deserves no register of a loop's.
+    let mut momentary = vec![false; vars];
+    for var in &function.scratch {
+        momentary[*var as usize] = true;
+    }
     for step in steps {
         at += 1;
         match *step {
+            Step::Get(var) | Step::Set(var) if momentary[var as usize] => {}
             Step::Get(var) => planner.get(at, var),
             Step::Set(var) => planner.set(at, var),
             // What is rare costs no register.
             Step::Helper(
-                Number::Attend | Number::IntValue | Number::SetBool | Number::Release,
+                Number::Attend
+                | Number::IntValue
+                | Number::SetInt
+                | Number::SetFloat
+                | Number::SetBool
+                | Number::Release,
                 ..,
             ) => {}
             Step::Call(_) | Step::Helper(..) => planner.call(at),
@@ -149,6 +162,9 @@ fn plan(function: &Function, steps: &[Step], planner: &mut Planner, vars: usize)
             }
             _ => {}
         }
+    }
+    for var in &function.scratch {
+        planner.get(at + 1, *var);
     }
     // Exits call a helper.
     planner.call(at + 1);
@@ -173,6 +189,7 @@ fn build(
         Step::Helper(number, params, results) => builder.helper(number as u32, params, results),
         Step::Call(function) => builder.call(function, &signatures[function as usize]),
         Step::Drop => builder.drop_top(),
+        Step::Forget(var) => builder.forget(var),
         Step::ExitIf(number) => builder.exit_if(number),
         Step::Exit(number) => builder.exit(number),
         Step::Not => builder.not(operations.get(Name::Eqz32)),

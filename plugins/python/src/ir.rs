@@ -198,6 +198,8 @@ pub enum Step {
     /// A specialised function, by its number in the unit.
     Call(u32),
     Drop,
+    /// The variable's value is not read again.
+    Forget(u32),
     /// Leaves by that exit if the operand is not zero.
     ExitIf(u32),
     Exit(u32),
@@ -271,12 +273,17 @@ pub enum Name {
     LoadU32,
     LoadF64,
     StoreI64,
-    ElementI64,
-    PutI64,
+    StoreF64,
+    StoreU32,
+    AddI64,
+    DiffersI64,
+    BeyondWord,
+    ItemI64,
+    PutItemI64,
 }
 
 /// Their names in `spec/isa/python/ops.toml`.
-pub const NAMES: [&str; 56] = [
+pub const NAMES: [&str; 61] = [
     "i64.add",
     "i64.sub",
     "i64.mul",
@@ -331,8 +338,13 @@ pub const NAMES: [&str; 56] = [
     "mem.load_u32",
     "mem.load_f64",
     "mem.store_i64",
-    "mem.element_i64",
-    "mem.put_i64",
+    "mem.store_f64",
+    "mem.store_u32",
+    "mem.add_i64",
+    "mem.differs_i64",
+    "mem.beyond_i64",
+    "mem.item_i64",
+    "mem.put_item_i64",
 ];
 
 /// How the blocks of a function go on.
@@ -363,6 +375,8 @@ pub struct Function {
     pub result: Type,
     /// Types of variables; those of the parameters come first.
     pub vars: Vec<ValueType>,
+    /// Those of them that hold a value for a moment only.
+    pub scratch: Vec<u32>,
     pub blocks: Vec<Block>,
     pub exits: Vec<Exit>,
 }

@@ -163,6 +163,7 @@ fn describe<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDic
     entry.set_item("specialisations", list)?;
     entry.set_item("refused", refused)?;
     entry.set_item("seconds", function::time(state).as_secs_f64())?;
+    entry.set_item("given_up", state.given_up.get())?;
     Ok(Some(entry))
 }
 

@@ -9,6 +9,7 @@
 
 mod arithmetic;
 mod calls;
+mod items;
 mod live;
 mod objects;
 mod state;
@@ -44,6 +45,9 @@ pub struct Translator<'c> {
     result: Option<Type>,
     vars: Vec<ValueType>,
     homes: HashMap<(Place, u8), u32>,
+    /// Variables that hold values for a moment: all, and those of the instruction in hand.
+    scratch: Vec<u32>,
+    momentary: Vec<u32>,
     blocks: Vec<Block>,
     versions: Vec<Version>,
     /// Blocks by their offset.
@@ -78,6 +82,8 @@ impl<'c> Translator<'c> {
             result: None,
             vars: Vec::new(),
             homes: HashMap::new(),
+            scratch: Vec::new(),
+            momentary: Vec::new(),
             blocks: Vec::new(),
             versions: Vec::new(),
             known: HashMap::new(),
@@ -155,6 +161,7 @@ impl<'c> Translator<'c> {
             params: self.params,
             result: self.result.unwrap_or(Type::None),
             vars: self.vars,
+            scratch: self.scratch,
             blocks: self.blocks,
             exits: self.exits,
         }
@@ -199,9 +206,14 @@ impl<'c> Translator<'c> {
             self.at = instruction;
             let next = code.instructions.get(index + 1).copied();
             let before = (self.steps.len(), self.state.clone(), self.exits.len());
+            self.momentary.clear();
             match self.instruction(next, environment) {
-                Ok(None) => {}
-                Ok(Some(end)) => return self.close(number, end),
+                Ok(None) => self.forget(&before.1.stack),
+                Ok(Some(end)) => {
+                    // What was on the stack may go along one of the ways.
+                    self.forget_now();
+                    return self.close(number, end);
+                }
                 Err(Stop::Unknown) => {
                     self.exits.truncate(exits);
                     self.steps.clear();

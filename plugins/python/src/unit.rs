@@ -119,6 +119,7 @@ impl Machine {
                 address(&builtins.getattr("False")?),
                 address(&builtins.getattr("True")?),
             ],
+            shared: shared_integers(py)?,
         };
         Ok(Self {
             pack,
@@ -189,6 +190,18 @@ impl Machine {
             layout: self.layout,
         })
     }
+}
+
+/// Where the shared objects of small integers begin: from -5 to 256 in all versions, if they are as far apart as is expected.
+fn shared_integers(py: Python<'_>) -> PyResult<Option<u64>> {
+    let address = |value: i64| -> PyResult<u64> { Ok(value.into_pyobject(py)?.as_ptr() as u64) };
+    let least = address(-5)?;
+    for value in -5..=256 {
+        if address(value)? != least + 32 * (value + 5) as u64 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(least))
 }
 
 /// A number, truth value or `None` as a constant; nothing else is one.

@@ -94,6 +94,13 @@ static inline uint64_t mem_load_i64(uint64_t at, int32_t offset) { return *(uint
 static inline uint64_t mem_load_u32(uint64_t at, int32_t offset) { return *(uint32_t *)(at + (int64_t)offset); }
 static inline double mem_load_f64(uint64_t at, int32_t offset) { return *(double *)(at + (int64_t)offset); }
 static inline void mem_store_i64(uint64_t at, uint64_t value, int32_t offset) { *(uint64_t *)(at + (int64_t)offset) = value; }
+static inline void mem_store_f64(uint64_t at, double value, int32_t offset) { *(double *)(at + (int64_t)offset) = value; }
+static inline void mem_store_u32(uint64_t at, uint64_t value, int32_t offset) { *(uint32_t *)(at + (int64_t)offset) = (uint32_t)value; }
+static inline void mem_add_i64(uint64_t at, uint64_t value, int32_t offset) { *(uint64_t *)(at + (int64_t)offset) += value; }
+static inline uint32_t mem_differs_i64(uint64_t at, uint64_t value, int32_t offset) { return *(uint64_t *)(at + (int64_t)offset) != value; }
+static inline uint32_t mem_beyond_i64(uint64_t index, uint64_t at, int32_t offset) { return index >= *(uint64_t *)(at + (int64_t)offset); }
+static inline uint64_t mem_item_i64(uint64_t at, uint64_t index, int32_t offset) { return (*(uint64_t **)(at + (int64_t)offset))[index]; }
+static inline void mem_put_item_i64(uint64_t at, uint64_t index, uint64_t value, int32_t offset) { (*(uint64_t **)(at + (int64_t)offset))[index] = value; }
 static inline uint64_t mem_element_i64(uint64_t at, uint64_t index) { return ((uint64_t *)at)[index]; }
 static inline uint64_t mem_element_i32(uint64_t at, uint64_t index) { return (uint64_t)(int64_t)((int32_t *)at)[index]; }
 static inline uint64_t mem_element_u32(uint64_t at, uint64_t index) { return ((uint32_t *)at)[index]; }

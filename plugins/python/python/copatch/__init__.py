@@ -10,7 +10,6 @@ A decorated function is compiled at its first call for the types of its argument
 the interpreter, from the very instruction.
 """
 
-import copyreg as _copyreg
 import os as _os
 import sys as _sys
 
@@ -19,8 +18,8 @@ if not (3, 11) <= _sys.version_info[:2] <= (3, 13) or _sys.implementation.name !
 if not getattr(_sys, "_is_gil_enabled", lambda: True)():
     raise ImportError("copatch needs an interpreter with its global lock: this one is free-threaded")
 
+# What is needed at times only is imported then: most of an import's time is that of other modules.
 from . import _copatch
-from ._explain import Explanation as _Explanation
 
 _copatch.start(_copatch)
 if hasattr(_os, "register_at_fork"):
@@ -56,16 +55,20 @@ def jit(function):
     compiled.__dict__.update(function.__dict__)
     compiled.__wrapped__ = function
     # Found by name where it is unpickled, and not copied, like any function.
-    _copyreg.pickle(type(compiled), lambda function: function.__qualname__)
+    import copyreg
+
+    copyreg.pickle(type(compiled), lambda function: function.__qualname__)
     _functions.append(compiled)
     return compiled
 
 
 def explain(function):
     """What was compiled of a function: types, and what is left to the interpreter and why. Prints, and shows in a notebook."""
+    from ._explain import Explanation
+
     # One that was given up may be back in its place.
     compiled = next((one for one in _functions if one.__wrapped__ is function), function)
-    return _Explanation(compiled, _copatch.describe(compiled))
+    return Explanation(compiled, _copatch.describe(compiled))
 
 
 def stats():

@@ -5,11 +5,13 @@ stack back and jumps to where compiled code stopped. All jumps of CPython 3.11 a
 lines, names and tracebacks are the function's own.
 """
 
-import dis
 import sys
-from types import FunctionType
+from opcode import _inline_cache_entries, opmap
 
 from . import _copatch
+
+# Imported from the beginning, since a function may be left when nothing can be imported any more; so it imports little itself.
+_Function = type(lambda: None)
 
 _SIGNAL = 0xFFFFFFFF  # where an exception is raised before the instruction, rather than by a call
 
@@ -17,10 +19,10 @@ _SIGNAL = 0xFFFFFFFF  # where an exception is raised before the instruction, rat
 def _emit(code, name, argument=0):
     for shift in (24, 16, 8):
         if argument >> shift:
-            code += bytes((dis.opmap["EXTENDED_ARG"], argument >> shift & 255))
-    code += bytes((dis.opmap[name], argument & 255))
-    caches = getattr(__import__("opcode"), "_inline_cache_entries")
-    count = caches.get(name, 0) if isinstance(caches, dict) else caches[dis.opmap[name]]
+            code += bytes((opmap["EXTENDED_ARG"], argument >> shift & 255))
+    code += bytes((opmap[name], argument & 255))
+    caches = _inline_cache_entries
+    count = caches.get(name, 0) if isinstance(caches, dict) else caches[opmap[name]]
     code += bytes(2 * count)
 
 
@@ -104,7 +106,7 @@ def make(function, offset, bound, stack, arguments):
         if above:
             _emit(prologue, "PUSH_NULL")
         if arguments == _SIGNAL:
-            if not above and "PRECALL" in dis.opmap:
+            if not above and "PRECALL" in opmap:
                 _emit(prologue, "PRECALL")
             _emit(prologue, "CALL")
             positions = list(code.co_positions())
@@ -130,4 +132,4 @@ def make(function, offset, bound, stack, arguments):
         co_posonlyargcount=0,
         co_stacksize=code.co_stacksize + len(stack) + (0 if arguments in (None, _SIGNAL) else arguments) + 4,
     )
-    return FunctionType(code, function.__globals__, function.__name__)
+    return _Function(code, function.__globals__, function.__name__)

@@ -501,6 +501,7 @@ impl Translator<'_> {
 
     /// A block of the steps in hand, which nothing else goes to.
     fn extra_block(&mut self, end: End, refuge: u32) -> usize {
+        self.forget_now();
         self.blocks.push(Block {
             steps: std::mem::take(&mut self.steps),
             end,

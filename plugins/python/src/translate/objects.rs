@@ -9,7 +9,7 @@ use crate::helpers::Number;
 use crate::ir::{Constant, Item, Leaf, Name, Step, Type};
 
 /// Offsets within objects; the same in 3.11, 3.12 and 3.13.
-mod offset {
+pub(super) mod offset {
     pub const TYPE: i32 = 8;
     pub const SIZE: i32 = 16;
     pub const ITEMS: i32 = 24;
@@ -37,43 +37,59 @@ impl Translator<'_> {
     }
 
     /// A variable for a moment, one of several.
-    fn temporary(&mut self, number: u32) -> u32 {
+    pub(super) fn temporary(&mut self, number: u32) -> u32 {
         self.home(Place::Scratch(number), Type::Int)
     }
 
     /// Leaves the index in a variable, counted from the beginning; exits if there is no such item.
-    fn index(&mut self, container: &Slot, index: &Slot, operands: &[&Slot]) -> Result<u32, Stop> {
+    pub(super) fn index(
+        &mut self,
+        container: &Slot,
+        index: &Slot,
+        operands: &[&Slot],
+    ) -> Result<u32, Stop> {
         if !matches!(slot_type(index)?, Type::Int | Type::Bool) {
             return Err(Stop::Leave("an index that is no integer"));
         }
-        let (at, size) = (self.temporary(3), self.temporary(4));
-        self.length(container)?;
-        self.steps.push(Step::Set(size));
+        let Slot::Value {
+            var: list,
+            ty: Type::List(_),
+            ..
+        } = *container
+        else {
+            return Err(Stop::Leave("an item of an object"));
+        };
+        let at = self.temporary(3);
+        let beyond = [
+            Step::Get(at),
+            Step::Get(list),
+            Step::OpImm(Name::BeyondWord, offset::SIZE),
+        ];
+        // Counted from the end if negative: then the size is added, and it is looked at once more.
+        let from_end = [
+            Step::Get(at),
+            Step::Get(list),
+            Step::OpImm(Name::LoadI64, offset::SIZE),
+            Step::Op(Name::Add),
+            Step::Set(at),
+        ];
         self.get_int(index)?;
-        match constant_int(index) {
+        self.steps.push(Step::Set(at));
+        let known = constant_int(index);
+        match known {
             Some(0..) => {}
-            Some(_) => self.steps.extend([Step::Get(size), Step::Op(Name::Add)]),
+            Some(_) => self.steps.extend(from_end),
             None => {
-                // Counted from the end if negative: the size is added, or nothing.
-                self.steps.extend([
-                    Step::Set(at),
-                    Step::Get(at),
-                    Step::Const(ValueType::I64, 63),
-                    Step::Op(Name::Shr),
-                    Step::Get(size),
-                    Step::Op(Name::And),
-                    Step::Get(at),
-                    Step::Op(Name::Add),
-                ]);
+                self.steps.extend(beyond);
+                self.steps.push(Step::If);
+                self.steps.extend(from_end);
             }
         }
-        self.steps.extend([
-            Step::Set(at),
-            Step::Get(at),
-            Step::Get(size),
-            Step::Op(Name::GeU),
-        ]);
+        self.steps.extend(beyond);
         self.exit_if(operands, "an index out of range");
+        if known.is_none() {
+            self.steps.push(Step::End);
+        }
         Ok(at)
     }
 
@@ -171,14 +187,7 @@ impl Translator<'_> {
 
     /// Pushes the item of a list at an index in range; exits if it is of another type. A list that was an item is not owned yet.
     pub(super) fn item_at(&mut self, list: u32, at: u32, item: Item, exit: u32) -> Done {
-        let object = self.temporary(5);
-        self.steps.extend([
-            Step::Get(list),
-            Step::OpImm(Name::LoadI64, offset::ITEMS),
-            Step::Get(at),
-            Step::Op(Name::ElementI64),
-            Step::Set(object),
-        ]);
+        let object = self.item_object(list, at);
         let layout = self.code.layout;
         match item {
             Item::Unknown => return Err(Stop::Leave("an item of a list that was empty")),
@@ -224,63 +233,10 @@ impl Translator<'_> {
     fn check_type(&mut self, object: u32, ty: u64, exit: u32) {
         self.steps.extend([
             Step::Get(object),
-            Step::OpImm(Name::LoadI64, offset::TYPE),
             Step::Const(ValueType::I64, ty),
-            Step::Op(Name::Ne),
+            Step::OpImm(Name::DiffersI64, offset::TYPE),
             Step::ExitIf(exit),
         ]);
-    }
-
-    /// Pushes the value of an int object: in place if it has one digit, else by a helper.
-    fn int_value(&mut self, object: u32, exit: u32) {
-        let (size, value) = (self.temporary(6), self.temporary(7));
-        self.steps.extend([
-            Step::Get(object),
-            Step::OpImm(Name::LoadI64, offset::INT_SIZE),
-            Step::Set(size),
-            Step::Get(size),
-        ]);
-        let digit = [
-            Step::Get(object),
-            Step::OpImm(Name::LoadU32, offset::INT_DIGIT),
-        ];
-        let bound = if self.code.layout.minor == 11 {
-            self.steps
-                .extend([Step::Const(ValueType::I64, 1), Step::Op(Name::Add)]);
-            3
-        } else {
-            16
-        };
-        self.steps.extend([
-            Step::Const(ValueType::I64, bound),
-            Step::Op(Name::GeU),
-            Step::If,
-            Step::Get(object),
-            Step::Helper(Number::IntValue, 1, &[ValueType::I64, ValueType::I32]),
-            Step::ExitIf(exit),
-            Step::Set(value),
-            Step::Else,
-        ]);
-        if self.code.layout.minor == 11 {
-            self.steps.push(Step::Get(size));
-        } else {
-            // 1 - (tag & 3) is the sign.
-            self.steps.extend([
-                Step::Const(ValueType::I64, 1),
-                Step::Get(size),
-                Step::Const(ValueType::I64, 3),
-                Step::Op(Name::And),
-                Step::Op(Name::Sub),
-            ]);
-        }
-        self.steps.extend(digit);
-        self.steps.extend([
-            Step::Op(Name::Mul),
-            Step::Set(value),
-            Step::End,
-            Step::Get(value),
-        ]);
-        self.push_result(Type::Int);
     }
 
     /// Reads a value for a helper, and names the helper among those of its type.
@@ -294,94 +250,6 @@ impl Translator<'_> {
         };
         self.get(value)?;
         Ok(helper)
-    }
-
-    pub(super) fn store_subscript(&mut self) -> Done {
-        let (index, container, value) = (self.pop()?, self.pop()?, self.pop()?);
-        let operands = [&value, &container, &index];
-        let Slot::Value {
-            ty: Type::List(_), ..
-        } = container
-        else {
-            return Err(Stop::Leave("an item of an object"));
-        };
-        if let (Slot::Value { var, .. }, Type::Bool) = (&container, slot_type(&value)?) {
-            return self.store_truth(*var, &container, &index, &value);
-        }
-        self.get(&container)?;
-        self.get_int(&index)?;
-        let helpers = [
-            Number::SetInt,
-            Number::SetFloat,
-            Number::SetBool,
-            Number::SetObject,
-        ];
-        let helper = self.get_for(&value, helpers)?;
-        self.steps.push(Step::Helper(helper, 3, &[ValueType::I32]));
-        self.exit_if(
-            &operands,
-            "an index out of range, or an item that is replaced",
-        );
-        self.release(&container);
-        self.release(&value);
-        Ok(())
-    }
-
-    /// Stores a truth value in a list: in place where one is replaced, since neither ever goes away.
-    fn store_truth(&mut self, list: u32, container: &Slot, index: &Slot, value: &Slot) -> Done {
-        let operands = [value, container, index];
-        let at = self.index(container, index, &operands)?;
-        let [no, yes] = self.code.layout.truths;
-        let (items, old, new) = (self.temporary(5), self.temporary(6), self.temporary(7));
-        // no + (yes - no) * value
-        self.get_int(value)?;
-        self.steps.extend([
-            Step::Const(ValueType::I64, yes.wrapping_sub(no)),
-            Step::Op(Name::Mul),
-            Step::Const(ValueType::I64, no),
-            Step::Op(Name::Add),
-            Step::Set(new),
-            Step::Get(list),
-            Step::OpImm(Name::LoadI64, offset::ITEMS),
-            Step::Set(items),
-            Step::Get(items),
-            Step::Get(at),
-            Step::Op(Name::ElementI64),
-            Step::Set(old),
-            Step::Get(old),
-            Step::Get(new),
-            Step::Op(Name::Ne),
-            Step::If,
-            // The other one is `no + yes - new`.
-            Step::Get(old),
-            Step::Const(ValueType::I64, yes.wrapping_add(no)),
-            Step::Get(new),
-            Step::Op(Name::Sub),
-            Step::Op(Name::Ne),
-            Step::If,
-            Step::Get(list),
-            Step::Get(at),
-        ]);
-        self.get(value)?;
-        self.steps
-            .push(Step::Helper(Number::SetBool, 3, &[ValueType::I32]));
-        self.exit_if(&operands, "an item that is replaced");
-        self.steps.push(Step::Else);
-        if self.code.layout.minor == 11 {
-            // From 3.12 on nobody counts them.
-            self.count(old, -1);
-            self.count(new, 1);
-        }
-        self.steps.extend([
-            Step::Get(items),
-            Step::Get(at),
-            Step::Get(new),
-            Step::Op(Name::PutI64),
-            Step::End,
-            Step::End,
-        ]);
-        self.release(container);
-        Ok(())
     }
 
     const APPEND: [Number; 4] = [

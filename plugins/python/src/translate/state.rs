@@ -26,6 +26,8 @@ pub struct Layout {
     pub float: u64,
     pub list: u64,
     pub truths: [u64; 2],
+    /// Address of the object of -5, the least of the integers whose objects are shared, 32 bytes each; nothing if they are not so.
+    pub shared: Option<u64>,
 }
 
 /// A thing known by name.

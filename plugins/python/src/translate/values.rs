@@ -18,11 +18,44 @@ impl Translator<'_> {
         kind: u8,
         parts: &'static [ValueType],
     ) -> u32 {
-        *self.homes.entry((place, kind)).or_insert_with(|| {
-            let first = self.vars.len() as u32;
-            self.vars.extend_from_slice(parts);
+        let vars = &mut self.vars;
+        let scratch = &mut self.scratch;
+        let momentary = matches!(place, Place::Scratch(_));
+        let var = *self.homes.entry((place, kind)).or_insert_with(|| {
+            let first = vars.len() as u32;
+            vars.extend_from_slice(parts);
+            if momentary {
+                scratch.push(first);
+            }
             first
-        })
+        });
+        if momentary && !self.momentary.contains(&var) {
+            self.momentary.push(var);
+        }
+        var
+    }
+
+    /// Momentary values are not read again.
+    pub(super) fn forget_now(&mut self) {
+        let momentary = self.momentary.iter().map(|var| Step::Forget(*var));
+        self.steps.extend(momentary);
+    }
+
+    /// Behind an instruction: its momentary values, and those it took from the stack as it was before, are not read again.
+    pub(super) fn forget(&mut self, before: &[Slot]) {
+        self.forget_now();
+        for (depth, slot) in before.iter().enumerate() {
+            if let Slot::Value { var, ty, .. } = *slot
+                && self.known_home(Place::Stack(depth as u32), ty) == Some(var)
+                && !self
+                    .state
+                    .stack
+                    .iter()
+                    .any(|slot| matches!(*slot, Slot::Value { var: other, .. } if other == var))
+            {
+                self.steps.push(Step::Forget(var));
+            }
+        }
     }
 
     /// [`Self::home`] of a local that has a value of that type.
@@ -61,27 +94,25 @@ impl Translator<'_> {
     pub(super) fn release_var(&mut self, var: u32) {
         self.steps.extend([
             Step::Get(var),
-            Step::OpImm(Name::LoadI64, 0),
             Step::Const(ValueType::I64, 1),
-            Step::Op(Name::Eq),
+            Step::OpImm(Name::DiffersI64, 0),
             Step::If,
-            Step::Get(var),
-            Step::Helper(Number::Release, 1, &[]),
-            Step::Else,
         ]);
         self.count(var, -1);
-        self.steps.push(Step::End);
+        self.steps.extend([
+            Step::Else,
+            Step::Get(var),
+            Step::Helper(Number::Release, 1, &[]),
+            Step::End,
+        ]);
     }
 
     /// An object's first word is the number of references to it.
     pub(super) fn count(&mut self, var: u32, by: i64) {
         self.steps.extend([
             Step::Get(var),
-            Step::Get(var),
-            Step::OpImm(Name::LoadI64, 0),
             Step::Const(ValueType::I64, by as u64),
-            Step::Op(Name::Add),
-            Step::OpImm(Name::StoreI64, 0),
+            Step::OpImm(Name::AddI64, 0),
         ]);
     }
 
