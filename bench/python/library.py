@@ -6,7 +6,7 @@
 Each library module is loaded twice, plain and with every function decorated, and a workload is run on both. Of all functions that the
 workload calls and the decorator does not return as they are, a sample is timed: called directly, with copies of the arguments that the
 workload gave it, plain and decorated in turn, after 1000 calls to warm up; results are compared first. Figures are plain time divided by
-decorated time, of medians, the loop around the calls included: below 1, decorating made it slower.
+decorated time (of the processor), medians of pairs, the loop around the calls included: below 1, decorating made it slower.
 """
 
 import argparse
@@ -189,9 +189,10 @@ def load(name, decorate):
         if isinstance(value, property):
             return property(decorated(value.fget), value.fset, value.fdel, value.__doc__)
         if isinstance(value, types.FunctionType) and value.__module__ == spec.name:
-            made = decorate(value)
-            functions[value.__code__] = made
-            return made
+            # A function may have several names.
+            if value.__code__ not in functions:
+                functions[value.__code__] = decorate(value)
+            return functions[value.__code__]
         return value
 
     for owner in [module, *(one for one in vars(module).values() if isinstance(one, type) and one.__module__ == spec.name)]:
@@ -281,16 +282,17 @@ def measure(plain, decorated, rounds, names, qualname):
             run(function, copy.deepcopy(calls))
     after = in_place(names, qualname, decorated[0])
     pair[1] = (after, *pair[1][1:])
-    start = time.perf_counter()
+    start = time.thread_time()
     run(plain[0], copy.deepcopy(plain_calls))
-    again = max(1, min(200, int(0.002 / (time.perf_counter() - start))))
+    again = max(1, min(200, int(0.003 / (time.thread_time() - start))))
     for turn in range(rounds):
         for function, calls, times in pair if turn % 2 else pair[::-1]:
             batch = [one for _ in range(again) for one in copy.deepcopy(calls)]
-            start = time.perf_counter()
+            start = time.thread_time()
             run(function, batch)
-            times.append((time.perf_counter() - start) / len(batch))
-    return [*(statistics.median(times) for _, _, times in pair), "put back" if type(after) is types.FunctionType else "compiled"]
+            times.append((time.thread_time() - start) / len(batch))
+    ratio = statistics.median(first / second for first, second in zip(pair[0][2], pair[1][2]))
+    return [ratio, *(statistics.median(times) for _, _, times in pair), "put back" if type(after) is types.FunctionType else "compiled"]
 
 
 def raises(function, arguments):
@@ -324,7 +326,7 @@ def child(name, chosen, rounds):
             figures = measure(plain[key], (function, calls), rounds, names, key[0])
             why = [line.strip() for line in str(copatch.explain(function)).splitlines() if "interpreter's" in line or "left" in line]
             given_up = "given up" if copatch._copatch.describe(function)["given_up"] else ""
-            out[qualname] = figures and [*figures[:2], [given_up and figures[2].replace("compiled", given_up) or figures[2], *why]]
+            out[qualname] = figures and [*figures[:3], [given_up and figures[3].replace("compiled", given_up) or figures[3], *why]]
     return out
 
 
@@ -363,8 +365,7 @@ def main():
         chosen = [one for of, one in sample if of == name]
         for one, figures in (in_child(name, chosen, options.rounds) if chosen else {}).items():
             if isinstance(figures, list):
-                plain, decorated, why = figures
-                rows.append((plain / decorated, f"{name} {one}", plain, decorated, why))
+                rows.append((figures[0], f"{name} {one}", *figures[1:]))
         print(name, file=sys.stderr, flush=True)
     if not options.no_kernels and not options.modules:
         for name in bench.KERNELS:

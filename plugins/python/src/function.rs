@@ -61,6 +61,8 @@ pub struct State {
     misses: Cell<u32>,
     /// Whether nothing is compiled any more.
     pub given_up: Cell<bool>,
+    /// Whether it is part of the code of others, which call it by its name.
+    pub kept: Cell<bool>,
 }
 
 impl State {
@@ -158,6 +160,9 @@ unsafe fn give_up(jit: *mut Jit) {
     unsafe {
         (*(*jit).state).given_up.set(true);
         (*jit).vectorcall = pass_on;
+        if (*(*jit).state).kept.get() {
+            return;
+        }
         let py = Python::assume_attached();
         let [object, function] =
             [jit.cast(), (*jit).function].map(|object| Bound::from_borrowed_ptr(py, object));

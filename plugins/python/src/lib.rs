@@ -57,6 +57,14 @@ fn start(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// Notes that a compiled function is part of others' code, and so must stay where they look for it.
+fn keep(object: &Bound<'_, PyAny>) {
+    let state = global().map(|global| function::parts(global.1.bind(object.py()), object));
+    if let Ok(Some((_, state))) = state {
+        state.kept.set(true);
+    }
+}
+
 /// For a process just forked: threads are not.
 #[pyfunction]
 fn forked() {

@@ -301,6 +301,8 @@ struct Together<'py, 'm> {
     py: Python<'py>,
     machine: &'m Machine,
     codes: Vec<(Py<PyAny>, &'static Code)>,
+    /// The compiled functions that those from the second on are called by.
+    callees: Vec<Py<PyAny>>,
     /// By number: which code, and what was last known of its types.
     functions: Vec<(usize, Vec<Type>, Option<Type>)>,
     dependencies: Vec<Dependency>,
@@ -431,6 +433,7 @@ impl Environment for Together<'_, '_> {
                 let code = self.machine.code(&function).ok()?;
                 self.codes
                     .push((function.clone().unbind(), Box::leak(Box::new(code))));
+                self.callees.push(object);
                 self.codes.len() - 1
             }
         };
@@ -465,6 +468,7 @@ pub fn compile(
         py,
         machine,
         codes: vec![(function.clone().unbind(), root)],
+        callees: Vec::new(),
         functions: vec![(0, types.to_vec(), None)],
         dependencies: Vec::new(),
         objects: Vec::new(),
@@ -498,6 +502,11 @@ pub fn compile(
             .first()
             .map_or("nothing", |(_, why)| why);
         return Err(refuse(format!("it begins with {why}")));
+    }
+    for (translator, (code, ..)) in translators.iter().zip(&together.functions) {
+        if let (false, Some(at)) = (translator.is_futile(), code.checked_sub(1)) {
+            crate::keep(together.callees[at].bind(py));
+        }
     }
     let mut left = Vec::new();
     let mut functions: Vec<Function> = Vec::new();

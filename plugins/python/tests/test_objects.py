@@ -84,6 +84,14 @@ class Functions(unittest.TestCase):
         self.assertEqual((compiled(3), method(other), static(other)), ((3, 3), 1, 1))
         self.assertIn("a tuple", str(copatch.explain(names["pair"])))
 
+    def test_what_others_are_compiled_with_stays(self):
+        add, twice = self.names["add"], self.names["twice"]
+        for _ in range(1000):
+            self.assertEqual(twice(2), 4)
+            self.assertEqual([add("a", "b"), add("c", "d")], ["ab", "cd"])
+        self.assertIs(self.names["add"], add)
+        self.assertIn("add(int, int) -> int", str(copatch.explain(twice)))
+
     def test_a_place_that_is_taken_is_left_alone(self):
         compiled = self.names["pair"]
         self.names["pair"] = None
