@@ -1,6 +1,6 @@
 """CPython's own tests with their functions decorated: whatever passes undecorated must pass decorated.
 
-    cpython_tests.py [--list] [module ...]
+    cpython_tests.py [--jobs N] [--times] [module ...]
 
 Every function of the test modules, and of the library modules written in Python that they test, is decorated, methods and nested
 functions too. Methods have arguments that are no numbers and so stay the interpreter's; therefore expressions of numbers are
@@ -11,6 +11,7 @@ decorated, in processes of their own, and the outcomes of all tests are compared
 import argparse
 import ast
 import collections
+import concurrent.futures
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -248,6 +249,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", help="of CPython's `test` package; without any, a list of them")
     parser.add_argument("--times", action="store_true", help="say how long each module took, plain and decorated")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once (default: one for each processor)")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -257,12 +259,11 @@ def main():
         print("cpython_tests: this interpreter has no `test` package; its tests are passed over")
         return 0
     totals, sums, differences, passed_over = collections.Counter(), [0] * 3, 0, 0
-    for module in options.modules or TESTS:
-        if importlib.util.find_spec(f"test.{module}") is None:
-            print(f"cpython_tests: there is no test.{module}")
-            continue
-        plain, _, plain_seconds = run(module, False)
-        decorated, counts, seconds = run(module, True)
+    modules = [one for one in options.modules or TESTS if importlib.util.find_spec(f"test.{one}")]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        runs = [(module, pool.submit(run, module, False), pool.submit(run, module, True)) for module in modules]
+    for module, *both in runs:
+        (plain, _, plain_seconds), (decorated, counts, seconds) = (one.result() for one in both)
         sums = [a + b for a, b in zip(sums, counts)]
         totals += collections.Counter(what for what, _ in decorated.values())
         if options.times:
@@ -278,7 +279,7 @@ def main():
     functions, entered, left = sums
     outcomes = ", ".join(f"{count} {what}" for what, count in sorted(totals.items()))
     print(
-        f"CPython's tests: {outcomes}; {differences} differ from plain runs, {passed_over} are of function objects in C; of {functions} decorated functions compiled code was "
+        f"CPython's tests: {len(modules)} modules, {outcomes}; {differences} differ from plain runs, {passed_over} are of function objects in C; of {functions} decorated functions compiled code was "
         f"entered {entered} times and left {left} times"
     )
     return 1 if differences or not entered else 0

@@ -1,6 +1,8 @@
 """Decorated functions as objects, objects that are the same one, and values that change places."""
 
+import copy
 import inspect
+import pickle
 import sys
 import unittest
 
@@ -91,6 +93,13 @@ class Functions(unittest.TestCase):
             self.assertEqual([add("a", "b"), add("c", "d")], ["ab", "cd"])
         self.assertIs(self.names["add"], add)
         self.assertIn("add(int, int) -> int", str(copatch.explain(twice)))
+
+    def test_pickled_and_copied(self):
+        compiled, place = self.names["pair"], vars(sys.modules[__name__])
+        self.addCleanup(place.pop, "pair")
+        for place["pair"] in (compiled, compiled.__wrapped__):
+            self.assertIs(pickle.loads(pickle.dumps(compiled)), place["pair"])
+            self.assertIs(copy.deepcopy(compiled), place["pair"])
 
     def test_a_place_that_is_taken_is_left_alone(self):
         compiled = self.names["pair"]

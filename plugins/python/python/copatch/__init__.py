@@ -54,12 +54,24 @@ def jit(function):
             setattr(compiled, name, getattr(function, name))
     compiled.__dict__.update(function.__dict__)
     compiled.__wrapped__ = function
-    # Found by name where it is unpickled, and not copied, like any function.
     import copyreg
 
-    copyreg.pickle(type(compiled), lambda function: function.__qualname__)
+    copyreg.pickle(type(compiled), _pickled)
     _functions.append(compiled)
     return compiled
+
+
+def _pickled(compiled):
+    """By name, like any function; where the plain one has its place back, as that."""
+    plain = compiled.__wrapped__
+    found = _sys.modules.get(plain.__module__)
+    for name in plain.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return (_itself, (plain,)) if found is plain else plain.__qualname__
+
+
+def _itself(function):
+    return function
 
 
 def explain(function):
