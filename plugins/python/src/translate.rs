@@ -406,7 +406,7 @@ impl<'c> Translator<'c> {
                     return Err(Stop::Leave("a tuple"));
                 }
                 let items = self.state.stack.split_off(at);
-                self.state.stack.push(Slot::Tuple(items));
+                self.state.stack.push(Slot::Tuple(items, self.at.offset));
             }
             Op::BuildSlice => {
                 let (high, low) = (self.pop()?, self.pop()?);
@@ -416,16 +416,16 @@ impl<'c> Translator<'c> {
                 if !used {
                     return Err(Stop::Leave("a slice"));
                 }
-                self.state.stack.push(Slot::Slice(vec![low, high]));
+                self.push_slice(low, high);
             }
             Op::SubscriptSlice => {
                 let (high, low) = (self.pop()?, self.pop()?);
-                self.state.stack.push(Slot::Slice(vec![low, high]));
+                self.push_slice(low, high);
                 self.subscript()?;
             }
             Op::BuildList(count) => self.build_list(count)?,
             Op::Unpack(count) => {
-                let Slot::Tuple(items) = self.pop()? else {
+                let Slot::Tuple(items, _) = self.pop()? else {
                     return Err(Stop::Leave("a sequence to unpack"));
                 };
                 if items.len() != count as usize {
@@ -450,6 +450,11 @@ impl<'c> Translator<'c> {
             Op::Other => return Err(Stop::Leave("an instruction that is not compiled")),
         }
         Ok(None)
+    }
+
+    fn push_slice(&mut self, low: Slot, high: Slot) {
+        let slice = Slot::Slice(vec![low, high], self.at.offset);
+        self.state.stack.push(slice);
     }
 
     fn name(&self, number: u32) -> &'c str {
@@ -597,6 +602,9 @@ impl<'c> Translator<'c> {
     /// An exit to the instruction in hand with what was popped from the stack still on it.
     fn exit_with(&mut self, popped: &[&Slot], why: &'static str) -> u32 {
         let mut exit = self.exit_here(why);
+        if let Some(Slot::Tuple(_, built) | Slot::Slice(_, built)) = popped.last() {
+            exit.offset = *built;
+        }
         let sources = popped.iter().flat_map(|slot| sources(slot));
         exit.stack.extend(sources);
         self.add_exit(exit)
@@ -618,8 +626,13 @@ impl<'c> Translator<'c> {
                 owned,
             },
         };
+        // What is not built yet is on top.
+        let offset = match self.state.stack.last() {
+            Some(Slot::Tuple(_, built) | Slot::Slice(_, built)) => *built,
+            _ => self.at.offset,
+        };
         Exit {
-            offset: self.at.offset,
+            offset,
             resume: Resume::Continue,
             why,
             locals: self.state.locals.iter().enumerate().map(local).collect(),

@@ -27,6 +27,17 @@ def total(items):
     return out
 
 
+@copatch.jit
+def rotate(a, b, c, d):
+    a, b, c, d = d + 1, c + 1, b + 1, a + 1
+    return d * 1000 + c * 100 + b * 10 + a
+
+
+@copatch.jit
+def between(items, low, high):
+    return items[low + 1 : high + 2]
+
+
 def own(number):
     """An object of its own, unless it is one that is always shared."""
     return type(number)(repr(number))
@@ -83,6 +94,10 @@ class Items(unittest.TestCase):
         for number in NUMBERS:
             self.assertEqual(total([number]), number)
             self.assertEqual(total([1, own(number), number]), 1 + 2 * number)
+
+    def test_what_is_gathered_is_kept_until_it_is_used(self):
+        self.assertEqual(rotate(1, 2, 3, 4), 2345)
+        self.assertEqual(between(list(range(10)), 2, 5), [3, 4, 5, 6])
 
     def test_indices(self):
         for size in range(4):

@@ -96,7 +96,7 @@ impl Translator<'_> {
     pub(super) fn subscript(&mut self) -> Done {
         let (index, container) = (self.pop()?, self.pop()?);
         let operands = [&container, &index];
-        if let Slot::Slice(bounds) = &index {
+        if let Slot::Slice(bounds, _) = &index {
             return self.slice(&container, bounds, &operands);
         }
         match container {

@@ -124,10 +124,23 @@ pub enum Slot {
         var: u32,
         items: Items,
     },
-    /// A tuple that was built and is about to be taken apart.
-    Tuple(Vec<Slot>),
-    /// A slice that was built of its two bounds and is about to be used.
-    Slice(Vec<Slot>),
+    /// A tuple that was built at that offset and is about to be taken apart.
+    Tuple(Vec<Slot>, u32),
+    /// A slice that was built there of its two bounds and is about to be used.
+    Slice(Vec<Slot>, u32),
+}
+
+impl Slot {
+    /// Whether it is, or has in it, what is in that variable.
+    pub fn reads(&self, of: u32) -> bool {
+        match self {
+            Slot::Value { var, .. } => *var == of,
+            Slot::Tuple(items, _) | Slot::Slice(items, _) => {
+                items.iter().any(|item| item.reads(of))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What a loop over lists gives.
@@ -156,7 +169,7 @@ pub enum Stop {
 
 pub type Done = Result<(), Stop>;
 
-/// What an exit does for a stack entry; a tuple never meets one.
+/// What an exit does for a stack entry. A tuple or slice is not there yet: the interpreter goes on where it is built.
 pub fn sources(slot: &Slot) -> Vec<Source> {
     vec![match *slot {
         Slot::Null => Source::Null,
@@ -170,7 +183,7 @@ pub fn sources(slot: &Slot) -> Vec<Source> {
             Items::Enumerated(_) => Source::Enumeration(var),
             Items::Both(..) => Source::Zip(var),
         },
-        Slot::Tuple(ref items) | Slot::Slice(ref items) => {
+        Slot::Tuple(ref items, _) | Slot::Slice(ref items, _) => {
             return items.iter().flat_map(sources).collect();
         }
     }]

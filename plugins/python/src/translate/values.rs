@@ -47,11 +47,7 @@ impl Translator<'_> {
         for (depth, slot) in before.iter().enumerate() {
             if let Slot::Value { var, ty, .. } = *slot
                 && self.known_home(Place::Stack(depth as u32), ty) == Some(var)
-                && !self
-                    .state
-                    .stack
-                    .iter()
-                    .any(|slot| matches!(*slot, Slot::Value { var: other, .. } if other == var))
+                && !self.state.stack.iter().any(|slot| slot.reads(var))
             {
                 self.steps.push(Step::Forget(var));
             }
@@ -261,7 +257,7 @@ impl Translator<'_> {
                     self.homes.get(&(place, RANGE)) != Some(&var)
                 }
                 Slot::ListIterator { var, .. } => self.homes.get(&(place, RANGE)) != Some(&var),
-                Slot::Null | Slot::Object(..) | Slot::Tuple(_) | Slot::Slice(_) => false,
+                Slot::Null | Slot::Object(..) | Slot::Tuple(..) | Slot::Slice(..) => false,
             }
         })
     }
