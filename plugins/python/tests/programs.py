@@ -177,6 +177,8 @@ class Function:
             return f"{r.choice(['min', 'max'])}({', '.join(a() for _ in range(r.randint(2, 3)))})"
         if form == 17:
             name = self.pick("l") or self.pick("g")
+            if name and name[0] == "l" and self.chance(0.3):
+                return f"sum({name})"
             return f"len({name})" if name else a()
         if form == 18 and self.loops == 0 and not self.recursive:
             return f"{a()} ** {r.choice([0, 1, 2, 2, 3, -1 if self.risky(0.5) else 1])}"
@@ -301,6 +303,8 @@ class Function:
                 f"range({bound} & 7, -3, -1)", f"range({r.randint(-9, 0)}, {bound} & 7, {bound} & 3 | 1)",
             ])
             return self.loop(f"for {name} in {head}:", max(count, 13), ("i", name))
+        if form < 17 and self.loops < 2 and self.chance(0.4) and (which := self.a_list()):
+            return self.loop_over_both(which)
         if form < 17 and self.loops < 2 and (which := self.a_list() or "g" * bool(self.pick("g"))):
             over = self.pick(which)
             kind = {"g": "m", "l": "i", "m": "f"}[which]
@@ -330,14 +334,24 @@ class Function:
         if form < 23 and self.weight < 20:
             which = r.choice("lm")
             name = f"{which}v{len(self.vars.get(which, ()))}"
-            form = r.randrange(3)
+            form = r.randrange(6)
             least = 0 if self.risky(0.5) else 1
             if form == 0:
                 made = f"[{self.itself(which, 1)}] * {r.randint(least, 6)}"
             elif form == 1:
                 made = f"[{self.itself(which, 1)}] * ({self.expr('i', 1)} & 7{' | 1' * least})"
-            else:
+            elif form == 2:
                 made = f"[{', '.join(self.itself(which, 1) for _ in range(r.randint(least, 4)))}]"
+            elif form == 3:
+                made = self.comprehension(which)
+            else:
+                # What is taken from an empty list is empty.
+                of = self.pick(which)
+                if of is None:
+                    return []
+                made = f"{of}[{self.bound()}:{self.bound()}]"
+                if not self.risky(0.5):
+                    made += f" + {of}"
             self.vars.setdefault(which, []).append(name)
             return [f"{name} = {made}"]
         if self.chance(0.5):
@@ -352,6 +366,36 @@ class Function:
             if not {a[0], b[0]} & {"k", "d", "G"}:
                 return [f"{a}, {b} = {b}, {a}" if self.chance(0.5) else f"{b}, {a} = {a}, {b}"]
         return []
+
+    def bound(self):
+        return self.random.choice(["", "", "0", "1", "-1", "3", f"{self.expr('i', 1)} & 3"])
+
+    def comprehension(self, which):
+        """A list of what a list or range gives."""
+        of = self.a_list()
+        name = "iy" if of != "m" else "fy"
+        over = self.pick(of) if of else f"range({self.random.randint(1, 5)})"
+        kept = {kind: list(names) for kind, names in self.vars.items()}
+        self.vars.setdefault(name[0], []).append(name)
+        self.loops += 1
+        made = f"[{self.itself(which, 1)} for {name} in {over}{f' if {self.condition(1)}' * self.risky(0.3)}]"
+        self.loops -= 1
+        self.vars = kept
+        return made
+
+    def loop_over_both(self, which):
+        """A loop over two lists, or over a list and where its items are."""
+        first, second = self.pick(which), self.a_list()
+        kind = {"l": "i", "m": "f"}[which]
+        at = len(self.vars.get("i", ())) + len(self.vars.get("f", ()))
+        if self.chance(0.5):
+            names, over = [("i", f"in{at}"), (kind, f"{kind}x{at}")], f"enumerate({first})"
+        else:
+            names, over = [(kind, f"{kind}x{at}"), ({"l": "i", "m": "f"}[second], f"{kind}z{at}")], f"zip({first}, {self.pick(second)})"
+        self.vars.setdefault(names[1][0], []).append(names[1][1])
+        made = self.loop(f"for {names[0][1]}, {names[1][1]} in {over}:", 30, names[0])
+        self.vars[names[1][0]] = [one for one in self.vars[names[1][0]] if one != names[1][1]]
+        return made
 
     def a_list(self):
         """A kind of lists of numbers of which there are some, if any."""
