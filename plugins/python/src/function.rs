@@ -79,9 +79,9 @@ pub struct Specialisation {
     pub compiled: Box<Compiled>,
     pub calls: Cell<u64>,
     pub dropped: Cell<bool>,
-    /// Calls of a trial that are still to come, and what those so far took, by the interpreter and compiled.
+    /// Calls of a trial that are still to come, and the least that one took so far, by the interpreter and compiled.
     trial: Cell<u32>,
-    times: [Cell<Duration>; 2],
+    times: [Cell<Option<Duration>>; 2],
 }
 
 // The interpreter's vectorcall helpers are exported by every version, though the stable interface has them from 3.12 on.
@@ -132,11 +132,12 @@ impl Specialisation {
             }
         };
         let time = &self.times[trial as usize % 2];
-        time.set(time.get() + begin.elapsed());
+        let best = time.get().unwrap_or(Duration::MAX).min(begin.elapsed());
+        time.set(Some(best));
         self.trial.set(trial - 1);
-        if trial == 1 {
-            let [plain, compiled] = &self.times;
-            self.dropped.set(compiled.get() > plain.get());
+        if let ([Some(plain), Some(compiled)], 1) = (self.times.each_ref().map(Cell::get), trial) {
+            // Called from Python code the interpreter's own is quicker by a good part than from here.
+            self.dropped.set(compiled * 5 > plain * 4);
         }
         Some(result)
     }
@@ -176,14 +177,20 @@ fn put_back(object: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<
     let globals = function.getattr("__globals__")?;
     let qualname: String = function.getattr("__qualname__")?.extract()?;
     let mut path = qualname.split('.');
-    let mut name = path.next().unwrap_or_default();
+    let mut name = path.next().unwrap_or_default().to_owned();
     let mut owner = None;
-    let mut found = globals.get_item(name)?;
+    let mut found = globals.get_item(&name)?;
     for next in path {
         // Classes and what is in them, without anything that an attribute of one may do.
         let class = found.cast_into::<PyType>()?;
-        found = class.getattr("__dict__")?.get_item(next)?;
-        (owner, name) = (Some(class), next);
+        let private = next.starts_with("__") && !next.ends_with("__");
+        name = if private {
+            format!("_{}{next}", name.trim_start_matches('_'))
+        } else {
+            next.to_owned()
+        };
+        found = class.getattr("__dict__")?.get_item(&name)?;
+        owner = Some(class);
     }
     if !found.is(object) {
         return Ok(());

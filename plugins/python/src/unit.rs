@@ -176,6 +176,10 @@ impl Machine {
         if instructions.windows(2).any(of_unknown) {
             return refuse("it asks whether two things are one");
         }
+        let names: Vec<String> = code.getattr("co_names")?.extract()?;
+        if begins_with_an_object(&instructions, &names) {
+            return refuse("it begins with an object");
+        }
         let catches = instructions
             .iter()
             .any(|instruction| self.dialect.name(instruction) == "PUSH_EXC_INFO");
@@ -184,7 +188,7 @@ impl Machine {
         Ok(Code {
             instructions,
             constants: constants.iter().map(|item| constant(&item)).collect(),
-            names: code.getattr("co_names")?.extract()?,
+            names,
             locals: code.getattr("co_nlocals")?.extract()?,
             catches,
             layout: self.layout,
@@ -202,6 +206,28 @@ fn shared_integers(py: Python<'_>) -> PyResult<Option<u64>> {
         }
     }
     Ok(Some(least))
+}
+
+/// Whether control comes to an attribute of an object, or to what is not compiled, before anything is decided: then there is
+/// nothing to gain whatever the types are. Attributes of globals may be functions of modules, and lists may be appended to.
+fn begins_with_an_object(instructions: &[Instruction], names: &[String]) -> bool {
+    for (at, instruction) in instructions.iter().enumerate() {
+        match instruction.op {
+            Op::Other => return true,
+            Op::LoadAttr(name, _) => {
+                let of = at.checked_sub(1).map(|at| instructions[at].op);
+                let append = names.get(name as usize).is_some_and(|name| name == "append");
+                if !append && !matches!(of, Some(Op::LoadGlobal(..) | Op::LoadAttr(..))) {
+                    return true;
+                }
+            }
+            op if op.target().is_some() || matches!(op, Op::Return | Op::ReturnConst(_)) => {
+                return false;
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// A number, truth value or `None` as a constant; nothing else is one.

@@ -36,6 +36,13 @@ class Pair:
     def static(a):
         return a.a
 
+    @jit
+    def __private(self):
+        return self.a
+
+    def private(self):
+        return self.__private()
+
     a = 1
 """
 
@@ -72,14 +79,16 @@ class Functions(unittest.TestCase):
     def test_a_function_that_never_gains_gets_its_place_back(self):
         names = self.names
         compiled, method = names["pair"], vars(names["Pair"])["first"]
-        static = names["Pair"].static
+        static, private = names["Pair"].static, names["Pair"]._Pair__private
         other = names["Pair"]()
         for at in range(1000):
             self.assertEqual(names["pair"](at), (at, at))
             self.assertEqual(other.first(), 1)
             self.assertEqual(names["Pair"].static(other), 1)
+            self.assertEqual(other.private(), 1)
         self.assertIs(names["pair"], compiled.__wrapped__)
         self.assertIs(vars(names["Pair"])["first"], method.__wrapped__)
+        self.assertIs(vars(names["Pair"])["_Pair__private"], private.__wrapped__)
         # Where something else lies in between, it stays.
         self.assertIs(names["Pair"].static, static)
         # Whoever has the other one still can call it.
