@@ -8,9 +8,11 @@
 //! from is written.
 
 mod arithmetic;
+mod arrays;
 mod calls;
 mod items;
 mod live;
+mod numpy;
 mod objects;
 mod state;
 mod values;
@@ -43,6 +45,7 @@ pub struct Translator<'c> {
     code: &'c Code,
     params: Vec<Type>,
     result: Option<Type>,
+    better: Option<Type>,
     vars: Vec<ValueType>,
     homes: HashMap<(Place, u8), u32>,
     /// Variables that hold values for a moment: all, and those of the instruction in hand.
@@ -80,6 +83,7 @@ impl<'c> Translator<'c> {
             code,
             params: params.to_vec(),
             result: None,
+            better: None,
             vars: Vec::new(),
             homes: HashMap::new(),
             scratch: Vec::new(),
@@ -117,6 +121,16 @@ impl<'c> Translator<'c> {
     /// What it returns, once that is known.
     pub fn result(&self) -> Option<Type> {
         self.result
+    }
+
+    /// Settles what it returns, before anything is translated.
+    pub fn promise(&mut self, result: Type) {
+        self.result = Some(result);
+    }
+
+    /// What it had better return: a float, if that is what it returns but for the way that was translated first.
+    pub fn better(&self) -> Option<Type> {
+        self.better
     }
 
     /// Whether blocks wait to be translated.
@@ -340,7 +354,7 @@ impl<'c> Translator<'c> {
             }
             Op::Binary(number) => self.binary(number)?,
             Op::Compare(number) => {
-                self.compare(number)?;
+                self.compare(number, self.branch_behind(next).is_some())?;
                 return self.condition(next);
             }
             Op::Is(inverted) => {
@@ -402,7 +416,7 @@ impl<'c> Translator<'c> {
             Op::StoreSubscript => self.store_subscript()?,
             Op::BuildTuple(count) => {
                 let at = self.state.stack.len().wrapping_sub(count as usize);
-                if at > self.state.stack.len() || !self.is_unpacked(next) {
+                if at > self.state.stack.len() || !self.is_used_up(at, next) {
                     return Err(Stop::Leave("a tuple"));
                 }
                 let items = self.state.stack.split_off(at);
@@ -461,15 +475,39 @@ impl<'c> Translator<'c> {
         self.code.names.get(number as usize).map_or("", |s| s)
     }
 
-    /// Whether the tuple that is built here is taken apart at once.
-    fn is_unpacked(&self, next: Option<Instruction>) -> bool {
-        next.is_some_and(|next| {
-            matches!(next.op, Op::Unpack(_)) && !self.leaders[next.offset as usize]
-        })
+    /// Whether the tuple that is built here of what lies on the stack from `at` on is taken apart at once, or an index.
+    fn is_used_up(&self, at: usize, next: Option<Instruction>) -> bool {
+        let Some(next) = next.filter(|next| !self.leaders[next.offset as usize]) else {
+            return false;
+        };
+        let below = at.checked_sub(1).and_then(|at| self.state.stack.get(at));
+        match next.op {
+            Op::Unpack(_) => true,
+            Op::Subscript | Op::StoreSubscript => matches!(
+                below,
+                Some(Slot::Value {
+                    ty: Type::NumpyArray(..),
+                    ..
+                })
+            ),
+            _ => false,
+        }
     }
 
     /// A condition was left on the engine's stack: the branch behind it takes it, or it becomes a value.
     fn condition(&mut self, next: Option<Instruction>) -> Result<Option<End>, Stop> {
+        if let Some(instruction) = self.branch_behind(next)
+            && let Op::JumpIf(when, to) = instruction.op
+        {
+            self.at = instruction;
+            return Ok(Some(self.branch(when, to)));
+        }
+        self.push_result(Type::Bool);
+        Ok(None)
+    }
+
+    /// The branch that is all that becomes of the condition which the instruction before `next` gives, if it is one.
+    fn branch_behind(&self, next: Option<Instruction>) -> Option<Instruction> {
         let mut next = next;
         // A truth value's truth is itself.
         if let Some(instruction) = next
@@ -482,15 +520,9 @@ impl<'c> Translator<'c> {
                 .partition_point(|other| other.offset <= instruction.offset);
             next = self.code.instructions.get(at).copied();
         }
-        if let Some(instruction) = next
-            && !self.leaders[instruction.offset as usize]
-            && let Op::JumpIf(when, to) = instruction.op
-        {
-            self.at = instruction;
-            return Ok(Some(self.branch(when, to)));
-        }
-        self.push_result(Type::Bool);
-        Ok(None)
+        next.filter(|instruction| {
+            !self.leaders[instruction.offset as usize] && matches!(instruction.op, Op::JumpIf(..))
+        })
     }
 
     /// The branch on the condition on the engine's stack.

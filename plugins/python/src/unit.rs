@@ -347,6 +347,39 @@ impl Together<'_, '_> {
         value
     }
 
+    /// Translates the first function and all that are called; those that promise a result are of that type.
+    fn translate(&mut self, promises: &[(usize, Vec<Type>, Type)]) -> Vec<Translator<'static>> {
+        let mut translators: Vec<Translator<'_>> = Vec::new();
+        loop {
+            let mut any = false;
+            let mut at = 0;
+            while at < self.functions.len() {
+                if at == translators.len() {
+                    let (code, params, _) = &self.functions[at];
+                    let mut translator = Translator::new(self.codes[*code].1, params);
+                    let promise = promises
+                        .iter()
+                        .find(|(of, types, _)| of == code && types == params);
+                    if let Some((.., result)) = promise {
+                        translator.promise(*result);
+                    }
+                    translators.push(translator);
+                }
+                self.current = self.functions[at].0;
+                any |= translators[at].advance(self);
+                self.functions[at].2 = translators[at].result();
+                at += 1;
+            }
+            if translators.len() == self.functions.len() && translators.iter().all(Translator::done)
+            {
+                return translators;
+            }
+            if !any {
+                translators.iter_mut().for_each(Translator::give_up_waiting);
+            }
+        }
+    }
+
     fn specialise_code(&mut self, code: usize, types: &[Type]) -> u32 {
         let known = self
             .functions
@@ -452,28 +485,26 @@ pub fn compile(
         objects: Vec::new(),
         current: 0,
     };
-    let mut translators: Vec<Translator<'_>> = Vec::new();
-    loop {
-        let mut any = false;
-        let mut at = 0;
-        while at < together.functions.len() {
-            if at == translators.len() {
-                let (code, params, _) = &together.functions[at];
-                translators.push(Translator::new(together.codes[*code].1, params));
+    // What functions had better return, by code and types.
+    let mut promises: Vec<(usize, Vec<Type>, Type)> = Vec::new();
+    let translators = loop {
+        let translators = together.translate(&promises);
+        let before = promises.len();
+        for (translator, (code, types, _)) in translators.iter().zip(&together.functions) {
+            let promised =
+                |(of, params, _): &(usize, Vec<Type>, Type)| of == code && params == types;
+            if let Some(better) = translator.better()
+                && !promises.iter().any(promised)
+            {
+                promises.push((*code, types.clone(), better));
             }
-            together.current = together.functions[at].0;
-            any |= translators[at].advance(&mut together);
-            together.functions[at].2 = translators[at].result();
-            at += 1;
         }
-        if translators.len() == together.functions.len() && translators.iter().all(Translator::done)
-        {
-            break;
+        if promises.len() == before {
+            break translators;
         }
-        if !any {
-            translators.iter_mut().for_each(Translator::give_up_waiting);
-        }
-    }
+        together.functions.truncate(1);
+        together.functions[0].2 = None;
+    };
     if translators[0].is_futile() {
         let why = translators[0]
             .left

@@ -42,6 +42,10 @@ impl Translator<'_> {
                 self.state.stack.extend([Slot::Object(id, what), slot]);
                 Ok(())
             }
+            Slot::Value {
+                ty: Type::NumpyArray(_, dimensions),
+                ..
+            } if !method && name == "shape" => self.shape(&slot, dimensions),
             _ => Err(Stop::Leave("an attribute of an object")),
         }
     }
@@ -235,7 +239,7 @@ impl Translator<'_> {
     }
 
     fn integer(&mut self, of: &Slot, operands: &[&Slot]) -> Done {
-        if slot_type(of)? == Type::Float {
+        if matches!(slot_type(of)?, Type::Float | Type::NumpyFloat) {
             self.get(of)?;
             self.steps.push(Step::Op(Name::BeyondI64));
             self.exit_if(operands, "a float beyond 64 bits");

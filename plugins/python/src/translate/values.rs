@@ -383,7 +383,7 @@ impl Translator<'_> {
             _ => {
                 self.get(slot)?;
                 match slot_type(slot)? {
-                    Type::Int => {}
+                    Type::Int | Type::NumpyInt => {}
                     Type::Bool => self.steps.push(Step::Op(Name::Extend)),
                     _ => return Err(Stop::Leave("no integer")),
                 }
@@ -395,7 +395,7 @@ impl Translator<'_> {
     /// Reads a number as a float, rounded as CPython rounds.
     pub(super) fn get_float(&mut self, slot: &Slot) -> Done {
         match (slot, slot_type(slot)?) {
-            (_, Type::Float) => self.get(slot),
+            (_, Type::Float | Type::NumpyFloat) => self.get(slot),
             (Slot::Constant(constant), _) => {
                 let value = match *constant {
                     Constant::Int(value) => value as f64,
@@ -429,9 +429,9 @@ impl Translator<'_> {
                 return Ok(());
             }
             (_, Type::Bool) => return self.get(slot),
-            (_, Type::Int) => Name::Nez,
-            (_, Type::Float) => Name::FNez,
-            (Slot::Value { .. }, Type::List(_)) => {
+            (_, Type::Int | Type::NumpyInt) => Name::Nez,
+            (_, Type::Float | Type::NumpyFloat) => Name::FNez,
+            (Slot::Value { .. }, Type::List(_) | Type::Array(_)) => {
                 self.length(slot)?;
                 self.steps.push(Step::Op(Name::Nez));
                 return Ok(());
@@ -455,6 +455,17 @@ impl Translator<'_> {
         // Lists are told apart by what is guessed of their items; whoever reads those looks again.
         let lists = matches!((result, ty), (Type::List(_), Type::List(_)));
         if result != ty && !lists {
+            // A sum that begins with 0 is one if nothing is added.
+            let rank = |ty: Type| match ty {
+                Type::Int => 1,
+                Type::Float => 2,
+                Type::NumpyFloat => 3,
+                _ => 0,
+            };
+            let best = self.better.unwrap_or(result);
+            if rank(best) > 0 && rank(ty) > rank(best) {
+                self.better = Some(ty);
+            }
             return Err(Stop::Leave("a result of another type"));
         }
         if let Slot::Value {
@@ -525,8 +536,8 @@ pub(super) const PARTS: &[ValueType] = &[ValueType::I64; 4];
 
 fn kind(ty: Type) -> u8 {
     match ty {
-        Type::Int | Type::List(_) => 0,
-        Type::Float => 1,
+        Type::Int | Type::NumpyInt | Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => 0,
+        Type::Float | Type::NumpyFloat => 1,
         Type::Bool => 2,
         // Has no variables.
         Type::None => 5,
