@@ -37,27 +37,29 @@ impl Translator<'_> {
         }
         self.check_array(array, of, dimensions, operands);
         let (at, shape, address) = (self.temporary(3), self.temporary(11), self.temporary(12));
-        self.steps.extend([
-            Step::Get(array),
-            Step::OpImm(Name::LoadI64, offset::SHAPE),
-            Step::Set(shape),
-            Step::Get(array),
-            Step::OpImm(Name::LoadI64, offset::DATA),
-            Step::Set(address),
-        ]);
+        // No more is held at once than there are registers for: shape and strides are looked up again.
         for (dimension, index) in indices.iter().enumerate() {
             let word = 8 * dimension as i32;
+            self.steps.extend([
+                Step::Get(array),
+                Step::OpImm(Name::LoadI64, offset::SHAPE),
+                Step::Set(shape),
+            ]);
             self.index_below(index, at, (shape, word), operands)?;
             self.steps.extend([
+                Step::Forget(shape),
                 Step::Get(array),
                 Step::OpImm(Name::LoadI64, offset::STRIDES),
                 Step::OpImm(Name::LoadI64, word),
                 Step::Get(at),
                 Step::Op(Name::Mul),
-                Step::Get(address),
-                Step::Op(Name::Add),
-                Step::Set(address),
             ]);
+            self.steps.extend(match dimension {
+                0 => vec![Step::Get(array), Step::OpImm(Name::LoadI64, offset::DATA)],
+                _ => vec![Step::Get(address)],
+            });
+            self.steps
+                .extend([Step::Op(Name::Add), Step::Set(address), Step::Forget(at)]);
         }
         Ok(address)
     }
