@@ -5,11 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::ir::Type;
 use crate::run::{self, Attempt};
@@ -21,11 +22,14 @@ const SPECIALISATIONS: usize = 8;
 const PATIENCE: u64 = 64;
 /// A function whose names change their meaning this many times is the interpreter's.
 const CHANGES: u32 = 8;
-/// Calls without any code for them, after which a function is the interpreter's.
-const MISSES: u32 = 100;
+/// Calls without code for them, after which a function is the interpreter's unless there are more with.
+const MISSES: u32 = 128;
 /// Calls that are timed for it, each other in the interpreter.
 const TRIAL: u32 = 32;
 const VECTORCALL_OFFSET_MASK: usize = 1 << (usize::BITS - 1);
+
+/// How often a compiled function was given another code object; what was compiled before is thrown away.
+pub static CODES: AtomicU64 = AtomicU64::new(0);
 
 type VectorCall = unsafe extern "C" fn(
     *mut PyObject,
@@ -57,6 +61,17 @@ pub struct State {
     misses: Cell<u32>,
     /// Whether nothing is compiled any more.
     pub given_up: Cell<bool>,
+    /// Whether it is part of the code of others, which call it by its name.
+    pub kept: Cell<bool>,
+}
+
+impl State {
+    /// Whether of so many calls without code there are more than of those with.
+    fn is_little_used(&self, misses: u64) -> bool {
+        let specialisations = self.specialisations.borrow();
+        let used = specialisations.iter().filter(|one| !one.dropped.get());
+        used.map(|one| one.calls.get()).sum::<u64>() < misses
+    }
 }
 
 /// A function compiled for certain types, with how it fares. Lives as long as the process: a call may be in it.
@@ -76,7 +91,7 @@ unsafe extern "C" {
         tuple: *mut PyObject,
         dict: *mut PyObject,
     ) -> *mut PyObject;
-    fn PyObject_Vectorcall(
+    pub fn PyObject_Vectorcall(
         callable: *mut PyObject,
         arguments: *const *mut PyObject,
         count: usize,
@@ -127,6 +142,61 @@ impl Specialisation {
     }
 }
 
+/// The call of a function that was given up: the Python function's own.
+unsafe extern "C" fn pass_on(
+    callable: *mut PyObject,
+    arguments: *const *mut PyObject,
+    flags: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the interpreter calls with a `Jit`.
+    unsafe { PyObject_Vectorcall((*callable.cast::<Jit>()).function, arguments, flags, names) }
+}
+
+/// From now on all calls are the Python function's, which goes back to the place that was the compiled one's.
+#[cold]
+unsafe fn give_up(jit: *mut Jit) {
+    // SAFETY: a `Jit`; the interpreter's lock is held.
+    unsafe {
+        (*(*jit).state).given_up.set(true);
+        (*jit).vectorcall = pass_on;
+        if (*(*jit).state).kept.get() {
+            return;
+        }
+        let py = Python::assume_attached();
+        let [object, function] =
+            [jit.cast(), (*jit).function].map(|object| Bound::from_borrowed_ptr(py, object));
+        // Where it cannot go back, it is passed by.
+        let _ = put_back(&object, &function);
+    }
+}
+
+/// Puts a function where the decorated one is: a global of its module's, or an attribute of a class there.
+fn put_back(object: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<()> {
+    let globals = function.getattr("__globals__")?;
+    let qualname: String = function.getattr("__qualname__")?.extract()?;
+    let mut path = qualname.split('.');
+    let mut name = path.next().unwrap_or_default();
+    let mut owner = None;
+    let mut found = globals.get_item(name)?;
+    for next in path {
+        // Classes and what is in them, without anything that an attribute of one may do.
+        let class = found.cast_into::<PyType>()?;
+        found = class.getattr("__dict__")?.get_item(next)?;
+        (owner, name) = (Some(class), next);
+    }
+    if !found.is(object) {
+        return Ok(());
+    }
+    match owner {
+        None => globals.set_item(name, function),
+        Some(class) => {
+            let set = object.py().get_type::<PyType>().getattr("__setattr__")?;
+            set.call1((class, name, function)).map(drop)
+        }
+    }
+}
+
 unsafe extern "C" fn vectorcall(
     callable: *mut PyObject,
     arguments: *const *mut PyObject,
@@ -143,9 +213,7 @@ unsafe extern "C" fn vectorcall(
             if let Some(result) = attempt(jit, arguments, count) {
                 return result;
             }
-            if !state.given_up.get()
-                && let Some(result) = specialise(jit, arguments, count)
-            {
+            if let Some(result) = specialise(jit, arguments, count) {
                 return result;
             }
         }
@@ -172,11 +240,15 @@ unsafe fn attempt(
         if !compiled.holds() {
             // A name means something else now: the next call of these types compiles again, unless that happens all the time.
             state.changes.set(state.changes.get() + 1);
-            state.given_up.set(state.changes.get() >= CHANGES);
             state
                 .specialisations
                 .borrow_mut()
                 .retain(|other| !std::ptr::eq(*other, specialisation));
+            if state.changes.get() >= CHANGES {
+                // SAFETY: as the caller's.
+                unsafe { give_up(jit) };
+                return None;
+            }
             at -= 1;
             continue;
         }
@@ -205,9 +277,17 @@ unsafe fn specialise(
     // SAFETY: as `vectorcall`'s.
     unsafe {
         let state = &*(*jit).state;
-        state.misses.set(state.misses.get().saturating_add(1));
-        if state.misses.get() >= MISSES && state.specialisations.borrow().is_empty() {
-            state.given_up.set(true);
+        let misses = state.misses.get().saturating_add(1);
+        state.misses.set(misses);
+        if state.given_up.get() {
+            return None;
+        }
+        if misses >= MISSES && misses.is_power_of_two() && state.is_little_used(misses.into()) {
+            give_up(jit);
+            return None;
+        }
+        if misses > MISSES && !misses.is_multiple_of(8) {
+            // Other types are looked at now and then.
             return None;
         }
         let types: Option<Vec<Type>> = (0..count)
@@ -246,9 +326,11 @@ unsafe fn specialise(
                 attempt(jit, arguments, count)
             }
             Err(error) => {
-                let mut refused = state.refused.borrow_mut();
-                refused.push((types, error.value(py).to_string()));
-                state.given_up.set(refused.len() >= SPECIALISATIONS);
+                let refused = error.value(py).to_string();
+                state.refused.borrow_mut().push((types, refused));
+                if state.refused.borrow().len() >= SPECIALISATIONS {
+                    give_up(jit);
+                }
                 None
             }
         }
@@ -341,6 +423,41 @@ unsafe extern "C" fn bind(
     }
 }
 
+/// Attributes that are the Python function's; the first is its code.
+const OWN: [&std::ffi::CStr; 6] = [
+    c"__code__",
+    c"__defaults__",
+    c"__kwdefaults__",
+    c"__globals__",
+    c"__closure__",
+    c"__builtins__",
+];
+
+unsafe extern "C" fn get_own(object: *mut PyObject, name: *mut c_void) -> *mut PyObject {
+    // SAFETY: a `Jit`, and a name of [`OWN`].
+    unsafe { ffi::PyObject_GetAttrString((*object.cast::<Jit>()).function, name.cast()) }
+}
+
+unsafe extern "C" fn set_own(
+    object: *mut PyObject,
+    value: *mut PyObject,
+    name: *mut c_void,
+) -> c_int {
+    // SAFETY: a `Jit`, a name of [`OWN`], and an object or null to delete.
+    unsafe {
+        let jit = object.cast::<Jit>();
+        if name.cast_const().cast() == OWN[0].as_ptr() {
+            // Another function from now on: nothing that was compiled is it.
+            give_up(jit);
+            CODES.fetch_add(1, Ordering::Relaxed);
+        }
+        if value.is_null() {
+            return ffi::PyObject_DelAttrString((*jit).function, name.cast());
+        }
+        ffi::PyObject_SetAttrString((*jit).function, name.cast(), value)
+    }
+}
+
 /// The type of compiled functions.
 pub fn new_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let member = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
@@ -357,17 +474,23 @@ pub fn new_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
         // SAFETY: a member without a name ends the list.
         unsafe { std::mem::zeroed() },
     ]));
-    let getset = Box::leak(Box::new([
-        ffi::PyGetSetDef {
-            name: c"__dict__".as_ptr(),
-            get: Some(ffi::PyObject_GenericGetDict),
-            set: Some(ffi::PyObject_GenericSetDict),
-            doc: std::ptr::null(),
-            closure: null_mut(),
-        },
-        // SAFETY: as above.
-        unsafe { std::mem::zeroed() },
-    ]));
+    let mut getset = vec![ffi::PyGetSetDef {
+        name: c"__dict__".as_ptr(),
+        get: Some(ffi::PyObject_GenericGetDict),
+        set: Some(ffi::PyObject_GenericSetDict),
+        doc: std::ptr::null(),
+        closure: null_mut(),
+    }];
+    getset.extend(OWN.iter().map(|name| ffi::PyGetSetDef {
+        name: name.as_ptr(),
+        get: Some(get_own),
+        set: Some(set_own),
+        doc: std::ptr::null(),
+        closure: name.as_ptr().cast_mut().cast(),
+    }));
+    // SAFETY: as above.
+    getset.push(unsafe { std::mem::zeroed() });
+    let getset = Box::leak(getset.into_boxed_slice());
     let slot = |slot: c_int, function: *mut c_void| ffi::PyType_Slot {
         slot,
         pfunc: function,

@@ -12,6 +12,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::function::PyObject_Vectorcall;
 use crate::ir::{Resume, Source, Type};
 use crate::run::{self, Environment};
 use crate::unit::{Compiled, Machine, Part};
@@ -101,14 +102,17 @@ unsafe fn go_on(
         for var in &exit.release {
             ffi::Py_DecRef(*frame.add(*var as usize) as *mut PyObject);
         }
-        let mut objects = Vec::new();
+        let mut objects = Vec::with_capacity(exit.locals.len() + exit.stack.len());
         let mut good = true;
         for source in exit.locals.iter().chain(&exit.stack) {
             if raised && *source == Source::Result {
                 continue;
             }
+            if *source == Source::Null {
+                continue;
+            }
             let object = object(environment, compiled, *source, frame);
-            good &= !object.is_null() || *source == Source::Null;
+            good &= !object.is_null();
             objects.push(object);
         }
         let result = if good {
@@ -125,7 +129,7 @@ unsafe fn go_on(
     }
 }
 
-/// Calls the function that goes on with those of the objects that are not null.
+/// Calls the function that goes on with these objects.
 unsafe fn call(
     part: &Part,
     number: usize,
@@ -147,26 +151,11 @@ unsafe fn call(
                 }
             },
         };
-        let count = objects.iter().filter(|object| !object.is_null()).count();
-        let arguments = ffi::PyTuple_New(count as isize);
-        if arguments.is_null() {
-            return null_mut();
-        }
-        for (at, object) in objects
-            .iter()
-            .filter(|object| !object.is_null())
-            .enumerate()
-        {
-            ffi::Py_IncRef(*object);
-            ffi::PyTuple_SetItem(arguments, at as isize, *object);
-        }
-        // The function's own references are all that is left, as in a frame that ran from its beginning.
         if raised {
             PENDING.with(|pending| pending.set(error));
         }
-        let result = ffi::PyObject_CallObject(function.as_ptr(), arguments);
-        ffi::Py_DecRef(arguments);
-        result
+        let (objects, count) = (objects.as_ptr(), objects.len());
+        PyObject_Vectorcall(function.as_ptr(), objects, count, null_mut())
     }
 }
 
@@ -212,6 +201,7 @@ unsafe fn object(
     unsafe {
         let slot = |var: u32| *frame.add(var as usize);
         match source {
+            // The prologue pushes it.
             Source::Null => null_mut(),
             // Its argument is deleted by the prologue.
             Source::Unbound => run::boxed(Type::None, 0),

@@ -24,7 +24,7 @@ mod unit;
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
 use crate::unit::Machine;
 
@@ -58,6 +58,14 @@ fn start(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// Notes that a compiled function is part of others' code, and so must stay where they look for it.
+fn keep(object: &Bound<'_, PyAny>) {
+    let state = global().map(|global| function::parts(global.1.bind(object.py()), object));
+    if let Ok(Some((_, state))) = state {
+        state.kept.set(true);
+    }
+}
+
 /// For a process just forked: threads are not.
 #[pyfunction]
 fn forked() {
@@ -88,10 +96,32 @@ fn raise_pending(py: Python<'_>, _arguments: &Bound<'_, PyAny>) -> PyResult<()> 
         .unwrap_or_else(|| pyo3::exceptions::PySystemError::new_err("no exception is pending")))
 }
 
-/// Whether somebody traces or profiles from now on.
+/// A function in the place of `sys.settrace` or `sys.setprofile`, by its name, that notes whether somebody traces or profiles from
+/// then on. It has no frame of Python's that a tracer would see.
 #[pyfunction]
-fn traced(whether: bool) {
-    run::TRACED.store(whether, std::sync::atomic::Ordering::Relaxed);
+fn watcher<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyCFunction>> {
+    let sys = py.import("sys")?;
+    let original = sys.getattr(name)?.unbind();
+    // They live as long as the process.
+    let text = |text: &str| {
+        let text = std::ffi::CString::new(text).ok()?.into_boxed_c_str();
+        Some(&*Box::leak(text))
+    };
+    let doc = original.bind(py).getattr("__doc__")?.extract::<String>()?;
+    PyCFunction::new_closure(
+        py,
+        text(name),
+        text(&doc),
+        move |arguments: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>| {
+            let py = arguments.py();
+            original.bind(py).call(arguments, keywords)?;
+            let sys = py.import("sys")?;
+            let any = !sys.call_method0("gettrace")?.is_none()
+                || !sys.call_method0("getprofile")?.is_none();
+            run::TRACED.store(any, std::sync::atomic::Ordering::Relaxed);
+            PyResult::Ok(())
+        },
+    )
 }
 
 /// What was compiled of a function, as data: a list of specialisations, and what was refused.
@@ -142,6 +172,7 @@ fn describe<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDic
     entry.set_item("specialisations", list)?;
     entry.set_item("refused", refused)?;
     entry.set_item("seconds", function::time(state).as_secs_f64())?;
+    entry.set_item("given_up", state.given_up.get())?;
     Ok(Some(entry))
 }
 
@@ -157,7 +188,7 @@ fn _copatch(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(make, module)?)?;
     module.add_function(wrap_pyfunction!(wrapped, module)?)?;
     module.add_function(wrap_pyfunction!(raise_pending, module)?)?;
-    module.add_function(wrap_pyfunction!(traced, module)?)?;
+    module.add_function(wrap_pyfunction!(watcher, module)?)?;
     module.add_function(wrap_pyfunction!(describe, module)?)?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use copatch::{Pack, Program};
@@ -11,7 +12,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyString, PyTuple};
 
-use crate::bytecode::Dialect;
+use crate::bytecode::{Dialect, Instruction, Op};
+use crate::function::CODES;
 use crate::generate::{Operations, calls, generate};
 use crate::helpers::MATH;
 use crate::ir::{Constant, Exit, Function, Type};
@@ -163,6 +165,17 @@ impl Machine {
         if instructions.is_empty() || instructions.len() > 5000 {
             return refuse("it is too long");
         }
+        // Two numbers are one object or not, which compiled code does not know: it has their values.
+        let of_unknown = |two: &[Instruction]| {
+            matches!(two[1].op, Op::Is(_))
+                && !matches!(
+                    two[0].op,
+                    Op::LoadConst(_) | Op::LoadGlobal(..) | Op::LoadAttr(..)
+                )
+        };
+        if instructions.windows(2).any(of_unknown) {
+            return refuse("it asks whether two things are one");
+        }
         let catches = instructions
             .iter()
             .any(|instruction| self.dialect.name(instruction) == "PUSH_EXC_INFO");
@@ -233,6 +246,8 @@ pub struct Compiled {
     pub dependencies: Vec<Dependency>,
     /// Version tags of the dictionaries when the names were last seen to mean the same; up to 3.12.
     tags: Vec<Tag>,
+    /// [`CODES`] when it was made.
+    codes: u64,
     /// Objects that exits put back.
     pub objects: Vec<Py<PyAny>>,
     pub time: Duration,
@@ -258,6 +273,9 @@ pub struct Part {
 impl Compiled {
     /// Whether every name it relies on means what it did.
     pub fn holds(&self) -> bool {
+        if self.codes != CODES.load(Ordering::Relaxed) {
+            return false;
+        }
         // SAFETY: the dictionaries are alive, since dependencies hold them.
         let same = !self.tags.is_empty()
             && self
@@ -283,6 +301,8 @@ struct Together<'py, 'm> {
     py: Python<'py>,
     machine: &'m Machine,
     codes: Vec<(Py<PyAny>, &'static Code)>,
+    /// The compiled functions that those from the second on are called by.
+    callees: Vec<Py<PyAny>>,
     /// By number: which code, and what was last known of its types.
     functions: Vec<(usize, Vec<Type>, Option<Type>)>,
     dependencies: Vec<Dependency>,
@@ -446,6 +466,7 @@ impl Environment for Together<'_, '_> {
                 let code = self.machine.code(&function).ok()?;
                 self.codes
                     .push((function.clone().unbind(), Box::leak(Box::new(code))));
+                self.callees.push(object);
                 self.codes.len() - 1
             }
         };
@@ -480,6 +501,7 @@ pub fn compile(
         py,
         machine,
         codes: vec![(function.clone().unbind(), root)],
+        callees: Vec::new(),
         functions: vec![(0, types.to_vec(), None)],
         dependencies: Vec::new(),
         objects: Vec::new(),
@@ -511,6 +533,11 @@ pub fn compile(
             .first()
             .map_or("nothing", |(_, why)| why);
         return Err(refuse(format!("it begins with {why}")));
+    }
+    for (translator, (code, ..)) in translators.iter().zip(&together.functions) {
+        if let (false, Some(at)) = (translator.is_futile(), code.checked_sub(1)) {
+            crate::keep(together.callees[at].bind(py));
+        }
     }
     let mut left = Vec::new();
     let mut functions: Vec<Function> = Vec::new();
@@ -563,6 +590,7 @@ pub fn compile(
             entry,
             parts,
             tags,
+            codes: CODES.load(Ordering::Relaxed),
             dependencies: together.dependencies,
             objects: together.objects,
             time: begin.elapsed(),

@@ -35,7 +35,7 @@ def outcome(function, arguments):
     """What a call came to: its result, or what was raised where; and what became of its arguments."""
     try:
         result = function(*arguments)
-        what = ("returns", type(result).__name__, repr(result))
+        what = ("returns", type(result).__name__, _text(result))
     except RecursionError:
         what = ("raises", "RecursionError")
     except Exception as error:
@@ -44,7 +44,14 @@ def outcome(function, arguments):
             # Before 3.13 the line is the one before once the interpreter has joined a store and a load behind it.
             where[-1] = where[-1][:1]
         what = ("raises", type(error).__name__, str(error), where)
-    return what, repr(arguments)
+    return what, _text(arguments)
+
+
+def _text(value):
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number with more digits than Python prints"
 
 
 def _items(arguments):

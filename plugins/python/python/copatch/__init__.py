@@ -26,22 +26,9 @@ if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_copatch.forked)
 
 
-def _watch(name):
-    """Lets compiled code know when a debugger or profiler is set: `sys` has no other way to tell."""
-    original = getattr(_sys, name)
-
-    def watched(function):
-        original(function)
-        _copatch.traced(_sys.gettrace() is not None or _sys.getprofile() is not None)
-
-    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(watched, attribute, getattr(original, attribute))
-    watched.__wrapped__ = original
-    setattr(_sys, name, watched)
-
-
-_watch("settrace")
-_watch("setprofile")
+# Lets compiled code know when a debugger or profiler is set: `sys` has no other way to tell.
+for _name in ("settrace", "setprofile"):
+    setattr(_sys, _name, _copatch.watcher(_name))
 
 __all__ = ["jit", "explain", "stats"]
 _functions = []
@@ -51,7 +38,8 @@ def jit(function):
     """Gives a function that does the same, faster where it computes with numbers.
 
     A function that cannot gain (it is a generator, handles exceptions, shares variables with others) is returned as it is; so is
-    every function where the environment variable COPATCH_DISABLE is set to anything but 0.
+    every function where the environment variable COPATCH_DISABLE is set to anything but 0. One that turns out not to gain gets its
+    place back: a global of its module, or an attribute of a class there.
     """
     if _os.environ.get("COPATCH_DISABLE", "0") not in ("", "0"):
         return function
@@ -66,19 +54,33 @@ def jit(function):
             setattr(compiled, name, getattr(function, name))
     compiled.__dict__.update(function.__dict__)
     compiled.__wrapped__ = function
-    # Found by name where it is unpickled, and not copied, like any function.
     import copyreg
 
-    copyreg.pickle(type(compiled), lambda function: function.__qualname__)
+    copyreg.pickle(type(compiled), _pickled)
     _functions.append(compiled)
     return compiled
+
+
+def _pickled(compiled):
+    """By name, like any function; where the plain one has its place back, as that."""
+    plain = compiled.__wrapped__
+    found = _sys.modules.get(plain.__module__)
+    for name in plain.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return (_itself, (plain,)) if found is plain else plain.__qualname__
+
+
+def _itself(function):
+    return function
 
 
 def explain(function):
     """What was compiled of a function: types, and what is left to the interpreter and why. Prints, and shows in a notebook."""
     from ._explain import Explanation
 
-    return Explanation(function, _copatch.describe(function))
+    # One that was given up may be back in its place.
+    compiled = next((one for one in _functions if one.__wrapped__ is function), function)
+    return Explanation(compiled, _copatch.describe(compiled))
 
 
 def stats():

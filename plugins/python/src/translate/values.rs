@@ -157,14 +157,15 @@ impl Translator<'_> {
     }
 
     pub(super) fn store(&mut self, local: u32) -> Done {
-        let slot = self.pop()?;
         let old = self.state.locals[local as usize];
+        // What is stored still lies on the stack, so that its variables are not given to others.
         // Also where the local has no value now: what was moved out of it is still read from its variable.
         for ty in [Type::Int, Type::Float, Type::Bool] {
             if let Some(var) = self.known_home(Place::Local(local), ty) {
                 self.copy_readers(var)?;
             }
         }
+        let slot = self.pop()?;
         let new = match slot {
             // What LOAD_FAST_AND_CLEAR found without a value.
             Slot::Null => Local::Unbound,
@@ -231,6 +232,7 @@ impl Translator<'_> {
                     self.retain(var);
                 }
                 let to = self.home(Place::Stack(depth as u32), ty);
+                self.vacate(to);
                 self.copy(var, to, ty);
                 self.state.stack[depth] = Slot::Value {
                     var: to,
