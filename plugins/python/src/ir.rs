@@ -19,6 +19,9 @@ pub enum Type {
     /// Scalars of numpy, of float64 and of int64: they are computed with by other rules than Python's.
     NumpyFloat,
     NumpyInt,
+    /// Iterators, as arguments of comprehensions: of a range with a step that is known, or 0, and of a list.
+    RangeIterator(i64),
+    ListIterator(Item),
 }
 
 /// What an array is of.
@@ -111,6 +114,9 @@ impl Type {
                 &[ValueType::I64]
             }
             Type::Float | Type::NumpyFloat => &[ValueType::F64],
+            // Of a range the next value, the end and the step; of a list the list, and the index of what comes next.
+            Type::RangeIterator(_) => &[ValueType::I64; 3],
+            Type::ListIterator(_) => &[ValueType::I64; 2],
         }
     }
 
@@ -140,6 +146,8 @@ impl Type {
             Type::List(Item::Float) => "list[float]".into(),
             Type::Array(of) => format!("array[{}]", of.name()),
             Type::NumpyArray(of, dimensions) => format!("ndarray[{}, {dimensions}]", of.name()),
+            Type::RangeIterator(_) => "range_iterator".into(),
+            Type::ListIterator(item) => format!("iterator of {}", Type::List(item).name()),
             Type::NumpyFloat => "numpy.float64".into(),
             Type::NumpyInt => "numpy.int64".into(),
         }
@@ -202,6 +210,8 @@ pub enum Source {
     Enumeration(u32),
     /// `zip` of two such iterators, in as many variables each.
     Zip(u32),
+    /// The function of a comprehension, which the instructions between these offsets make.
+    Comprehension(u32, u32),
     /// What the function called last returned as an object.
     Result,
 }

@@ -308,6 +308,8 @@ unsafe fn unbox(object: *mut PyObject, ty: Type, slot: *mut u64) -> bool {
             Type::Array(_) | Type::NumpyArray(..) | Type::NumpyFloat | Type::NumpyInt => {
                 return foreign::unbox(object, ty, slot);
             }
+            // Never come from the interpreter.
+            Type::RangeIterator(_) | Type::ListIterator(_) => return false,
         }
     }
     true
@@ -327,6 +329,7 @@ pub unsafe fn boxed(ty: Type, bits: u64) -> *mut PyObject {
             }
             Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => bits as *mut PyObject,
             Type::NumpyFloat | Type::NumpyInt => foreign::scalar(ty, bits),
+            Type::RangeIterator(_) | Type::ListIterator(_) => null_mut(),
         }
     }
 }

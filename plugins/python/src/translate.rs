@@ -10,6 +10,7 @@
 mod arithmetic;
 mod arrays;
 mod calls;
+mod comprehensions;
 mod items;
 mod live;
 mod numpy;
@@ -24,6 +25,7 @@ use copatch::ValueType;
 use self::live::Liveness;
 pub use self::state::{Code, Environment, Known, Layout, MathFunction, What};
 use self::state::{Done, Items, Local, Place, Slot, State, Stop, of_known, sources};
+use self::values::slot_type;
 use crate::bytecode::{Instruction, Op};
 use crate::helpers::Number;
 use crate::ir::{Block, Constant, End, Exit, Function, Name, Resume, Source, Step, Type};
@@ -64,6 +66,8 @@ pub struct Translator<'c> {
     steps: Vec<Step>,
     state: State,
     at: Instruction,
+    /// Instructions before this offset were done with one before them.
+    done: u32,
     /// Reasons for which parts of the function stay with the interpreter.
     pub left: Vec<(u32, &'static str)>,
 }
@@ -101,9 +105,14 @@ impl<'c> Translator<'c> {
                 stack: Vec::new(),
             },
             at: code.instructions[0],
+            done: 0,
             left: Vec::new(),
         };
         for (index, ty) in params.iter().enumerate() {
+            let index = match index.checked_sub(code.arguments) {
+                Some(shared) => code.free + shared,
+                None => index,
+            };
             translator.home(Place::Local(index as u32), *ty);
             translator.state.locals[index] = Local::Value {
                 ty: *ty,
@@ -203,6 +212,7 @@ impl<'c> Translator<'c> {
         let offset = version.offset;
         let exits = self.exits.len();
         self.steps.clear();
+        self.done = 0;
         let code = self.code;
         let Ok(first) = code
             .instructions
@@ -216,6 +226,9 @@ impl<'c> Translator<'c> {
             if index > first && self.leaders[instruction.offset as usize] {
                 let to = self.meet(instruction.offset);
                 return self.close(number, End::Goto(to));
+            }
+            if instruction.offset < self.done {
+                continue;
             }
             self.at = instruction;
             let next = code.instructions.get(index + 1).copied();
@@ -285,6 +298,10 @@ impl<'c> Translator<'c> {
                 self.load(second)?;
             }
             Op::LoadConst(number) => {
+                if let Some(to) = self.comprehension(environment) {
+                    self.done = to;
+                    return Ok(None);
+                }
                 let slot = match self.code.constants.get(number as usize) {
                     Some(Some(constant)) => Slot::Constant(*constant),
                     _ => Slot::Object(environment.constant(number), What::Other),
@@ -461,6 +478,12 @@ impl<'c> Translator<'c> {
                 self.return_(slot)?;
                 return Ok(Some(End::Left));
             }
+            Op::LoadClosure(_) => {
+                self.done = self
+                    .comprehension(environment)
+                    .ok_or(Stop::Leave("a variable that functions share"))?;
+            }
+            Op::MakeFunction(_) => return Err(Stop::Leave("a function that is made")),
             Op::Other => return Err(Stop::Leave("an instruction that is not compiled")),
         }
         Ok(None)
@@ -652,6 +675,11 @@ impl<'c> Translator<'c> {
             Local::Unbound => Source::Unbound,
             Local::Object(id, _) => Source::Object(id),
             Local::Value { ty: Type::None, .. } => Source::Constant(Constant::None),
+            // Only before it is on the stack, where nothing leaves but for want of memory.
+            Local::Value {
+                ty: Type::RangeIterator(_) | Type::ListIterator(_),
+                ..
+            } => Source::Unbound,
             Local::Value { ty, owned } => Source::Value {
                 var: self.home_of(Place::Local(index as u32), ty),
                 ty,

@@ -63,6 +63,12 @@ impl Translator<'_> {
             (Slot::Object(_, What::Append), list) => {
                 return self.append(list, arguments, &operands);
             }
+            (
+                Slot::Comprehension {
+                    function, cells, ..
+                },
+                iterator,
+            ) => return self.call_comprehension(*function, cells, iterator, environment),
             _ => return Err(Stop::Leave("a call of a method")),
         };
         let Slot::Object(id, what) = *callee else {
@@ -315,11 +321,28 @@ impl Translator<'_> {
             .specialise(id, &types)
             .ok_or(Stop::Leave("a call with these arguments"))?;
         let result = environment.result(callee).ok_or(Stop::Unknown)?;
+        self.call_code(callee, result, arguments, arguments.len())
+    }
+
+    /// Calls a compiled function, for which the interpreter has `count` arguments.
+    pub(super) fn call_code(
+        &mut self,
+        callee: u32,
+        result: Type,
+        arguments: &[Slot],
+        count: usize,
+    ) -> Done {
         for slot in arguments {
             match *slot {
                 Slot::Value { var, ty, .. } => {
                     let parts = ty.parts().len() as u32;
                     self.steps.extend((var..var + parts).map(Step::Get));
+                }
+                Slot::RangeIterator { var, .. } => {
+                    self.steps.extend((var..var + 3).map(Step::Get));
+                }
+                Slot::ListIterator { var, .. } => {
+                    self.steps.extend((var..var + 2).map(Step::Get));
                 }
                 Slot::Constant(Constant::None) => {}
                 _ => self.get(slot)?,
@@ -329,14 +352,15 @@ impl Translator<'_> {
         let owned = arguments.iter().filter_map(|slot| match *slot {
             Slot::Value {
                 var, owned: true, ..
-            } => Some(var),
+            }
+            | Slot::ListIterator { var, .. } => Some(var),
             _ => None,
         });
         let owned: Vec<u32> = owned.collect();
         let mut exit = self.exit_here("what a function returned");
         exit.resume = Resume::AfterCall {
             call: self.at.offset,
-            arguments: arguments.len() as u32,
+            arguments: count as u32,
         };
         exit.offset = self.at.next;
         exit.stack.push(Source::Result);
