@@ -426,7 +426,7 @@ impl<'c> Translator<'c> {
                 return Ok(Some(End::Goto(self.meet(to))));
             }
             Op::JumpOrPop(when, to) => return self.jump_or_pop(when, to).map(Some),
-            Op::GetIter => self.iterator()?,
+            Op::GetIter => self.iterator(environment)?,
             Op::ForIter(to) => return self.for_iter(to).map(Some),
             Op::Call(arguments) => self.call(arguments, environment)?,
             Op::Subscript => self.subscript()?,

@@ -17,7 +17,7 @@ use crate::bytecode::{Dialect, Instruction, Op, function_at};
 use crate::function::CODES;
 use crate::generate::{Operations, calls, generate};
 use crate::helpers::MATH;
-use crate::ir::{Constant, Exit, Function, Type};
+use crate::ir::{Constant, Exit, Function, Item, Type};
 use crate::leave::ExitState;
 use crate::run;
 use crate::structure::structure;
@@ -504,6 +504,20 @@ impl Environment for Together<'_, '_> {
         match constant {
             Ok(constant) => self.object(&constant),
             Err(_) => self.object(&self.py.None().into_bound(self.py)),
+        }
+    }
+
+    fn items(&mut self, object: u32) -> Option<(u64, Item)> {
+        let tuple = self.objects.get(object as usize)?.clone_ref(self.py);
+        let list = tuple.bind(self.py).cast_exact::<PyTuple>().ok()?.to_list();
+        // SAFETY: a list.
+        match unsafe { run::type_of(list.as_ptr()) }? {
+            Type::List(item @ (Item::Int | Item::Float)) => {
+                // As long as the code it lives, since its address is part of it.
+                self.objects.push(list.clone().into_any().unbind());
+                Some((list.as_ptr() as u64, item))
+            }
+            _ => None,
         }
     }
 

@@ -67,6 +67,12 @@ class Comprehensions(unittest.TestCase):
         self.same("@jit\ndef f(n, k):\n    return {i: k for i in range(n)}, {k for _ in range(n)}, [lambda: k for _ in range(n)][0]()\n", [(3, 2)])
         self.same("@jit\ndef f(n, k):\n    return [(k := k + i) for i in range(n)], k\n", [(3, 2), (3, 2**63 - 2)])
 
+    def test_tuples_that_are_known(self):
+        source = "T = (1.5, 2.5)\n@jit\ndef f(n):\n    s = 0\n    for i in (-1, 0, 2**62, 5):\n        for x in T:\n            s += i * n + x\n    return s, [i * n for i in (1, 2, 3)]\n"
+        self.same(source, [(1,), (2,), (0.5,), (None,)])
+        mixed = "@jit\ndef f(n):\n    s = 0\n    for i in (1, 2.5, None):\n        s += i\n    return s\n"
+        self.same(mixed, [(1,)])
+
     def test_references_balance(self):
         names = namespaces("@jit\ndef f(a, k):\n    return [[x * k for x in row] for row in a]\n")[1]
         a = [[1.5, 2.5], [3.5]]

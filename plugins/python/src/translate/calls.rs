@@ -379,7 +379,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    pub(super) fn iterator(&mut self) -> Done {
+    pub(super) fn iterator(&mut self, environment: &mut dyn Environment) -> Done {
         let slot = self.pop()?;
         let slot = match slot {
             Slot::Range { var, step } => Slot::RangeIterator { var, step },
@@ -387,6 +387,21 @@ impl Translator<'_> {
                 ty: Type::List(item),
                 ..
             } => return self.list_iterator(&[&slot], Items::One(item)),
+            // The iterator of a list does as well: nobody sees it.
+            Slot::Object(id, What::Other) => {
+                let (address, item) = environment
+                    .items(id)
+                    .ok_or(Stop::Leave("an iterator of an object"))?;
+                let var = self.temporary(8);
+                self.steps
+                    .extend([Step::Const(ValueType::I64, address), Step::Set(var)]);
+                let list = Slot::Value {
+                    var,
+                    ty: Type::List(item),
+                    owned: false,
+                };
+                return self.list_iterator(&[&list], Items::One(item));
+            }
             // An iterator's iterator is itself.
             Slot::ListIterator { .. } => slot,
             _ => return Err(Stop::Leave("an iterator of an object")),

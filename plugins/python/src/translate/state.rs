@@ -87,6 +87,8 @@ pub trait Environment {
     fn attribute(&mut self, object: u32, name: &str) -> Option<Known>;
     /// A constant of the code object that is no number.
     fn constant(&mut self, number: u32) -> u32;
+    /// A list, by its address and what it is of, with the items of a known object that is a tuple of numbers of one type.
+    fn items(&mut self, object: u32) -> Option<(u64, Item)>;
     /// The number, in the unit, of the function for arguments of these types.
     fn specialise(&mut self, function: u32, arguments: &[Type]) -> Option<u32>;
     /// The number of the function of a list comprehension whose code that constant is.
