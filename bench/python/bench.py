@@ -34,6 +34,11 @@ KERNELS = {
     "fannkuch": ("fannkuch", "8,", "4,"),
     "collatz": ("longest_collatz", "10000,", "20,"),
     "matmul": ("multiply", "matrix(90, 3), matrix(90, 7)", "matrix(3, 3), matrix(3, 7)"),
+    "matmul_numpy": (
+        "multiply",
+        "numpy.arange(8100.0).reshape(90, 90), numpy.arange(8100.0).reshape(90, 90).T",
+        "numpy.ones((3, 3)), numpy.ones((3, 3))",
+    ),
     "levenshtein": ("levenshtein", "[i * i % 26 for i in range(500)], [i * 7 % 26 for i in range(600)]", "[1, 2, 3], [2, 3, 1]"),
     "primes": ("count_primes", "60000,", "50,"),
     "lcg": ("lcg", "42, 500000", "42, 100"),
@@ -224,6 +229,9 @@ def main():
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     results = {}
     for name in options.kernels or KERNELS:
+        if "numpy" in name and not importable("numpy"):
+            print(f"{name}: numpy is not there")
+            continue
         result = kernel_in_child(name, contenders, options)
         results[name] = result
         print(name, file=sys.stderr, flush=True)

@@ -73,6 +73,10 @@ pub enum Op {
     /// Pops an item and appends it to the list at that depth.
     ListAppend(u32),
     Unpack(u32),
+    /// Pushes the cell of a variable.
+    LoadClosure(u32),
+    /// What goes with its code, as bits; 8 for cells.
+    MakeFunction(u32),
     Return,
     ReturnConst(u32),
     /// Anything else: the interpreter's.
@@ -102,6 +106,45 @@ pub struct Instruction {
     /// The code unit behind it.
     pub next: u32,
     number: u8,
+}
+
+/// A function that is made of a constant.
+#[derive(Debug)]
+pub struct Made {
+    /// Variables whose cells it gets.
+    pub cells: Vec<u32>,
+    /// The number of its code among the constants.
+    pub constant: u32,
+    /// Behind the last of the instructions that make it.
+    pub behind: usize,
+}
+
+/// The function that the instructions from number `at` on make, without defaults or the like.
+pub fn function_at(code: &[Instruction], at: usize) -> Option<Made> {
+    let mut ops = code.get(at..)?.iter().map(|instruction| instruction.op);
+    let mut cells = Vec::new();
+    let mut op = ops.next()?;
+    while let Op::LoadClosure(cell) = op {
+        cells.push(cell);
+        op = ops.next()?;
+    }
+    let mut flags = 0;
+    if !cells.is_empty() {
+        if op != Op::BuildTuple(cells.len() as u32) {
+            return None;
+        }
+        flags = 8;
+        op = ops.next()?;
+    }
+    let Op::LoadConst(constant) = op else {
+        return None;
+    };
+    let behind = at + cells.len() + usize::from(flags != 0) + 2;
+    (ops.next()? == Op::MakeFunction(flags)).then_some(Made {
+        cells,
+        constant,
+        behind,
+    })
 }
 
 impl Dialect {
@@ -158,6 +201,12 @@ impl Dialect {
         let pair = (arg >> 4, arg & 15);
         match name {
             "NOP" | "RESUME" | "CACHE" | "END_FOR" => Op::Nop,
+            // Cells are variables like others: see `translate/comprehensions.rs`.
+            "MAKE_CELL" | "COPY_FREE_VARS" => Op::Nop,
+            "LOAD_DEREF" => Op::LoadFast(arg),
+            "STORE_DEREF" => Op::StoreFast(arg),
+            "LOAD_CLOSURE" => Op::LoadClosure(arg),
+            "MAKE_FUNCTION" => Op::MakeFunction(arg),
             "LOAD_FAST" | "LOAD_FAST_CHECK" => Op::LoadFast(arg),
             "LOAD_FAST_LOAD_FAST" => Op::LoadFastPair(pair.0, pair.1),
             "LOAD_FAST_AND_CLEAR" => Op::LoadFastAndClear(arg),

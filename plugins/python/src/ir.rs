@@ -12,6 +12,66 @@ pub enum Type {
     Float,
     /// A list by its address, whose items were of a type when it was last looked at.
     List(Item),
+    /// An `array.array` by its address.
+    Array(Element),
+    /// An array of numpy by its address, of one or two dimensions.
+    NumpyArray(Element, u8),
+    /// Scalars of numpy, of float64 and of int64: they are computed with by other rules than Python's.
+    NumpyFloat,
+    NumpyInt,
+    /// Iterators, as arguments of comprehensions: of a range with a step that is known, or 0, and of a list.
+    RangeIterator(i64),
+    ListIterator(Item),
+}
+
+/// What an array is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+    U32,
+    I64,
+    U64,
+    F32,
+    F64,
+}
+
+impl Element {
+    /// By the type code of `array.array`, where `long` has 64 bits.
+    pub const fn of_code(code: u8) -> Option<Self> {
+        Some(match code {
+            b'b' => Element::I8,
+            b'B' => Element::U8,
+            b'h' => Element::I16,
+            b'H' => Element::U16,
+            b'i' => Element::I32,
+            b'I' => Element::U32,
+            b'l' | b'q' => Element::I64,
+            b'L' | b'Q' => Element::U64,
+            b'f' => Element::F32,
+            b'd' => Element::F64,
+            _ => return None,
+        })
+    }
+
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Element::I8 => "int8",
+            Element::U8 => "uint8",
+            Element::I16 => "int16",
+            Element::U16 => "uint16",
+            Element::I32 => "int32",
+            Element::U32 => "uint32",
+            Element::I64 => "int64",
+            Element::U64 => "uint64",
+            Element::F32 => "float32",
+            Element::F64 => "float64",
+        }
+    }
 }
 
 /// What a list's items are taken for; each access makes sure.
@@ -50,14 +110,24 @@ impl Type {
         match self {
             Type::None => &[],
             Type::Bool => &[ValueType::I32],
-            Type::Int | Type::List(_) => &[ValueType::I64],
-            Type::Float => &[ValueType::F64],
+            Type::Int | Type::NumpyInt | Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => {
+                &[ValueType::I64]
+            }
+            Type::Float | Type::NumpyFloat => &[ValueType::F64],
+            // Of a range the next value, the end and the step; of a list the list, and the index of what comes next.
+            Type::RangeIterator(_) => &[ValueType::I64; 3],
+            Type::ListIterator(_) => &[ValueType::I64; 2],
         }
     }
 
     /// Whether a value of the type may own a reference.
     pub const fn is_object(self) -> bool {
-        matches!(self, Type::List(_))
+        matches!(self, Type::List(_) | Type::Array(_) | Type::NumpyArray(..))
+    }
+
+    /// Whether it is a scalar of numpy.
+    pub const fn is_numpy(self) -> bool {
+        matches!(self, Type::NumpyFloat | Type::NumpyInt)
     }
 
     /// For people.
@@ -74,6 +144,12 @@ impl Type {
             Type::List(Item::Bool) => "list[bool]".into(),
             Type::List(Item::Int) => "list[int]".into(),
             Type::List(Item::Float) => "list[float]".into(),
+            Type::Array(of) => format!("array[{}]", of.name()),
+            Type::NumpyArray(of, dimensions) => format!("ndarray[{}, {dimensions}]", of.name()),
+            Type::RangeIterator(_) => "range_iterator".into(),
+            Type::ListIterator(item) => format!("iterator of {}", Type::List(item).name()),
+            Type::NumpyFloat => "numpy.float64".into(),
+            Type::NumpyInt => "numpy.int64".into(),
         }
     }
 }
@@ -134,6 +210,8 @@ pub enum Source {
     Enumeration(u32),
     /// `zip` of two such iterators, in as many variables each.
     Zip(u32),
+    /// The function of a comprehension, which the instructions between these offsets make.
+    Comprehension(u32, u32),
     /// What the function called last returned as an object.
     Result,
 }
@@ -280,10 +358,25 @@ pub enum Name {
     BeyondWord,
     ItemI64,
     PutItemI64,
+    ElementI8,
+    ElementU8,
+    ElementI16,
+    ElementU16,
+    ElementI32,
+    ElementU32,
+    ElementI64,
+    ElementF32,
+    ElementF64,
+    PutI8,
+    PutI16,
+    PutI32,
+    PutI64,
+    PutF32,
+    PutF64,
 }
 
 /// Their names in `spec/isa/python/ops.toml`.
-pub const NAMES: [&str; 61] = [
+pub const NAMES: [&str; 76] = [
     "i64.add",
     "i64.sub",
     "i64.mul",
@@ -345,6 +438,21 @@ pub const NAMES: [&str; 61] = [
     "mem.beyond_i64",
     "mem.item_i64",
     "mem.put_item_i64",
+    "mem.element_i8",
+    "mem.element_u8",
+    "mem.element_i16",
+    "mem.element_u16",
+    "mem.element_i32",
+    "mem.element_u32",
+    "mem.element_i64",
+    "mem.element_f32",
+    "mem.element_f64",
+    "mem.put_i8",
+    "mem.put_i16",
+    "mem.put_i32",
+    "mem.put_i64",
+    "mem.put_f32",
+    "mem.put_f64",
 ];
 
 /// How the blocks of a function go on.

@@ -108,7 +108,7 @@ unsafe fn go_on(
             if raised && *source == Source::Result {
                 continue;
             }
-            if *source == Source::Null {
+            if matches!(source, Source::Null | Source::Comprehension(..)) {
                 continue;
             }
             let object = object(environment, compiled, *source, frame);
@@ -169,8 +169,10 @@ fn make(py: Python<'_>, part: &Part, number: usize, raised: bool) -> PyResult<Py
         .collect();
     let stack = PyList::empty(py);
     for source in &exit.stack {
-        if !(raised && *source == Source::Result) {
-            stack.append(*source != Source::Null)?;
+        match source {
+            Source::Result if raised => {}
+            Source::Comprehension(from, to) => stack.append((*from, *to))?,
+            _ => stack.append(*source != Source::Null)?,
         }
     }
     let (offset, arguments) = match exit.resume {
@@ -201,8 +203,8 @@ unsafe fn object(
     unsafe {
         let slot = |var: u32| *frame.add(var as usize);
         match source {
-            // The prologue pushes it.
-            Source::Null => null_mut(),
+            // The prologue pushes them.
+            Source::Null | Source::Comprehension(..) => null_mut(),
             // Its argument is deleted by the prologue.
             Source::Unbound => run::boxed(Type::None, 0),
             Source::Constant(constant) => run::boxed(constant.ty(), constant.bits()),

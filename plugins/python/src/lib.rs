@@ -10,6 +10,7 @@
 //! The pack knows nothing of CPython; the few offsets that compiled code uses are given by `translate/objects.rs`.
 
 mod bytecode;
+mod foreign;
 mod function;
 mod generate;
 mod helpers;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use copatch::{Context, Stack, call};
 use pyo3::ffi::{self, PyObject};
 
+use crate::foreign;
 use crate::helpers::HELPERS;
 use crate::ir::{Item, Leaf, Type};
 use crate::unit::Compiled;
@@ -236,7 +237,7 @@ pub unsafe fn type_of(object: *mut PyObject) -> Option<Type> {
         } else if ty == &raw mut ffi::PyList_Type {
             Type::List(item_of(object, true)?)
         } else {
-            return None;
+            return foreign::type_of(object);
         })
     }
 }
@@ -304,6 +305,11 @@ unsafe fn unbox(object: *mut PyObject, ty: Type, slot: *mut u64) -> bool {
                 }
                 *slot = object as u64;
             }
+            Type::Array(_) | Type::NumpyArray(..) | Type::NumpyFloat | Type::NumpyInt => {
+                return foreign::unbox(object, ty, slot);
+            }
+            // Never come from the interpreter.
+            Type::RangeIterator(_) | Type::ListIterator(_) => return false,
         }
     }
     true
@@ -321,7 +327,9 @@ pub unsafe fn boxed(ty: Type, bits: u64) -> *mut PyObject {
                 ffi::Py_IncRef(ffi::Py_None());
                 ffi::Py_None()
             }
-            Type::List(_) => bits as *mut PyObject,
+            Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => bits as *mut PyObject,
+            Type::NumpyFloat | Type::NumpyInt => foreign::scalar(ty, bits),
+            Type::RangeIterator(_) | Type::ListIterator(_) => null_mut(),
         }
     }
 }

@@ -8,9 +8,12 @@
 //! from is written.
 
 mod arithmetic;
+mod arrays;
 mod calls;
+mod comprehensions;
 mod items;
 mod live;
+mod numpy;
 mod objects;
 mod state;
 mod values;
@@ -22,6 +25,7 @@ use copatch::ValueType;
 use self::live::Liveness;
 pub use self::state::{Code, Environment, Known, Layout, MathFunction, What};
 use self::state::{Done, Items, Local, Place, Slot, State, Stop, of_known, sources};
+use self::values::slot_type;
 use crate::bytecode::{Instruction, Op};
 use crate::helpers::Number;
 use crate::ir::{Block, Constant, End, Exit, Function, Name, Resume, Source, Step, Type};
@@ -43,6 +47,7 @@ pub struct Translator<'c> {
     code: &'c Code,
     params: Vec<Type>,
     result: Option<Type>,
+    better: Option<Type>,
     vars: Vec<ValueType>,
     homes: HashMap<(Place, u8), u32>,
     /// Variables that hold values for a moment: all, and those of the instruction in hand.
@@ -61,6 +66,8 @@ pub struct Translator<'c> {
     steps: Vec<Step>,
     state: State,
     at: Instruction,
+    /// Instructions before this offset were done with one before them.
+    done: u32,
     /// Reasons for which parts of the function stay with the interpreter.
     pub left: Vec<(u32, &'static str)>,
 }
@@ -80,6 +87,7 @@ impl<'c> Translator<'c> {
             code,
             params: params.to_vec(),
             result: None,
+            better: None,
             vars: Vec::new(),
             homes: HashMap::new(),
             scratch: Vec::new(),
@@ -97,9 +105,14 @@ impl<'c> Translator<'c> {
                 stack: Vec::new(),
             },
             at: code.instructions[0],
+            done: 0,
             left: Vec::new(),
         };
         for (index, ty) in params.iter().enumerate() {
+            let index = match index.checked_sub(code.arguments) {
+                Some(shared) => code.free + shared,
+                None => index,
+            };
             translator.home(Place::Local(index as u32), *ty);
             translator.state.locals[index] = Local::Value {
                 ty: *ty,
@@ -117,6 +130,16 @@ impl<'c> Translator<'c> {
     /// What it returns, once that is known.
     pub fn result(&self) -> Option<Type> {
         self.result
+    }
+
+    /// Settles what it returns, before anything is translated.
+    pub fn promise(&mut self, result: Type) {
+        self.result = Some(result);
+    }
+
+    /// What it had better return: a float, if that is what it returns but for the way that was translated first.
+    pub fn better(&self) -> Option<Type> {
+        self.better
     }
 
     /// Whether blocks wait to be translated.
@@ -189,6 +212,7 @@ impl<'c> Translator<'c> {
         let offset = version.offset;
         let exits = self.exits.len();
         self.steps.clear();
+        self.done = 0;
         let code = self.code;
         let Ok(first) = code
             .instructions
@@ -202,6 +226,9 @@ impl<'c> Translator<'c> {
             if index > first && self.leaders[instruction.offset as usize] {
                 let to = self.meet(instruction.offset);
                 return self.close(number, End::Goto(to));
+            }
+            if instruction.offset < self.done {
+                continue;
             }
             self.at = instruction;
             let next = code.instructions.get(index + 1).copied();
@@ -271,6 +298,10 @@ impl<'c> Translator<'c> {
                 self.load(second)?;
             }
             Op::LoadConst(number) => {
+                if let Some(to) = self.comprehension(environment) {
+                    self.done = to;
+                    return Ok(None);
+                }
                 let slot = match self.code.constants.get(number as usize) {
                     Some(Some(constant)) => Slot::Constant(*constant),
                     _ => Slot::Object(environment.constant(number), What::Other),
@@ -340,7 +371,7 @@ impl<'c> Translator<'c> {
             }
             Op::Binary(number) => self.binary(number)?,
             Op::Compare(number) => {
-                self.compare(number)?;
+                self.compare(number, self.branch_behind(next).is_some())?;
                 return self.condition(next);
             }
             Op::Is(inverted) => {
@@ -395,14 +426,14 @@ impl<'c> Translator<'c> {
                 return Ok(Some(End::Goto(self.meet(to))));
             }
             Op::JumpOrPop(when, to) => return self.jump_or_pop(when, to).map(Some),
-            Op::GetIter => self.iterator()?,
+            Op::GetIter => self.iterator(environment)?,
             Op::ForIter(to) => return self.for_iter(to).map(Some),
             Op::Call(arguments) => self.call(arguments, environment)?,
             Op::Subscript => self.subscript()?,
             Op::StoreSubscript => self.store_subscript()?,
             Op::BuildTuple(count) => {
                 let at = self.state.stack.len().wrapping_sub(count as usize);
-                if at > self.state.stack.len() || !self.is_unpacked(next) {
+                if at > self.state.stack.len() || !self.is_used_up(at, next) {
                     return Err(Stop::Leave("a tuple"));
                 }
                 let items = self.state.stack.split_off(at);
@@ -447,6 +478,12 @@ impl<'c> Translator<'c> {
                 self.return_(slot)?;
                 return Ok(Some(End::Left));
             }
+            Op::LoadClosure(_) => {
+                self.done = self
+                    .comprehension(environment)
+                    .ok_or(Stop::Leave("a variable that functions share"))?;
+            }
+            Op::MakeFunction(_) => return Err(Stop::Leave("a function that is made")),
             Op::Other => return Err(Stop::Leave("an instruction that is not compiled")),
         }
         Ok(None)
@@ -461,15 +498,39 @@ impl<'c> Translator<'c> {
         self.code.names.get(number as usize).map_or("", |s| s)
     }
 
-    /// Whether the tuple that is built here is taken apart at once.
-    fn is_unpacked(&self, next: Option<Instruction>) -> bool {
-        next.is_some_and(|next| {
-            matches!(next.op, Op::Unpack(_)) && !self.leaders[next.offset as usize]
-        })
+    /// Whether the tuple that is built here of what lies on the stack from `at` on is taken apart at once, or an index.
+    fn is_used_up(&self, at: usize, next: Option<Instruction>) -> bool {
+        let Some(next) = next.filter(|next| !self.leaders[next.offset as usize]) else {
+            return false;
+        };
+        let below = at.checked_sub(1).and_then(|at| self.state.stack.get(at));
+        match next.op {
+            Op::Unpack(_) => true,
+            Op::Subscript | Op::StoreSubscript => matches!(
+                below,
+                Some(Slot::Value {
+                    ty: Type::NumpyArray(..),
+                    ..
+                })
+            ),
+            _ => false,
+        }
     }
 
     /// A condition was left on the engine's stack: the branch behind it takes it, or it becomes a value.
     fn condition(&mut self, next: Option<Instruction>) -> Result<Option<End>, Stop> {
+        if let Some(instruction) = self.branch_behind(next)
+            && let Op::JumpIf(when, to) = instruction.op
+        {
+            self.at = instruction;
+            return Ok(Some(self.branch(when, to)));
+        }
+        self.push_result(Type::Bool);
+        Ok(None)
+    }
+
+    /// The branch that is all that becomes of the condition which the instruction before `next` gives, if it is one.
+    fn branch_behind(&self, next: Option<Instruction>) -> Option<Instruction> {
         let mut next = next;
         // A truth value's truth is itself.
         if let Some(instruction) = next
@@ -482,15 +543,9 @@ impl<'c> Translator<'c> {
                 .partition_point(|other| other.offset <= instruction.offset);
             next = self.code.instructions.get(at).copied();
         }
-        if let Some(instruction) = next
-            && !self.leaders[instruction.offset as usize]
-            && let Op::JumpIf(when, to) = instruction.op
-        {
-            self.at = instruction;
-            return Ok(Some(self.branch(when, to)));
-        }
-        self.push_result(Type::Bool);
-        Ok(None)
+        next.filter(|instruction| {
+            !self.leaders[instruction.offset as usize] && matches!(instruction.op, Op::JumpIf(..))
+        })
     }
 
     /// The branch on the condition on the engine's stack.
@@ -620,6 +675,11 @@ impl<'c> Translator<'c> {
             Local::Unbound => Source::Unbound,
             Local::Object(id, _) => Source::Object(id),
             Local::Value { ty: Type::None, .. } => Source::Constant(Constant::None),
+            // Only before it is on the stack, where nothing leaves but for want of memory.
+            Local::Value {
+                ty: Type::RangeIterator(_) | Type::ListIterator(_),
+                ..
+            } => Source::Unbound,
             Local::Value { ty, owned } => Source::Value {
                 var: self.home_of(Place::Local(index as u32), ty),
                 ty,

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // Compares addresses of objects and looks names up by the interpreter's own calls.
 
 use std::cell::Cell;
+use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,15 +13,20 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyString, PyTuple};
 
-use crate::bytecode::{Dialect, Instruction, Op};
+use crate::bytecode::{Dialect, Instruction, Op, function_at};
 use crate::function::CODES;
 use crate::generate::{Operations, calls, generate};
 use crate::helpers::MATH;
-use crate::ir::{Constant, Exit, Function, Type};
+use crate::ir::{Constant, Exit, Function, Item, Type};
 use crate::leave::ExitState;
 use crate::run;
 use crate::structure::structure;
 use crate::translate::{Code, Environment, Known, Layout, MathFunction, Translator, What};
+
+// Exported by every version, though no part of the stable interface.
+unsafe extern "C" {
+    fn PyCell_New(object: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
 
 /// Functions that are compiled with another because it calls them, at most.
 const FUNCTIONS: usize = 64;
@@ -138,6 +144,10 @@ impl Machine {
 
     /// The parts of a function's code object; an error says why it stays with the interpreter.
     pub fn code(&self, function: &Bound<'_, PyAny>) -> PyResult<Code> {
+        self.code_of(function, false)
+    }
+
+    fn code_of(&self, function: &Bound<'_, PyAny>, comprehension: bool) -> PyResult<Code> {
         let code = function.getattr("__code__")?;
         let refuse = |why: &str| {
             Err(pyo3::exceptions::PyNotImplementedError::new_err(
@@ -155,11 +165,29 @@ impl Machine {
         if code.getattr("co_kwonlyargcount")?.extract::<u32>()? != 0 {
             return refuse("it takes arguments by keyword only");
         }
-        for cells in ["co_cellvars", "co_freevars"] {
-            if code.getattr(cells)?.len()? != 0 {
-                return refuse("it shares variables with other functions");
+        let names = |of: &str| -> PyResult<Vec<String>> { code.getattr(of)?.extract() };
+        let (mut variables, cells, free) = (
+            names("co_varnames")?,
+            names("co_cellvars")?,
+            names("co_freevars")?,
+        );
+        let shares = "it shares variables with other functions";
+        if !free.is_empty() && !comprehension || !cells.is_empty() && self.layout.minor != 11 {
+            return refuse(shares);
+        }
+        for cell in &cells {
+            if !variables.contains(cell) {
+                variables.push(cell.clone());
             }
         }
+        let locals = variables.len() + free.len();
+        let position = |cell| variables.iter().position(|name| name == cell);
+        let shared = cells
+            .iter()
+            .filter_map(position)
+            .chain(variables.len()..locals)
+            .map(|at| at as u32)
+            .collect();
         let bytes: Vec<u8> = code.getattr("co_code")?.extract()?;
         let instructions = self.dialect.decode(&bytes);
         if instructions.is_empty() || instructions.len() > 5000 {
@@ -185,11 +213,31 @@ impl Machine {
             .any(|instruction| self.dialect.name(instruction) == "PUSH_EXC_INFO");
         let constants = code.getattr("co_consts")?;
         let constants = constants.cast::<PyTuple>()?;
+        // Whoever else gets a cell may keep it.
+        let mut at = 0;
+        while at < instructions.len() {
+            if let Op::LoadClosure(_) = instructions[at].op {
+                match function_at(&instructions, at) {
+                    Some(made)
+                        if constants
+                            .get_item(made.constant as usize)
+                            .is_ok_and(|code| is_comprehension(&code)) =>
+                    {
+                        at = made.behind;
+                    }
+                    _ => return refuse(shares),
+                }
+            }
+            at += 1;
+        }
         Ok(Code {
             instructions,
             constants: constants.iter().map(|item| constant(&item)).collect(),
             names,
-            locals: code.getattr("co_nlocals")?.extract()?,
+            locals,
+            arguments: code.getattr("co_argcount")?.extract()?,
+            free: variables.len(),
+            cells: shared,
             catches,
             layout: self.layout,
         })
@@ -216,7 +264,9 @@ fn begins_with_an_object(instructions: &[Instruction], names: &[String]) -> bool
             Op::Other => return true,
             Op::LoadAttr(name, _) => {
                 let of = at.checked_sub(1).map(|at| instructions[at].op);
-                let append = names.get(name as usize).is_some_and(|name| name == "append");
+                let append = names
+                    .get(name as usize)
+                    .is_some_and(|name| name == "append");
                 if !append && !matches!(of, Some(Op::LoadGlobal(..) | Op::LoadAttr(..))) {
                     return true;
                 }
@@ -228,6 +278,12 @@ fn begins_with_an_object(instructions: &[Instruction], names: &[String]) -> bool
         }
     }
     false
+}
+
+/// Whether an object is the code of a list comprehension.
+fn is_comprehension(code: &Bound<'_, PyAny>) -> bool {
+    let name = code.getattr("co_name").and_then(|name| name.extract());
+    name.is_ok_and(|name: String| name == "<listcomp>")
 }
 
 /// A number, truth value or `None` as a constant; nothing else is one.
@@ -393,6 +449,39 @@ impl Together<'_, '_> {
         value
     }
 
+    /// Translates the first function and all that are called; those that promise a result are of that type.
+    fn translate(&mut self, promises: &[(usize, Vec<Type>, Type)]) -> Vec<Translator<'static>> {
+        let mut translators: Vec<Translator<'_>> = Vec::new();
+        loop {
+            let mut any = false;
+            let mut at = 0;
+            while at < self.functions.len() {
+                if at == translators.len() {
+                    let (code, params, _) = &self.functions[at];
+                    let mut translator = Translator::new(self.codes[*code].1, params);
+                    let promise = promises
+                        .iter()
+                        .find(|(of, types, _)| of == code && types == params);
+                    if let Some((.., result)) = promise {
+                        translator.promise(*result);
+                    }
+                    translators.push(translator);
+                }
+                self.current = self.functions[at].0;
+                any |= translators[at].advance(self);
+                self.functions[at].2 = translators[at].result();
+                at += 1;
+            }
+            if translators.len() == self.functions.len() && translators.iter().all(Translator::done)
+            {
+                return translators;
+            }
+            if !any {
+                translators.iter_mut().for_each(Translator::give_up_waiting);
+            }
+        }
+    }
+
     fn specialise_code(&mut self, code: usize, types: &[Type]) -> u32 {
         let known = self
             .functions
@@ -446,6 +535,20 @@ impl Environment for Together<'_, '_> {
         }
     }
 
+    fn items(&mut self, object: u32) -> Option<(u64, Item)> {
+        let tuple = self.objects.get(object as usize)?.clone_ref(self.py);
+        let list = tuple.bind(self.py).cast_exact::<PyTuple>().ok()?.to_list();
+        // SAFETY: a list.
+        match unsafe { run::type_of(list.as_ptr()) }? {
+            Type::List(item @ (Item::Int | Item::Float)) => {
+                // As long as the code it lives, since its address is part of it.
+                self.objects.push(list.clone().into_any().unbind());
+                Some((list.as_ptr() as u64, item))
+            }
+            _ => None,
+        }
+    }
+
     fn specialise(&mut self, function: u32, arguments: &[Type]) -> Option<u32> {
         let object = self.objects.get(function as usize)?.clone_ref(self.py);
         let function = self.wrapped(object.bind(self.py))?;
@@ -470,6 +573,49 @@ impl Environment for Together<'_, '_> {
             .ok()?;
         (argc == arguments.len() && self.functions.len() < FUNCTIONS)
             .then(|| self.specialise_code(at, arguments))
+    }
+
+    fn comprehension(&mut self, constant: u32) -> Option<u32> {
+        let function = self.codes[self.current].0.bind(self.py).clone();
+        let code = function.getattr("__code__").ok()?;
+        let code = code.getattr("co_consts").ok()?.get_item(constant).ok()?;
+        if self.machine.layout.minor != 11 || !is_comprehension(&code) {
+            return None;
+        }
+        let known = self.codes.iter().position(|(other, _)| {
+            let other = other.bind(self.py).getattr("__code__");
+            other.is_ok_and(|other| other.is(&code))
+        });
+        if let Some(known) = known {
+            return Some(known as u32);
+        }
+        // Stands for all that are made of the code: what cells these have is another matter.
+        let count = code.getattr("co_freevars").ok()?.len().ok()?;
+        let cells: Vec<Bound<'_, PyAny>> = (0..count)
+            // SAFETY: an empty cell; the interpreter's lock is held.
+            .map(|_| unsafe { Bound::from_owned_ptr_or_err(self.py, PyCell_New(null_mut())) })
+            .collect::<PyResult<_>>()
+            .ok()?;
+        let closure = PyTuple::new(self.py, cells).ok()?;
+        let globals = function.getattr("__globals__").ok()?;
+        let name = code.getattr("co_name").ok()?;
+        let made = function
+            .get_type()
+            .call1((code, globals, name, self.py.None(), closure))
+            .ok()?;
+        let code = self.machine.code_of(&made, true).ok()?;
+        if code.locals < code.free || code.arguments != 1 {
+            return None;
+        }
+        self.codes
+            .push((made.clone().unbind(), Box::leak(Box::new(code))));
+        self.callees.push(made.unbind());
+        Some(self.codes.len() as u32 - 1)
+    }
+
+    fn specialise_comprehension(&mut self, function: u32, arguments: &[Type]) -> Option<u32> {
+        (self.functions.len() < FUNCTIONS)
+            .then(|| self.specialise_code(function as usize, arguments))
     }
 
     fn result(&self, number: u32) -> Option<Type> {
@@ -500,28 +646,26 @@ pub fn compile(
         objects: Vec::new(),
         current: 0,
     };
-    let mut translators: Vec<Translator<'_>> = Vec::new();
-    loop {
-        let mut any = false;
-        let mut at = 0;
-        while at < together.functions.len() {
-            if at == translators.len() {
-                let (code, params, _) = &together.functions[at];
-                translators.push(Translator::new(together.codes[*code].1, params));
+    // What functions had better return, by code and types.
+    let mut promises: Vec<(usize, Vec<Type>, Type)> = Vec::new();
+    let translators = loop {
+        let translators = together.translate(&promises);
+        let before = promises.len();
+        for (translator, (code, types, _)) in translators.iter().zip(&together.functions) {
+            let promised =
+                |(of, params, _): &(usize, Vec<Type>, Type)| of == code && params == types;
+            if let Some(better) = translator.better()
+                && !promises.iter().any(promised)
+            {
+                promises.push((*code, types.clone(), better));
             }
-            together.current = together.functions[at].0;
-            any |= translators[at].advance(&mut together);
-            together.functions[at].2 = translators[at].result();
-            at += 1;
         }
-        if translators.len() == together.functions.len() && translators.iter().all(Translator::done)
-        {
-            break;
+        if promises.len() == before {
+            break translators;
         }
-        if !any {
-            translators.iter_mut().for_each(Translator::give_up_waiting);
-        }
-    }
+        together.functions.truncate(1);
+        together.functions[0].2 = None;
+    };
     if translators[0].is_futile() {
         let why = translators[0]
             .left

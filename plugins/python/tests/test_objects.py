@@ -29,16 +29,16 @@ def pair(a):
 class Pair:
     @jit
     def first(self):
-        return self.a
+        return PAIR if self else self.a
 
     @staticmethod
     @jit
     def static(a):
-        return a.a
+        return a.a if a else None
 
     @jit
     def __private(self):
-        return self.a
+        return self.a if self else None
 
     def private(self):
         return self.__private()
@@ -51,6 +51,7 @@ class Functions(unittest.TestCase):
     def setUp(self):
         self.names = {"jit": copatch.jit, "__name__": __name__}
         exec(PROGRAM, self.names)
+        self.names["PAIR"] = 1
 
     def test_what_functions_have(self):
         add = self.names["add"]
@@ -110,6 +111,14 @@ class Functions(unittest.TestCase):
             self.assertIs(pickle.loads(pickle.dumps(compiled)), place["pair"])
             self.assertIs(copy.deepcopy(compiled), place["pair"])
 
+    def test_a_function_that_begins_with_an_object_is_returned_as_it_is(self):
+        for text in ("lambda self: self.a", "lambda self, a: {a: self}", "lambda a: a.b(1)"):
+            function = eval(text)
+            self.assertIs(copatch.jit(function), function)
+        for text in ("lambda a: math.sqrt(a)", "lambda a, b: a.append(b)", "lambda a: a + 1"):
+            function = eval(text)
+            self.assertIsNot(copatch.jit(function), function)
+
     def test_a_place_that_is_taken_is_left_alone(self):
         compiled = self.names["pair"]
         self.names["pair"] = None
@@ -162,6 +171,11 @@ class Same(unittest.TestCase):
         for line in ("x, l[0] = l[0], x", "l[0], x = x, l[0]", "x, l[-1] = l[0], x + x", "l[0], l[-1], x = x, l[0], l[-1]"):
             with self.subTest(line=line):
                 self.same(f"@jit\ndef f(l, x):\n    {line}\n    return x\n", "f", calls)
+
+    def test_a_loop_over_an_empty_list_that_is_left_at_once(self):
+        for body in ("return 1", "break"):
+            source = f"@jit\ndef f(a, l):\n    if a:\n        pass\n    else:\n        for x in l:\n            {body}\n    return a\n"
+            self.same(source, "f", [(False, []), (True, []), (False, [1]), (False, [])])
 
     def test_values_change_places(self):
         calls = [(1, 2, 3), (1, 2.5, True), (2**63, 0, -1)]

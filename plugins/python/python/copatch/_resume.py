@@ -78,7 +78,8 @@ def _handlers(table, distance):
 def make(function, offset, bound, stack, arguments):
     """A function of all locals and of the stack's objects that goes on at a code unit.
 
-    `bound` says which locals have values, `stack` which entries are not null. With `arguments`, the call of so many arguments at that
+    `bound` says which locals have values, `stack` which entries are not null; an entry that is a function is said by where it is made.
+    Cells are made again: nobody else has those that there were. With `arguments`, the call of so many arguments at that
     place raises the pending exception.
     """
     code = function.__code__
@@ -89,8 +90,15 @@ def make(function, offset, bound, stack, arguments):
     for index, has in enumerate(bound):
         if not has:
             _emit(prologue, "DELETE_FAST", index)
+    names = code.co_varnames + tuple(name for name in code.co_cellvars if name not in code.co_varnames) + code.co_freevars
+    cells = code.co_cellvars + code.co_freevars
+    for name in cells:
+        _emit(prologue, "MAKE_CELL", names.index(name))
     for there in stack:
-        if there:
+        if type(there) is tuple:
+            start, end = there
+            prologue += code.co_code[2 * start : 2 * end]
+        elif there:
             _emit(prologue, "LOAD_FAST", local)
             _emit(prologue, "DELETE_FAST", local)
             local += 1
@@ -120,7 +128,7 @@ def make(function, offset, bound, stack, arguments):
     table = _locations(units, line)
     # What jumps is nowhere, but takes the line back.
     table += _locations(len(jump) // 2, None if not line else -line)
-    names = code.co_varnames + tuple(f".{index}" for index in range(local - len(bound)))
+    names += tuple(f".{index}" for index in range(local - len(bound)))
     code = code.replace(
         co_code=bytes(prologue + jump) + code.co_code,
         co_consts=constants,
@@ -128,6 +136,8 @@ def make(function, offset, bound, stack, arguments):
         co_exceptiontable=_handlers(code.co_exceptiontable, units + len(jump) // 2),
         co_varnames=names,
         co_nlocals=len(names),
+        co_cellvars=cells,
+        co_freevars=(),
         co_argcount=local,
         co_posonlyargcount=0,
         co_stacksize=code.co_stacksize + len(stack) + (0 if arguments in (None, _SIGNAL) else arguments) + 4,

@@ -10,7 +10,7 @@ use crate::helpers::Number;
 use crate::ir::{Constant, Name, Step, Type};
 
 /// Binary operations by their number in `BINARY_OP`; those that work in place are 13 more.
-mod number {
+pub(super) mod number {
     pub const ADD: u32 = 0;
     pub const AND: u32 = 1;
     pub const FLOOR_DIVIDE: u32 = 2;
@@ -51,6 +51,9 @@ impl Translator<'_> {
             (Type::Int | Type::Bool, Type::Int | Type::Bool) => {
                 self.int_binary(operation, left, right)
             }
+            (left_type, right_type) if left_type.is_numpy() || right_type.is_numpy() => {
+                self.numpy_binary(operation, left, right)
+            }
             (Type::List(item), Type::Int) if operation == number::MULTIPLY && !in_place => {
                 self.repeat_list(left, right, item)
             }
@@ -59,6 +62,20 @@ impl Translator<'_> {
     }
 
     fn int_binary(&mut self, operation: u32, left: Slot, right: Slot) -> Done {
+        match operation {
+            number::LSHIFT | number::RSHIFT => return self.shift(operation, left, right),
+            number::FLOOR_DIVIDE | number::REMAINDER => return self.divide(operation, left, right),
+            number::TRUE_DIVIDE => return self.true_divide(left, right),
+            number::POWER => return self.int_power(left, right),
+            _ => {}
+        }
+        self.int_operation(operation, &left, &right)?;
+        self.push_result(Type::Int);
+        Ok(())
+    }
+
+    /// Leaves what an operation gives that is one of the machine's on the engine's stack; exits if 64 bits do not hold it.
+    pub(super) fn int_operation(&mut self, operation: u32, left: &Slot, right: &Slot) -> Done {
         let checked = |check, op| (Some(check), op);
         let (check, op) = match operation {
             number::ADD => checked(Name::AddOverflows, Name::Add),
@@ -67,22 +84,17 @@ impl Translator<'_> {
             number::AND => (None, Name::And),
             number::OR => (None, Name::Or),
             number::XOR => (None, Name::Xor),
-            number::LSHIFT | number::RSHIFT => return self.shift(operation, left, right),
-            number::FLOOR_DIVIDE | number::REMAINDER => return self.divide(operation, left, right),
-            number::TRUE_DIVIDE => return self.true_divide(left, right),
-            number::POWER => return self.int_power(left, right),
             _ => return Err(Stop::Leave("a binary operation")),
         };
         if let Some(check) = check {
-            self.get_int(&left)?;
-            self.get_int(&right)?;
+            self.get_int(left)?;
+            self.get_int(right)?;
             self.steps.push(Step::Op(check));
-            self.exit_if(&[&left, &right], "an integer beyond 64 bits");
+            self.exit_if(&[left, right], "an integer beyond 64 bits");
         }
-        self.get_int(&left)?;
-        self.get_int(&right)?;
+        self.get_int(left)?;
+        self.get_int(right)?;
         self.steps.push(Step::Op(op));
-        self.push_result(Type::Int);
         Ok(())
     }
 
@@ -279,7 +291,8 @@ impl Translator<'_> {
     }
 
     /// Leaves the truth of a comparison on the engine's stack.
-    pub(super) fn compare(&mut self, comparison: u32) -> Done {
+    /// Numpy's give a truth value of numpy's, unless they are only branched on.
+    pub(super) fn compare(&mut self, comparison: u32, branches: bool) -> Done {
         let (right, left) = (self.pop()?, self.pop()?);
         let index = comparison as usize;
         if index > 5 {
@@ -299,6 +312,23 @@ impl Translator<'_> {
                 self.get_int(&left)?;
                 self.get_int(&right)?;
                 self.steps.push(Step::Op(ints[index]));
+            }
+            (left_type, right_type) if left_type.is_numpy() || right_type.is_numpy() => {
+                if !branches || left_type.is_object() || right_type.is_object() {
+                    return Err(Stop::Leave("a comparison of objects"));
+                }
+                if matches!(
+                    (left_type, right_type),
+                    (Type::NumpyInt | Type::Int, Type::NumpyInt | Type::Int)
+                ) {
+                    self.get_int(&left)?;
+                    self.get_int(&right)?;
+                    self.steps.push(Step::Op(ints[index]));
+                } else {
+                    self.get_float(&left)?;
+                    self.get_float(&right)?;
+                    self.steps.push(Step::Op(floats[index]));
+                }
             }
             (Type::Float | Type::Int | Type::Bool, Type::Float | Type::Int | Type::Bool) => {
                 self.check_exact(&left, &[&left, &right])?;
@@ -322,10 +352,10 @@ impl Translator<'_> {
                 self.release_kept(&slot);
                 self.push_result(Type::Bool);
             }
-            (Unary::Negative, Type::Float) => {
+            (Unary::Negative, Type::Float | Type::NumpyFloat) => {
                 self.get(&slot)?;
                 self.steps.push(Step::Op(Name::FNeg));
-                self.push_result(Type::Float);
+                self.push_result(ty);
             }
             (Unary::Negative, Type::Int | Type::Bool) => {
                 self.get_int(&slot)?;

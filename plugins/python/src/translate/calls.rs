@@ -42,6 +42,10 @@ impl Translator<'_> {
                 self.state.stack.extend([Slot::Object(id, what), slot]);
                 Ok(())
             }
+            Slot::Value {
+                ty: Type::NumpyArray(_, dimensions),
+                ..
+            } if !method && name == "shape" => self.shape(&slot, dimensions),
             _ => Err(Stop::Leave("an attribute of an object")),
         }
     }
@@ -59,6 +63,12 @@ impl Translator<'_> {
             (Slot::Object(_, What::Append), list) => {
                 return self.append(list, arguments, &operands);
             }
+            (
+                Slot::Comprehension {
+                    function, cells, ..
+                },
+                iterator,
+            ) => return self.call_comprehension(*function, cells, iterator, environment),
             _ => return Err(Stop::Leave("a call of a method")),
         };
         let Slot::Object(id, what) = *callee else {
@@ -235,7 +245,7 @@ impl Translator<'_> {
     }
 
     fn integer(&mut self, of: &Slot, operands: &[&Slot]) -> Done {
-        if slot_type(of)? == Type::Float {
+        if matches!(slot_type(of)?, Type::Float | Type::NumpyFloat) {
             self.get(of)?;
             self.steps.push(Step::Op(Name::BeyondI64));
             self.exit_if(operands, "a float beyond 64 bits");
@@ -311,11 +321,28 @@ impl Translator<'_> {
             .specialise(id, &types)
             .ok_or(Stop::Leave("a call with these arguments"))?;
         let result = environment.result(callee).ok_or(Stop::Unknown)?;
+        self.call_code(callee, result, arguments, arguments.len())
+    }
+
+    /// Calls a compiled function, for which the interpreter has `count` arguments.
+    pub(super) fn call_code(
+        &mut self,
+        callee: u32,
+        result: Type,
+        arguments: &[Slot],
+        count: usize,
+    ) -> Done {
         for slot in arguments {
             match *slot {
                 Slot::Value { var, ty, .. } => {
                     let parts = ty.parts().len() as u32;
                     self.steps.extend((var..var + parts).map(Step::Get));
+                }
+                Slot::RangeIterator { var, .. } => {
+                    self.steps.extend((var..var + 3).map(Step::Get));
+                }
+                Slot::ListIterator { var, .. } => {
+                    self.steps.extend((var..var + 2).map(Step::Get));
                 }
                 Slot::Constant(Constant::None) => {}
                 _ => self.get(slot)?,
@@ -325,14 +352,15 @@ impl Translator<'_> {
         let owned = arguments.iter().filter_map(|slot| match *slot {
             Slot::Value {
                 var, owned: true, ..
-            } => Some(var),
+            }
+            | Slot::ListIterator { var, .. } => Some(var),
             _ => None,
         });
         let owned: Vec<u32> = owned.collect();
         let mut exit = self.exit_here("what a function returned");
         exit.resume = Resume::AfterCall {
             call: self.at.offset,
-            arguments: arguments.len() as u32,
+            arguments: count as u32,
         };
         exit.offset = self.at.next;
         exit.stack.push(Source::Result);
@@ -351,7 +379,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    pub(super) fn iterator(&mut self) -> Done {
+    pub(super) fn iterator(&mut self, environment: &mut dyn Environment) -> Done {
         let slot = self.pop()?;
         let slot = match slot {
             Slot::Range { var, step } => Slot::RangeIterator { var, step },
@@ -359,6 +387,21 @@ impl Translator<'_> {
                 ty: Type::List(item),
                 ..
             } => return self.list_iterator(&[&slot], Items::One(item)),
+            // The iterator of a list does as well: nobody sees it.
+            Slot::Object(id, What::Other) => {
+                let (address, item) = environment
+                    .items(id)
+                    .ok_or(Stop::Leave("an iterator of an object"))?;
+                let var = self.temporary(8);
+                self.steps
+                    .extend([Step::Const(ValueType::I64, address), Step::Set(var)]);
+                let list = Slot::Value {
+                    var,
+                    ty: Type::List(item),
+                    owned: false,
+                };
+                return self.list_iterator(&[&list], Items::One(item));
+            }
             // An iterator's iterator is itself.
             Slot::ListIterator { .. } => slot,
             _ => return Err(Stop::Leave("an iterator of an object")),
@@ -431,6 +474,10 @@ impl Translator<'_> {
             Items::One(item) | Items::Enumerated(item) => vec![(var, item)],
             Items::Both(first, second) => vec![(var, first), (var + 2, second)],
         };
+        // Before any step is taken away: those in hand stay if it is left to the interpreter.
+        if lists.iter().any(|(_, item)| *item == Item::Unknown) {
+            return Err(Stop::Leave("an item of a list that was empty"));
+        }
         // Pairs are taken apart at once, or made by the interpreter.
         let body = match items {
             Items::One(_) => self.at.next,

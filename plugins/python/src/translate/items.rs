@@ -115,13 +115,21 @@ impl Translator<'_> {
     pub(super) fn store_subscript(&mut self) -> Done {
         let (index, container, value) = (self.pop()?, self.pop()?, self.pop()?);
         let operands = [&value, &container, &index];
-        let Slot::Value {
-            var: list,
-            ty: Type::List(_),
-            ..
-        } = container
-        else {
-            return Err(Stop::Leave("an item of an object"));
+        let list = match container {
+            Slot::Value {
+                var,
+                ty: Type::List(_),
+                ..
+            } => var,
+            Slot::Value {
+                ty: Type::Array(of),
+                ..
+            } => return self.store_array_item(&container, of, &index, &value),
+            Slot::Value {
+                ty: Type::NumpyArray(of, dimensions),
+                ..
+            } => return self.store_numpy_item(&container, of, dimensions, &index, &value),
+            _ => return Err(Stop::Leave("an item of an object")),
         };
         let why = "an item that is replaced";
         let at = self.index(&container, &index, &operands)?;
@@ -131,7 +139,7 @@ impl Translator<'_> {
             Type::Int => self.store_int(list, at, &value, replaced)?,
             Type::Bool => self.store_truth(list, at, &value, replaced)?,
             Type::List(_) => self.store_by(Number::SetObject, list, at, &value, replaced)?,
-            Type::None => return Err(Stop::Leave("an item that is no number")),
+            _ => return Err(Stop::Leave("an item that is no number")),
         }
         self.release(&container);
         self.release(&value);

@@ -11,6 +11,7 @@ pub struct Liveness {
     live: Vec<u64>,
     /// Somebody looks at all locals by name, or a handler may.
     all: bool,
+    cells: Vec<u32>,
 }
 
 /// Functions that see the locals of whoever calls them.
@@ -38,6 +39,7 @@ impl Liveness {
                     .names
                     .iter()
                     .any(|name| LOOKERS.contains(&name.as_str())),
+            cells: code.cells.clone(),
         };
         let mut changed = true;
         while changed {
@@ -107,6 +109,8 @@ impl Liveness {
         let Ok(index) = self.offsets.binary_search(&offset) else {
             return true;
         };
-        self.all || self.live[index * self.words + local / 64] >> (local % 64) & 1 != 0
+        self.all
+            || self.cells.contains(&(local as u32))
+            || self.live[index * self.words + local / 64] >> (local % 64) & 1 != 0
     }
 }

@@ -5,6 +5,7 @@ use copatch::ValueType;
 use super::values::{constant_int, slot_type};
 use super::{Done, Local, Place, Slot, Stop, Translator};
 use crate::bytecode::Op;
+use crate::foreign;
 use crate::helpers::Number;
 use crate::ir::{Constant, Item, Leaf, Name, Step, Type};
 
@@ -25,11 +26,22 @@ impl Translator<'_> {
         match *of {
             Slot::Value {
                 var,
-                ty: Type::List(_),
+                ty: Type::List(_) | Type::Array(_),
                 ..
             } => {
                 self.steps
                     .extend([Step::Get(var), Step::OpImm(Name::LoadI64, offset::SIZE)]);
+            }
+            Slot::Value {
+                var,
+                ty: Type::NumpyArray(..),
+                ..
+            } => {
+                self.steps.extend([
+                    Step::Get(var),
+                    Step::OpImm(Name::LoadI64, foreign::offset::SHAPE),
+                    Step::OpImm(Name::LoadI64, 0),
+                ]);
             }
             _ => return Err(Stop::Leave("the length of an object")),
         }
@@ -48,28 +60,40 @@ impl Translator<'_> {
         index: &Slot,
         operands: &[&Slot],
     ) -> Result<u32, Stop> {
-        if !matches!(slot_type(index)?, Type::Int | Type::Bool) {
+        if !matches!(slot_type(index)?, Type::Int | Type::Bool | Type::NumpyInt) {
             return Err(Stop::Leave("an index that is no integer"));
         }
         let Slot::Value {
             var: list,
-            ty: Type::List(_),
+            ty: Type::List(_) | Type::Array(_),
             ..
         } = *container
         else {
             return Err(Stop::Leave("an item of an object"));
         };
         let at = self.temporary(3);
+        self.index_below(index, at, (list, offset::SIZE), operands)?;
+        Ok(at)
+    }
+
+    /// Leaves an index in `at`, counted from the beginning; exits if it is not below the word at an address and offset.
+    pub(super) fn index_below(
+        &mut self,
+        index: &Slot,
+        at: u32,
+        (address, offset): (u32, i32),
+        operands: &[&Slot],
+    ) -> Done {
         let beyond = [
             Step::Get(at),
-            Step::Get(list),
-            Step::OpImm(Name::BeyondWord, offset::SIZE),
+            Step::Get(address),
+            Step::OpImm(Name::BeyondWord, offset),
         ];
         // Counted from the end if negative: then the size is added, and it is looked at once more.
         let from_end = [
             Step::Get(at),
-            Step::Get(list),
-            Step::OpImm(Name::LoadI64, offset::SIZE),
+            Step::Get(address),
+            Step::OpImm(Name::LoadI64, offset),
             Step::Op(Name::Add),
             Step::Set(at),
         ];
@@ -90,7 +114,7 @@ impl Translator<'_> {
         if known.is_none() {
             self.steps.push(Step::End);
         }
-        Ok(at)
+        Ok(())
     }
 
     pub(super) fn subscript(&mut self) -> Done {
@@ -123,6 +147,24 @@ impl Translator<'_> {
                 if let Some(kept) = kept {
                     self.release_var(kept);
                 }
+                Ok(())
+            }
+            Slot::Value {
+                ty: Type::Array(of),
+                ..
+            } => self.array_item(&container, of, &index),
+            Slot::Value {
+                ty: Type::NumpyArray(of, dimensions),
+                ..
+            } => self.numpy_item(&container, of, dimensions, &index),
+            // A shape, whose use was looked at before it was made.
+            Slot::Tuple(items, _) => {
+                let at = constant_int(&index).and_then(|at| usize::try_from(at).ok());
+                let item = at.and_then(|at| items.get(at).cloned());
+                self.state
+                    .stack
+                    .push(item.ok_or(Stop::Leave("an item of a tuple"))?);
+                self.settle();
                 Ok(())
             }
             _ => Err(Stop::Leave("an item of an object")),
@@ -160,7 +202,7 @@ impl Translator<'_> {
     }
 
     /// Keeps an object that is to be released when its variable holds something else.
-    fn keep(&mut self, var: u32) -> u32 {
+    pub(super) fn keep(&mut self, var: u32) -> u32 {
         let kept = self.temporary(9);
         self.steps.extend([Step::Get(var), Step::Set(kept)]);
         kept

@@ -10,7 +10,13 @@ pub struct Code {
     /// Numbers and `None`; nothing for what is no such thing.
     pub constants: Vec<Option<Constant>>,
     pub names: Vec<String>,
+    /// Variables of all kinds: locals, then cells that are no locals, then those of the function around.
     pub locals: usize,
+    /// The first arguments, and where those that a comprehension gets of the function around it begin.
+    pub arguments: usize,
+    pub free: usize,
+    /// Variables that comprehensions share.
+    pub cells: Vec<u32>,
     /// Whether a handler of exceptions may read what the code behind it does not.
     pub catches: bool,
     pub layout: Layout,
@@ -81,8 +87,14 @@ pub trait Environment {
     fn attribute(&mut self, object: u32, name: &str) -> Option<Known>;
     /// A constant of the code object that is no number.
     fn constant(&mut self, number: u32) -> u32;
+    /// A list, by its address and what it is of, with the items of a known object that is a tuple of numbers of one type.
+    fn items(&mut self, object: u32) -> Option<(u64, Item)>;
     /// The number, in the unit, of the function for arguments of these types.
     fn specialise(&mut self, function: u32, arguments: &[Type]) -> Option<u32>;
+    /// The number of the function of a list comprehension whose code that constant is.
+    fn comprehension(&mut self, constant: u32) -> Option<u32>;
+    /// [`Self::specialise`] for such a function.
+    fn specialise_comprehension(&mut self, function: u32, arguments: &[Type]) -> Option<u32>;
     /// What a function of that number returns, if that is known yet.
     fn result(&self, number: u32) -> Option<Type>;
 }
@@ -128,6 +140,13 @@ pub enum Slot {
     Tuple(Vec<Slot>, u32),
     /// A slice that was built there of its two bounds and is about to be used.
     Slice(Vec<Slot>, u32),
+    /// The function of a comprehension, by the environment's number, the cells that it gets, and between which offsets it is made.
+    Comprehension {
+        function: u32,
+        cells: Vec<u32>,
+        from: u32,
+        to: u32,
+    },
 }
 
 impl Slot {
@@ -175,6 +194,7 @@ pub fn sources(slot: &Slot) -> Vec<Source> {
         Slot::Null => Source::Null,
         Slot::Constant(constant) => Source::Constant(constant),
         Slot::Object(id, _) => Source::Object(id),
+        Slot::Comprehension { from, to, .. } => Source::Comprehension(from, to),
         Slot::Value { var, ty, owned } => Source::Value { var, ty, owned },
         Slot::Range { var, .. } => Source::Range(var),
         Slot::RangeIterator { var, .. } => Source::RangeIterator(var),

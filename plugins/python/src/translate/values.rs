@@ -4,7 +4,7 @@ use copatch::ValueType;
 
 use super::{Done, Items, Local, Place, Slot, Stop, Translator};
 use crate::helpers::Number;
-use crate::ir::{Constant, Name, Step, Type};
+use crate::ir::{Constant, Item, Name, Step, Type};
 
 impl Translator<'_> {
     /// The first of the variables where a place has its values of that type.
@@ -142,12 +142,29 @@ impl Translator<'_> {
     }
 
     pub(super) fn load(&mut self, local: u32) -> Done {
-        let slot = match self.state.locals.get(local as usize) {
-            Some(Local::Object(id, what)) => Slot::Object(*id, *what),
+        let slot = match self.state.locals.get(local as usize).copied() {
+            // A comprehension's argument goes to the stack for good.
+            Some(Local::Value {
+                ty: ty @ (Type::RangeIterator(_) | Type::ListIterator(_)),
+                ..
+            }) => {
+                let var = self.home_of(Place::Local(local), ty);
+                self.state.locals[local as usize] = Local::Unbound;
+                match ty {
+                    Type::RangeIterator(step) => Slot::RangeIterator { var, step },
+                    Type::ListIterator(item) => {
+                        self.retain(var);
+                        let items = Items::One(item);
+                        Slot::ListIterator { var, items }
+                    }
+                    _ => return Err(Stop::Leave("an iterator")),
+                }
+            }
+            Some(Local::Object(id, what)) => Slot::Object(id, what),
             Some(Local::Value { ty: Type::None, .. }) => Slot::Constant(Constant::None),
             Some(Local::Value { ty, .. }) => Slot::Value {
-                var: self.home_of(Place::Local(local), *ty),
-                ty: *ty,
+                var: self.home_of(Place::Local(local), ty),
+                ty,
                 owned: false,
             },
             _ => return Err(Stop::Leave("a local without a value")),
@@ -257,7 +274,11 @@ impl Translator<'_> {
                     self.homes.get(&(place, RANGE)) != Some(&var)
                 }
                 Slot::ListIterator { var, .. } => self.homes.get(&(place, RANGE)) != Some(&var),
-                Slot::Null | Slot::Object(..) | Slot::Tuple(..) | Slot::Slice(..) => false,
+                Slot::Null
+                | Slot::Object(..)
+                | Slot::Tuple(..)
+                | Slot::Slice(..)
+                | Slot::Comprehension { .. } => false,
             }
         })
     }
@@ -385,7 +406,7 @@ impl Translator<'_> {
             _ => {
                 self.get(slot)?;
                 match slot_type(slot)? {
-                    Type::Int => {}
+                    Type::Int | Type::NumpyInt => {}
                     Type::Bool => self.steps.push(Step::Op(Name::Extend)),
                     _ => return Err(Stop::Leave("no integer")),
                 }
@@ -397,7 +418,7 @@ impl Translator<'_> {
     /// Reads a number as a float, rounded as CPython rounds.
     pub(super) fn get_float(&mut self, slot: &Slot) -> Done {
         match (slot, slot_type(slot)?) {
-            (_, Type::Float) => self.get(slot),
+            (_, Type::Float | Type::NumpyFloat) => self.get(slot),
             (Slot::Constant(constant), _) => {
                 let value = match *constant {
                     Constant::Int(value) => value as f64,
@@ -431,9 +452,9 @@ impl Translator<'_> {
                 return Ok(());
             }
             (_, Type::Bool) => return self.get(slot),
-            (_, Type::Int) => Name::Nez,
-            (_, Type::Float) => Name::FNez,
-            (Slot::Value { .. }, Type::List(_)) => {
+            (_, Type::Int | Type::NumpyInt) => Name::Nez,
+            (_, Type::Float | Type::NumpyFloat) => Name::FNez,
+            (Slot::Value { .. }, Type::List(_) | Type::Array(_)) => {
                 self.length(slot)?;
                 self.steps.push(Step::Op(Name::Nez));
                 return Ok(());
@@ -456,7 +477,22 @@ impl Translator<'_> {
         let result = *self.result.get_or_insert(ty);
         // Lists are told apart by what is guessed of their items; whoever reads those looks again.
         let lists = matches!((result, ty), (Type::List(_), Type::List(_)));
+        if lists && result == Type::List(Item::Unknown) && result != ty {
+            // As where a loop adds nothing.
+            self.better = Some(ty);
+        }
         if result != ty && !lists {
+            // A sum that begins with 0 is one if nothing is added.
+            let rank = |ty: Type| match ty {
+                Type::Int => 1,
+                Type::Float => 2,
+                Type::NumpyFloat => 3,
+                _ => 0,
+            };
+            let best = self.better.unwrap_or(result);
+            if rank(best) > 0 && rank(ty) > rank(best) {
+                self.better = Some(ty);
+            }
             return Err(Stop::Leave("a result of another type"));
         }
         if let Slot::Value {
@@ -527,11 +563,12 @@ pub(super) const PARTS: &[ValueType] = &[ValueType::I64; 4];
 
 fn kind(ty: Type) -> u8 {
     match ty {
-        Type::Int | Type::List(_) => 0,
-        Type::Float => 1,
+        Type::Int | Type::NumpyInt | Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => 0,
+        Type::Float | Type::NumpyFloat => 1,
         Type::Bool => 2,
         // Has no variables.
         Type::None => 5,
+        Type::RangeIterator(_) | Type::ListIterator(_) => 6,
     }
 }
 
