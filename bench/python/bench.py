@@ -215,10 +215,36 @@ def report(results, contenders):
             print(f"{name}: {line}")
 
 
+def draw(results, contenders, file):
+    """How many times as fast as CPython each contender is, as bars on a logarithmic scale."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = "copatch"
+    names = sorted(results, key=lambda name: results[name]["times"]["python"] / results[name]["times"]["copatch"])
+    figure, axes = pyplot.subplots(figsize=(8, 0.3 * len(names) + 1))
+    others = contenders[1:]
+    for number, contender in enumerate(others):
+        times = [results[name]["times"] for name in names]
+        ratios = [one["python"] / one[contender] if contender in one else 1 for one in times]
+        places = [place - 0.8 * number / len(others) for place in range(len(names))]
+        axes.barh(places, [ratio - 1 for ratio in ratios], 0.8 / len(others), left=1, label=contender)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel(f"times as fast as CPython {platform.python_version()}")
+    axes.legend(loc="lower right")
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kernels", nargs="*", metavar="kernel", help=f"of {', '.join(KERNELS)}")
     parser.add_argument("--json", metavar="FILE", help="the figures as data")
+    parser.add_argument("--chart", metavar="FILE", help="the figures as a picture (SVG, by matplotlib)")
     parser.add_argument("--rounds", type=int, default=9, help="calls of each contender (default 9)")
     parser.add_argument("--starts", type=int, default=5, help="fresh processes of each contender (default 5)")
     options = parser.parse_args()
@@ -236,6 +262,8 @@ def main():
         results[name] = result
         print(name, file=sys.stderr, flush=True)
     report(results, contenders)
+    if options.chart:
+        draw(results, contenders, options.chart)
     if options.json:
         about = {"python": platform.python_version(), "machine": platform.machine(), "kernels": results}
         pathlib.Path(options.json).write_text(json.dumps(about, indent=1) + "\n")

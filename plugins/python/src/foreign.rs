@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::ir::{Element, Type};
 
@@ -68,7 +69,7 @@ fn keep(known: &AtomicPtr<PyObject>, object: Bound<'_, PyAny>) {
 /// Looks around in a module that was imported; nothing is noted if its objects are not as expected.
 fn look(py: Python<'_>, name: &str) -> PyResult<()> {
     let modules = py.import("sys")?.getattr("modules")?;
-    let Ok(module) = modules.get_item(name) else {
+    let Some(module) = modules.cast::<PyDict>()?.get_item(name)? else {
         return Ok(());
     };
     if name == "array" && get(&KNOWN.array).is_null() {
@@ -125,19 +126,12 @@ fn look(py: Python<'_>, name: &str) -> PyResult<()> {
 
 /// The type of an object of other modules, if its numbers can be taken from it.
 pub unsafe fn type_of(object: *mut PyObject) -> Option<Type> {
-    // SAFETY: an object; the interpreter's lock is held.
-    let (py, ty) = unsafe {
-        (
-            Python::assume_attached(),
-            ffi::Py_TYPE(object).cast::<PyObject>(),
-        )
-    };
+    // SAFETY: an object.
+    let ty = unsafe { ffi::Py_TYPE(object).cast::<PyObject>() };
     for (name, known) in [("array", &KNOWN.array), ("numpy", &KNOWN.ndarray)] {
-        if get(known).is_null()
-            && let Err(error) = look(py, name)
-        {
-            // A module that has another's name, say.
-            drop(error);
+        if get(known).is_null() {
+            // An error, as of a module that only has the name, is no matter.
+            let _ = Python::attach(|py| look(py, name));
         }
     }
     if ty.is_null() {

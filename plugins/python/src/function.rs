@@ -164,11 +164,12 @@ unsafe fn give_up(jit: *mut Jit) {
         if (*(*jit).state).kept.get() {
             return;
         }
-        let py = Python::assume_attached();
-        let [object, function] =
-            [jit.cast(), (*jit).function].map(|object| Bound::from_borrowed_ptr(py, object));
-        // Where it cannot go back, it is passed by.
-        let _ = put_back(&object, &function);
+        Python::attach(|py| {
+            let [object, function] =
+                [jit.cast(), (*jit).function].map(|object| Bound::from_borrowed_ptr(py, object));
+            // Where it cannot go back, it is passed by.
+            let _ = put_back(&object, &function);
+        });
     }
 }
 
@@ -315,9 +316,12 @@ unsafe fn specialise(
         {
             return None;
         }
-        let py = Python::assume_attached();
-        let function = Bound::from_borrowed_ptr(py, (*jit).function);
-        match specialised(&function, &types, count) {
+        // Attached, so that whatever is dropped goes at once.
+        let compiled = Python::attach(|py| {
+            let function = Bound::from_borrowed_ptr(py, (*jit).function);
+            specialised(&function, &types, count).map_err(|error| error.value(py).to_string())
+        });
+        match compiled {
             Ok(compiled) => {
                 let specialisation = Specialisation {
                     compiled,
@@ -332,8 +336,7 @@ unsafe fn specialise(
                     .push(Box::leak(Box::new(specialisation)));
                 attempt(jit, arguments, count)
             }
-            Err(error) => {
-                let refused = error.value(py).to_string();
+            Err(refused) => {
                 state.refused.borrow_mut().push((types, refused));
                 if state.refused.borrow().len() >= SPECIALISATIONS {
                     give_up(jit);

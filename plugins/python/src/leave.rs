@@ -139,17 +139,18 @@ unsafe fn call(
 ) -> *mut PyObject {
     // SAFETY: the interpreter's lock is held; the objects are alive.
     unsafe {
-        let py = Python::assume_attached();
         let resumed = &part.states[number].resumed[usize::from(raised)];
         let function = match resumed.get() {
             Some(function) => function,
-            None => match make(py, part, number, raised) {
-                Ok(function) => resumed.get_or_init(|| function),
-                Err(error) => {
-                    error.restore(py);
-                    return null_mut();
+            None => {
+                let made = Python::attach(|py| {
+                    make(py, part, number, raised).map_err(|error| error.restore(py))
+                });
+                match made {
+                    Ok(function) => resumed.get_or_init(|| function),
+                    Err(()) => return null_mut(),
                 }
-            },
+            }
         };
         if raised {
             PENDING.with(|pending| pending.set(error));
