@@ -6,7 +6,7 @@
 
 mod join;
 
-use copatch_spec::limits::{CODE_PADDING, STENCIL_BYTES};
+use copatch_spec::limits::{CODE_PADDING, CONSTANT_ALIGNMENT, STENCIL_BYTES};
 use copatch_spec::pack::PackView;
 use copatch_spec::patch::Source;
 
@@ -67,7 +67,7 @@ pub(crate) struct CodeBuffer<'p> {
     view: PackView<'p>,
     forms: &'p Forms,
     len: usize,
-    /// Where the constant pool lies, or [`UNBOUND`] in a buffer that has none of its own.
+    /// Where the constant pool lies, or [`UNBOUND`] in a buffer that has none, or one behind each function.
     pool: u32,
     labels: Vec<u32>,
     label_fixups: Vec<Fixup<'p>>,
@@ -136,7 +136,7 @@ impl<'p> CodeBuffer<'p> {
 
     /// Appends the pack's constant pool; stencils find it from here on.
     pub fn place_pool(&mut self, memory: &mut [u8]) {
-        self.align(memory, copatch_spec::limits::ALIGNMENT);
+        self.align(memory, CONSTANT_ALIGNMENT);
         self.pool = self.len as u32;
         let pool = self.view.pool;
         self.raw(memory, pool);
@@ -340,7 +340,7 @@ impl<'p> CodeBuffer<'p> {
         let window = word(&code[within..within + 8]);
         match hole.fill_plain(window, values) {
             Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
-            None => self.out_of_reach(hole.value(values), start as u32),
+            None => self.out_of_reach(hole, hole.value(values).unwrap_or(0), start as u32),
         }
     }
 
@@ -443,15 +443,17 @@ impl<'p> CodeBuffer<'p> {
     ) {
         match hole.fill(self.forms, bits, value, at) {
             Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
-            None => self.out_of_reach(Some(value), at),
+            None => self.out_of_reach(hole, value, at),
         }
     }
 
     #[cold]
-    fn out_of_reach(&mut self, value: Option<i64>, at: u32) {
-        let value = value.unwrap_or(0);
-        self.fail(Error::Internal {
-            what: format!("{value} is out of reach of the hole at {at:#x}"),
+    fn out_of_reach(&mut self, hole: &Hole, value: i64, at: u32) {
+        self.fail(match hole.value(&Values::default()) {
+            Some(_) => Error::Internal {
+                what: format!("{value} is out of reach of the hole at {at:#x}"),
+            },
+            None => Error::Limit { what: REACH },
         });
     }
 
@@ -561,6 +563,7 @@ impl<'p> CodeBuffer<'p> {
             self.resolve(memory, &fixup, table);
         }
         self.table_entries.clear();
+        self.near_pool(memory);
         let fixups = std::mem::take(&mut self.label_fixups);
         for fixup in &fixups {
             match self.bound(Label(fixup.what)) {
@@ -575,9 +578,29 @@ impl<'p> CodeBuffer<'p> {
         self.labels.clear();
     }
 
+    /// Where instructions reach constants from nearby only, each function that uses one gets a pool of its own behind it.
+    fn near_pool(&mut self, memory: &mut [u8]) {
+        if !self.forms.near_pool() || self.pool_fixups.is_empty() {
+            return;
+        }
+        let fixups = std::mem::take(&mut self.pool_fixups);
+        self.align(memory, CONSTANT_ALIGNMENT);
+        self.trace_raw();
+        let (pool, constants) = (self.len as u32, self.view.pool);
+        self.raw(memory, constants);
+        for fixup in &fixups {
+            self.resolve(memory, fixup, pool);
+        }
+        self.pool_fixups = fixups;
+        self.pool_fixups.clear();
+    }
+
     /// Forgets what waits for the end of the function in hand.
     pub fn abandon_function(&mut self) {
         self.trap_fixups.clear();
+        if self.forms.near_pool() {
+            self.pool_fixups.clear();
+        }
         self.table_fixups.clear();
         self.table_entries.clear();
         self.label_fixups.clear();
@@ -648,13 +671,15 @@ impl<'p> CodeBuffer<'p> {
         let (value, bits) = (i64::from(place), u64::from_le_bytes(*window));
         match fixup.hole.fill(self.forms, bits, value, fixup.at) {
             Some(bits) => *window = bits.to_le_bytes(),
-            None => self.out_of_reach(Some(value), fixup.at),
+            None => self.out_of_reach(fixup.hole, value, fixup.at),
         }
     }
 }
 
 /// The limit that is exceeded where code does not fit.
 pub(crate) const CODE_SPACE: &str = "generated code is larger than the space reserved for it";
+/// The limit that is exceeded where code is too large for an instruction that refers to another place in it.
+const REACH: &str = "distance that an instruction of this machine reaches within generated code";
 /// Bytes copied at once.
 const CHUNK: usize = 16;
 /// Room for any stencil, and for the eight bytes of a hole at its end.

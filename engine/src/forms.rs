@@ -8,6 +8,7 @@ use copatch_spec::types::Place;
 use copatch_spec::variants::{FormKey, Outcome};
 
 use crate::holes::{Hole, Interval, Patch};
+use crate::unit::MAX_CODE;
 
 /// The values of one stencil's holes: as many as a form can have, up to a power of two.
 pub type Values = [i64; copatch_spec::limits::VALUES.next_power_of_two()];
@@ -189,6 +190,7 @@ pub(crate) struct Forms {
     kinds: Vec<PatchKind>,
     patches: Vec<Patch>,
     holes: Vec<Hole>,
+    near_pool: bool,
 }
 
 impl Forms {
@@ -202,6 +204,7 @@ impl Forms {
             kinds: kinds.to_vec(),
             patches: Vec::with_capacity(view.hole_lists.len()),
             holes: Vec::with_capacity(view.holes.len()),
+            near_pool: false,
         };
         for row in view.holes {
             if usize::from(row.offset.get()) >= copatch_spec::limits::STENCIL_BYTES {
@@ -211,6 +214,8 @@ impl Forms {
                 .holes
                 .push(Hole::new(row, kinds.get(usize::from(row.kind))?));
         }
+        let near = |hole: &Hole| hole.of_near_pool(MAX_CODE);
+        forms.near_pool = forms.holes.iter().any(near);
         for row in view.hole_lists {
             let (first, count) = (row.first.get() as usize, usize::from(row.count.get()));
             let holes = view.holes.get(first..first + count)?;
@@ -254,6 +259,7 @@ impl Forms {
             kinds,
             patches: vec![],
             holes: vec![],
+            near_pool: false,
         }
     }
 
@@ -456,6 +462,11 @@ impl Forms {
                 ..
             } => plain.then(|| self.holes(*first, *count)),
         }
+    }
+
+    /// Whether there are instructions that reach the constant pool from nearby only.
+    pub fn near_pool(&self) -> bool {
+        self.near_pool
     }
 
     /// A patch kind.

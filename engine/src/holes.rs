@@ -135,6 +135,14 @@ impl Hole {
         matches!(Source::decode(self.source), Some(Source::Target(_)))
     }
 
+    /// Whether it is filled with the place of the constant pool, and may be too far from it where code is that large.
+    pub fn of_near_pool(&self, code: usize) -> bool {
+        let distance = code as i64;
+        let all = Interval::new(-distance, distance, 0);
+        matches!(Source::decode(self.source), Some(Source::Pool))
+            && !self.reach.covers(&all, self.addend)
+    }
+
     /// The bits of a plain value in the window.
     pub fn mask(&self) -> u64 {
         self.mask

@@ -24,7 +24,8 @@ impl Key {
             other => other.to_string(),
         };
         let environment = match triple.environment {
-            Environment::Unknown if system == "linux" => "gnu".to_owned(),
+            // Stencils call no C library.
+            Environment::Unknown | Environment::Musl if system == "linux" => "gnu".to_owned(),
             other => other.to_string(),
         };
         Self {
@@ -199,8 +200,12 @@ mod tests {
     fn equal_machines_have_equal_keys() {
         assert_eq!(key("x86_64-pc-linux-gnu"), key("x86_64-unknown-linux-gnu"));
         assert_eq!(key("arm64-apple-darwin"), key("aarch64-apple-macosx14.0.0"));
-        assert_ne!(
+        assert_eq!(
             key("x86_64-unknown-linux-musl"),
+            key("x86_64-unknown-linux-gnu")
+        );
+        assert_ne!(
+            key("x86_64-unknown-linux-gnux32"),
             key("x86_64-unknown-linux-gnu")
         );
         assert_ne!(
@@ -218,7 +223,8 @@ mod tests {
         assert!(Key::of_file("README.md").is_none());
         let file = "x86_64-unknown-linux-gnu+x86-64-v3.pack";
         assert!(is_for(file, "x86_64-pc-linux-gnu"));
-        assert!(!is_for(file, "x86_64-unknown-linux-musl"));
+        assert!(is_for(file, "x86_64-unknown-linux-musl"));
+        assert!(!is_for(file, "x86_64-unknown-linux-gnux32"));
         assert!(!is_for(file, "no triple") && !is_for("README.md", "no triple"));
     }
 

@@ -34,7 +34,9 @@ impl<'p> Unit<'p> {
     /// [`Error::Memory`] where it cannot be had.
     pub fn new(pack: &'p Arc<Pack>, capacity: usize) -> Result<Self> {
         let mut unit = Self::empty(pack, capacity)?;
-        unit.buffer.place_pool(unit.space.bytes_mut());
+        if !pack.forms().near_pool() {
+            unit.buffer.place_pool(unit.space.bytes_mut());
+        }
         unit.shim = unit.place(pack.core().entry);
         unit.unwind = unit.place(pack.core().unwind);
         Ok(unit)
@@ -219,7 +221,7 @@ impl<'p> Unit<'p> {
     }
 }
 
-/// Branches between functions reach at least this far on every target that has a pack.
-const MAX_CODE: usize = 1 << 30;
+/// Bytes of code of a unit, at most. Calls on aarch64 reach an eighth of it; one that does not reach is refused.
+pub(crate) const MAX_CODE: usize = 1 << 30;
 /// Functions of a unit.
 const MAX_FUNCTIONS: u32 = 1 << 24;

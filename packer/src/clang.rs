@@ -153,7 +153,7 @@ impl Clang {
     /// Results come in the order of the units, whatever the number of threads.
     ///
     /// # Errors
-    /// The error of the first unit that failed.
+    /// The error of a unit that failed.
     pub fn compile<T: Send, E: Send + From<ClangError>>(
         &self,
         units: Vec<Unit>,
@@ -165,7 +165,8 @@ impl Clang {
             .tempdir()
             .map_err(|source| io_error(&std::env::temp_dir(), source))?;
         let bar = progress(units.len(), what);
-        let results: Vec<Result<T, E>> = units
+        // Where a unit is refused, those that are left are not compiled.
+        let results: Result<Vec<T>, E> = units
             .into_par_iter()
             .map(|unit| {
                 let object = self.compile_one(folder.path(), &unit)?;
@@ -174,7 +175,7 @@ impl Clang {
             })
             .collect();
         bar.finish_and_clear();
-        results.into_iter().collect()
+        results
     }
 
     fn compile_one(&self, folder: &Path, unit: &Unit) -> Result<Vec<u8>, ClangError> {

@@ -66,7 +66,10 @@ fn link(function: RawStencil) -> Result<Vec<u8>, String> {
         }
         let known = placed.iter().find(|(bytes, _)| *bytes == constant);
         let at = known.map_or_else(
-            || code.len().next_multiple_of(crate::pipeline::POOL_ALIGNMENT),
+            || {
+                code.len()
+                    .next_multiple_of(copatch_spec::limits::CONSTANT_ALIGNMENT)
+            },
             |(_, at)| *at,
         );
         if known.is_none() {

@@ -194,9 +194,10 @@ fn target(
         start = start.wrapping_add_signed(addend);
         addend = 0;
     }
-    // A compiler's own constants have no size, but lie in sections of elements of one size.
+    // A compiler's own constants have no size, but lie in sections of elements of one size, or end where the next one begins.
     let size = match symbol.size() {
         0 => element_size(section.name().unwrap_or(""))
+            .or_else(|| distance_to_next(file, &section, start))
             .ok_or_else(|| format!("the constant {name} has no size"))?,
         size => size,
     };
@@ -213,6 +214,22 @@ fn element_size(section: &str) -> Option<u64> {
         .strip_prefix(".rodata")
         .or(section.strip_prefix(".srodata"))?;
     name.strip_prefix(".cst")?.parse().ok()
+}
+
+/// Bytes from `start` of a section to the next symbol in it, or to its end.
+fn distance_to_next(
+    file: &object::File<'_>,
+    section: &object::Section<'_, '_>,
+    start: u64,
+) -> Option<u64> {
+    let within = file
+        .symbols()
+        .filter(|symbol| symbol.section_index() == Some(section.index()))
+        .map(|symbol| symbol.address() - section.address());
+    let next = within.filter(|at| *at > start).min();
+    next.unwrap_or(section.size())
+        .checked_sub(start)
+        .filter(|size| *size > 0)
 }
 
 /// Bytes of the window, whether it is relative to its own address, and its bits.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use copatch_spec::isa::{InstructionSet, Shape};
+use copatch_spec::limits::CONSTANT_ALIGNMENT;
 use copatch_spec::pack::tables::HoleRow;
 use copatch_spec::pack::{
     AlternativeParts, FormParts, Metadata, PackWriter, StencilParts, validate,
@@ -28,9 +29,6 @@ use crate::refusal::Refusal;
 use crate::report::{DroppedLine, Failure, Report};
 use crate::source::{self, Variant};
 use crate::targets::TargetName;
-
-/// Alignment of a constant in the pool and behind an evaluator, in bytes: what aligned vector loads need.
-pub const POOL_ALIGNMENT: usize = 16;
 
 /// Functions of one translation unit: enough that clang's start does not count, few enough to keep all cores busy.
 const UNIT_FUNCTIONS: usize = 400;
@@ -446,7 +444,7 @@ impl Layout {
             .known_constants
             .entry(bytes)
             .or_insert_with_key(|bytes| {
-                pool.resize(pool.len().next_multiple_of(POOL_ALIGNMENT), 0);
+                pool.resize(pool.len().next_multiple_of(CONSTANT_ALIGNMENT), 0);
                 let at = pool.len() as i64;
                 pool.extend_from_slice(bytes);
                 at

@@ -187,10 +187,11 @@ fn registers(target: &Target, variant: &Variant<'_>) -> Registers {
         let clash = typed[..index]
             .iter()
             .any(|(c, r, t)| (c, r) == (class, register) && t != ty);
-        passing[*class][*register] = if clash {
-            Passing::Vector
-        } else {
-            Passing::Typed(*ty)
+        let widest = machine.classes[*class].1.widest;
+        passing[*class][*register] = match (clash, widest) {
+            (true, ValueType::V128) => Passing::Vector,
+            (true, _) => Passing::Typed(widest),
+            (false, _) => Passing::Typed(*ty),
         };
     }
     Registers {
@@ -306,6 +307,11 @@ pub fn function(
                     (ValueType::V128, _) => name,
                     (ValueType::F64, Passing::Vector) => format!("((copatch_f64x2){name})[0]"),
                     (_, Passing::Vector) => format!("{name}[0]"),
+                    (ValueType::F32, Passing::Typed(ValueType::F64)) => {
+                        let copy = float_copy(target, &format!("o{index}"), &name);
+                        let _ = writeln!(out, "  float o{index}; {copy}");
+                        format!("o{index}")
+                    }
                     _ => name,
                 }
             }
@@ -448,8 +454,18 @@ fn result(out: &mut String, target: &Target, ty: ValueType, passing: Passing) {
             out,
             "  copatch_f64x2 lanes; lanes[0] = value; v128 result = (v128)lanes;"
         ),
+        (ValueType::F32, Passing::Typed(ValueType::F64)) => {
+            let copy = float_copy(target, "result", "value");
+            writeln!(out, "  double result; {copy}")
+        }
         _ => writeln!(out, "  {} result = value;", c_type(ty)),
     };
+}
+
+/// Copies all of a register, whatever the types on both sides.
+fn float_copy(target: &Target, to: &str, from: &str) -> String {
+    let text = target.clang.float_copy.as_deref().unwrap_or_default();
+    format!("__asm__(\"{text}\" : \"=f\"({to}) : \"f\"({from}));")
 }
 
 /// A literal of an operand's type. The bits of floats are integers; the halves of a vector are equal.

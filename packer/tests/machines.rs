@@ -1,4 +1,4 @@
-//! Five operations (integer add, compare-and-branch, load, float add, call) through generation, probing, trimming and
+//! Some operations (integer add, compare-and-branch, load, float add and conversion, call) through generation, probing, trimming and
 //! patching on every architecture, executed on this machine or under qemu. `--nocapture` shows the stencils.
 //!
 //! The program sums an array in a loop, shows a negative i32 at full width, and calls a function that leaves the work to a
@@ -11,7 +11,7 @@
 //!       if !(r1 < r0) goto bad; call g; return
 //! bad:  return
 //! g:    enter; leave; go to h
-//! h:    f0 = slot0; f1 = slot1; f0 = f0 + f1; slot2 = f0; return
+//! h:    f0 = slot0; f1 = slot1; f0 = f0 + f1; f0 = f0 as a double; f0 = f0 as a single; slot2 = f0; return
 //! ```
 
 use std::collections::BTreeMap;
@@ -152,6 +152,9 @@ fn program(target: &Target) -> Vec<Step> {
             .at("h"),
         step("core.move_f32", &[Slot], r, &[1]).value(slot(1), SLOT),
         step("f32.add", &[Register, Register], r, &[0, 1, 0]),
+        // In the same register, which is passed at one type.
+        step("f64.promote_f32", &[Register], r, &[0, 0]),
+        step("f32.demote_f64", &[Register], r, &[0, 0]),
         step("core.move_f32", &[Register], Some(Slot), &[0]).value(slot(2), SLOT),
         step("core.return_leaf", &[], None, &[]),
     ]
@@ -421,7 +424,7 @@ fn build(machine: &Machine, folder: &Path, code: &[u8], main: &str) -> impl Fn(&
 }
 
 #[test]
-fn five_operations_run_on_every_machine() {
+fn a_program_runs_on_every_machine() {
     let isa = InstructionSet::builtin("wasm").unwrap().unwrap();
     for machine in &MACHINES {
         let arch = machine.arch;

@@ -18,6 +18,11 @@ fn main() {
     } else {
         os
     };
+    // Stencils call no C library: those of one serve the other.
+    let environment = match environment.as_str() {
+        "musl" => "gnu",
+        other => other,
+    };
     let mut names: Vec<String> = std::fs::read_dir(var("CARGO_MANIFEST_DIR"))
         .map(|entries| {
             entries
@@ -35,7 +40,7 @@ fn main() {
         let starts = parts
             .next()
             .is_some_and(|part| part == arch || part.strip_suffix("gc") == Some(arch.as_str()));
-        starts && triple.contains(&os) && (environment.is_empty() || triple.ends_with(&environment))
+        starts && triple.contains(&os) && (environment.is_empty() || triple.ends_with(environment))
     });
     names.sort();
     let mut items = String::new();

@@ -22,5 +22,7 @@ pub const PACK_BYTES: usize = 64 << 20;
 pub const METADATA_BYTES: usize = 4 << 20;
 /// The code section ends with this many bytes that belong to no stencil, so that copies of fixed size stay inside.
 pub const CODE_PADDING: usize = 32;
-/// Alignment of a pack's sections in the file and of its constant pool in memory, in bytes.
+/// Alignment of the constant pool in memory and of each constant in it, in bytes: what aligned vector loads need.
+pub const CONSTANT_ALIGNMENT: usize = 16;
+/// Alignment of a pack's sections in the file, in bytes.
 pub const ALIGNMENT: usize = 64;

@@ -108,6 +108,10 @@ pub struct Clang {
     /// has no fixed sequence of its own.
     #[serde(default)]
     pub wide_constant: Option<String>,
+    /// Assembly that copies all of the float register `%1` to `%0`, where a register may have an operand of one type and a
+    /// result of the other, and there are no vectors to pass both as.
+    #[serde(default)]
+    pub float_copy: Option<String>,
 }
 
 /// A set of processor features a pack may be built for.

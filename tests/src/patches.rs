@@ -2,27 +2,30 @@
 
 use copatch_spec::patch::PatchKind;
 
-/// What code says of a value that was patched into it.
+/// What code says of a value that was patched into it: in its low `known` bits it is `low` and less than two to the power
+/// `unknown` more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The value's low bits.
+    /// The least value in those bits that it may be.
     pub low: u64,
-    /// How many of them the code says. Where that is all that counts (the distance of a shift), it may be fewer than
-    /// the values admitted have.
+    /// How many low bits the code says something of. Where that is all that counts (the distance of a shift), it may be
+    /// fewer than the values admitted have.
     pub known: u32,
+    /// How many bits below that it leaves out, which is more than 0 where several instructions build a value.
+    pub unknown: u32,
 }
 
 impl Read {
     /// Whether that value may be the one.
     pub fn is(self, value: i64) -> bool {
-        (self.low ^ value as u64) & ones(self.known) == 0
+        (value as u64).wrapping_sub(self.low) & ones(self.known) <= ones(self.unknown)
     }
 
     /// The one value that the kind admits; `None` if there are others, or none.
     pub fn value(self, kind: &PatchKind) -> Option<i64> {
         let span = (kind.hi as u64).wrapping_sub(kind.lo as u64);
         let above = self.low.wrapping_sub(kind.lo as u64) & ones(self.known);
-        let unique = self.known >= 64 || span <= ones(self.known);
+        let unique = self.unknown == 0 && (self.known >= 64 || span <= ones(self.known));
         (unique && above <= span).then(|| (kind.lo as u64).wrapping_add(above) as i64)
     }
 }
@@ -31,7 +34,8 @@ impl Read {
 /// out bits between others.
 ///
 /// A field holds some bits of `±v + c`. Its lower bits follow from what is known of `v`: multiples of the kind's alignment
-/// at first, and after each field as many more bits of `v` as the field has.
+/// at first, and after each field as many more bits of `v` as the field has. If not even the lowest field's do, there
+/// is only that field, and they may be anything.
 pub fn read_back(kind: &PatchKind, window: u64) -> Option<Read> {
     let mut fields = kind.fields.clone();
     fields.sort_by_key(|field| field.shift);
@@ -42,10 +46,20 @@ pub fn read_back(kind: &PatchKind, window: u64) -> Option<Read> {
             u32::from(field.shift),
             u32::from(field.end.checked_sub(field.start)?),
         );
-        if shift > known {
-            return None;
-        }
         let bits = window >> field.start & ones(width);
+        if shift > known {
+            let least = (bits.checked_shl(shift)?).wrapping_sub(field.addend as u64);
+            let greatest = least.wrapping_add(ones(shift));
+            return (fields.len() == 1).then_some(Read {
+                low: if field.negate {
+                    greatest.wrapping_neg()
+                } else {
+                    least
+                },
+                known: (shift + width).min(64),
+                unknown: shift,
+            });
+        }
         let signed = if field.negate {
             value.wrapping_neg()
         } else {
@@ -71,6 +85,7 @@ pub fn read_back(kind: &PatchKind, window: u64) -> Option<Read> {
     Some(Read {
         low: value & ones(known),
         known,
+        unknown: 0,
     })
 }
 

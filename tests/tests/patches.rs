@@ -52,6 +52,10 @@ fn every_kind_of_every_pack_reads_back() {
                 prop_assert!(admits(kind, value));
                 let read = read_back(kind, fill(kind, window, value)).unwrap();
                 prop_assert!(read.is(value), "{:x?}", read);
+                // No bit that it says something of could be another one.
+                for bit in read.unknown..read.known {
+                    prop_assert!(!read.is(value ^ 1 << bit), "bit {bit} of {:x?}", read);
+                }
                 // Bits that the operation does not look at may be lost (the upper ones of a shift's distance, or of what
                 // a narrow store stores), but never bits of a place.
                 prop_assert!(
