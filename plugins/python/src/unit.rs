@@ -257,17 +257,18 @@ fn shared_integers(py: Python<'_>) -> PyResult<Option<u64>> {
 }
 
 /// Whether control comes to an attribute of an object, or to what is not compiled, before anything is decided: then there is
-/// nothing to gain whatever the types are. Attributes of globals may be functions of modules, and lists may be appended to.
+/// nothing to gain whatever the types are. Attributes of globals may be functions of modules, lists may be appended to, and arrays have
+/// shapes.
 fn begins_with_an_object(instructions: &[Instruction], names: &[String]) -> bool {
     for (at, instruction) in instructions.iter().enumerate() {
         match instruction.op {
             Op::Other => return true,
             Op::LoadAttr(name, _) => {
                 let of = at.checked_sub(1).map(|at| instructions[at].op);
-                let append = names
+                let known = names
                     .get(name as usize)
-                    .is_some_and(|name| name == "append");
-                if !append && !matches!(of, Some(Op::LoadGlobal(..) | Op::LoadAttr(..))) {
+                    .is_some_and(|name| name == "append" || name == "shape");
+                if !known && !matches!(of, Some(Op::LoadGlobal(..) | Op::LoadAttr(..))) {
                     return true;
                 }
             }
