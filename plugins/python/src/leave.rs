@@ -14,8 +14,9 @@ use pyo3::types::PyList;
 
 use crate::function::PyObject_Vectorcall;
 use crate::ir::{Resume, Source, Type};
+use crate::machine::Machine;
 use crate::run::{self, Environment};
-use crate::unit::{Compiled, Machine, Part};
+use crate::unit::{Compiled, Part};
 
 /// What becomes of an exit as it is taken.
 #[derive(Default)]

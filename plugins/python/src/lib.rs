@@ -16,6 +16,7 @@ mod generate;
 mod helpers;
 mod ir;
 mod leave;
+mod machine;
 mod run;
 mod structure;
 mod translate;
@@ -26,7 +27,7 @@ use std::sync::OnceLock;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 
-use crate::unit::Machine;
+use crate::machine::Machine;
 
 /// Made by `start`; it holds what lives as long as the interpreter.
 struct Global(Machine, Py<PyAny>);
