@@ -51,7 +51,7 @@ fn an_object_does_not_depend_on_the_folder_it_was_compiled_in() -> Result<(), Bo
 }
 
 #[test]
-#[ignore = "compiles the toy instruction set twice, minutes of processor time; ci/packs does the same for every pack"]
+#[ignore = "compiles the toy instruction set twice, minutes of processor time; ci/packs does the same"]
 fn the_toy_pack_is_built_twice_and_equals_the_committed_one() -> Result<(), Box<dyn Error>> {
     let Some(clang) = clang()? else {
         return Ok(());
