@@ -406,9 +406,7 @@ impl<'c> Translator<'c> {
             Op::Jump(to) => {
                 if to <= self.at.offset {
                     self.settle();
-                    let mut exit = self.exit_here(ATTENTION);
-                    exit.offset = to;
-                    self.look_up(exit);
+                    self.look_up(to);
                 }
                 return Ok(Some(End::Goto(self.meet(to))));
             }
@@ -550,26 +548,24 @@ impl<'c> Translator<'c> {
 
     /// The branch on the condition on the engine's stack.
     fn branch(&mut self, when: bool, to: u32) -> End {
-        let back = to <= self.at.offset;
         // What settles the stack must not touch the condition, so it is kept meanwhile.
-        if back || self.is_unsettled() {
+        if self.is_unsettled() {
             let kept = self.scratch(Type::Bool);
             self.steps.push(Step::Set(kept));
-            if back {
-                self.settle();
-                let mut exit = self.exit_here(ATTENTION);
-                exit.stack.push(Source::Value {
-                    var: kept,
-                    ty: Type::Bool,
-                    owned: false,
-                });
-                self.look_up(exit);
-            } else {
-                self.settle();
-            }
+            self.settle();
             self.steps.push(Step::Get(kept));
         }
-        let jump = self.meet(to);
+        let jump = if to <= self.at.offset {
+            // Only who goes back looks up.
+            let before = std::mem::take(&mut self.steps);
+            let exit = self.look_up(to);
+            let target = self.goto(to);
+            let back = self.extra_block(End::Goto(target), exit);
+            self.steps = before;
+            back
+        } else {
+            self.meet(to)
+        };
         let fall = self.meet(self.at.next);
         if when {
             End::If(jump, fall)
@@ -578,8 +574,10 @@ impl<'c> Translator<'c> {
         }
     }
 
-    /// Before control goes back: whether somebody wants attention.
-    fn look_up(&mut self, exit: Exit) {
+    /// Before control goes back to an offset: whether somebody wants attention. Gives the exit there.
+    fn look_up(&mut self, to: u32) -> u32 {
+        let mut exit = self.exit_here(ATTENTION);
+        exit.offset = to;
         let exit = self.add_exit(exit);
         self.steps.extend([
             Step::Op(Name::Interrupted),
@@ -588,6 +586,7 @@ impl<'c> Translator<'c> {
             Step::ExitIf(exit),
             Step::End,
         ]);
+        exit
     }
 
     /// The block for that offset and the present types, whose stack is settled first.

@@ -436,33 +436,28 @@ impl Translator<'_> {
         self.settle();
         match self.state.stack.last().cloned() {
             Some(Slot::RangeIterator { var, step }) => {
-                let place = Place::Stack(self.state.stack.len() as u32);
-                let value = self.home(place, Type::Int);
                 let more = if step >= 0 { Name::Lt } else { Name::Gt };
                 let by = match step {
                     0 => Step::Get(var + 2),
                     _ => Step::Const(ValueType::I64, step as u64),
                 };
-                // Beyond the end the next value may wrap: nobody asks for it.
-                self.steps.extend([
-                    Step::Get(var),
-                    Step::Set(value),
-                    Step::Get(var),
-                    by,
-                    Step::Op(Name::Add),
-                    Step::Set(var),
-                    Step::Get(value),
-                    Step::Get(var + 1),
-                    Step::Op(more),
-                ]);
-                self.state.stack.push(Slot::Value {
-                    var: value,
-                    ty: Type::Int,
-                    owned: false,
-                });
+                let refuge = self.exit("a jump that fits no structure");
+                self.steps
+                    .extend([Step::Get(var), Step::Get(var + 1), Step::Op(more)]);
+                // What only the way on needs stands in a block of its own.
+                let head = std::mem::take(&mut self.steps);
+                let kept = self.state.clone();
+                self.steps.push(Step::Get(var));
+                self.push_result(Type::Int);
+                // The last of them may wrap: nobody asks for it.
+                self.steps
+                    .extend([Step::Get(var), by, Step::Op(Name::Add), Step::Set(var)]);
                 let body = self.goto(self.at.next);
-                self.state.stack.truncate(self.state.stack.len() - 2);
-                Ok(End::If(body, self.goto(to)))
+                let more = self.extra_block(End::Goto(body), refuge);
+                self.state = kept;
+                self.steps = head;
+                self.state.stack.pop();
+                Ok(End::If(more, self.goto(to)))
             }
             Some(Slot::ListIterator { var, items }) => self.for_list(var, items, to),
             _ => Err(Stop::Leave("an iterator of an object")),
@@ -547,7 +542,7 @@ impl Translator<'_> {
     }
 
     /// A block of the steps in hand, which nothing else goes to.
-    fn extra_block(&mut self, end: End, refuge: u32) -> usize {
+    pub(super) fn extra_block(&mut self, end: End, refuge: u32) -> usize {
         self.forget_now();
         self.blocks.push(Block {
             steps: std::mem::take(&mut self.steps),
