@@ -4,7 +4,7 @@
 use copatch::ValueType;
 
 use super::values::{constant_int, slot_type};
-use super::{Done, Slot, Stop, Translator};
+use super::{Done, Place, Slot, Stop, Translator};
 use crate::bytecode::Unary;
 use crate::helpers::Number;
 use crate::ir::{Constant, Name, Step, Type};
@@ -67,11 +67,50 @@ impl Translator<'_> {
             number::FLOOR_DIVIDE | number::REMAINDER => return self.divide(operation, left, right),
             number::TRUE_DIVIDE => return self.true_divide(left, right),
             number::POWER => return self.int_power(left, right),
+            number::ADD | number::SUBTRACT => {
+                let by = match operation {
+                    number::ADD => constant_int(&right),
+                    _ => constant_int(&right).and_then(i64::checked_neg),
+                };
+                if let (Some(by), Slot::Value { var, .. }) = (by, &left)
+                    && self.add_constant(*var, by, &left, &right)?
+                {
+                    return Ok(());
+                }
+            }
             _ => {}
         }
         self.int_operation(operation, &left, &right)?;
         self.push_result(Type::Int);
         Ok(())
+    }
+
+    /// Adds a constant: the sum is on the wrong side of what it was added to if 64 bits do not hold it. Gives false, and does nothing, if
+    /// the sum would take the variable that it is compared with.
+    fn add_constant(&mut self, var: u32, by: i64, left: &Slot, right: &Slot) -> Result<bool, Stop> {
+        let place = Place::Stack(self.state.stack.len() as u32);
+        let sum = self.home(place, Type::Int);
+        if sum == var {
+            return Ok(false);
+        }
+        self.vacate(sum);
+        self.get_int(left)?;
+        self.steps.extend([
+            Step::Const(ValueType::I64, by as u64),
+            Step::Op(Name::Add),
+            Step::Set(sum),
+            Step::Get(sum),
+        ]);
+        self.get_int(left)?;
+        let wrong = if by < 0 { Name::Gt } else { Name::Lt };
+        self.steps.push(Step::Op(wrong));
+        self.exit_if(&[left, right], "an integer beyond 64 bits");
+        self.state.stack.push(Slot::Value {
+            var: sum,
+            ty: Type::Int,
+            owned: false,
+        });
+        Ok(true)
     }
 
     /// Leaves what an operation gives that is one of the machine's on the engine's stack; exits if 64 bits do not hold it.
