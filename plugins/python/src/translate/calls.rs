@@ -4,11 +4,11 @@ use copatch::ValueType;
 
 use super::values::{PARTS, RANGE, constant_int, slot_type};
 use super::{
-    Done, Environment, Items, MathFunction, Place, Slot, Stop, Translator, Version, What, of_known,
+    Done, Environment, Items, MathFunction, Place, Slot, Stop, Translator, What, of_known,
 };
 use crate::bytecode::Op;
 use crate::helpers::Number;
-use crate::ir::{Block, Constant, End, Item, Name, Resume, Source, Step, Type};
+use crate::ir::{Constant, End, Item, Name, Resume, Source, Step, Type};
 
 impl Translator<'_> {
     pub(super) fn attribute(
@@ -539,20 +539,5 @@ impl Translator<'_> {
             }
             _ => Err(Stop::Leave("pairs that are not taken apart")),
         }
-    }
-
-    /// A block of the steps in hand, which nothing else goes to.
-    pub(super) fn extra_block(&mut self, end: End, refuge: u32) -> usize {
-        self.forget_now();
-        self.blocks.push(Block {
-            steps: std::mem::take(&mut self.steps),
-            end,
-            refuge,
-        });
-        self.versions.push(Version {
-            offset: self.at.offset,
-            state: self.state.clone(),
-        });
-        self.blocks.len() - 1
     }
 }

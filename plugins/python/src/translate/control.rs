@@ -1,0 +1,214 @@
+//! Ways from block to block, and out: branches, the blocks of a place for the types met there, exits.
+
+use copatch::ValueType;
+
+use super::state::{Local, Place, Slot, Stop, sources};
+use super::{BLOCKS, Translator, VERSIONS, Version};
+use crate::bytecode::{Instruction, Op};
+use crate::helpers::Number;
+use crate::ir::{Block, Constant, End, Exit, Name, Resume, Source, Step, Type};
+
+/// Why a loop is left.
+const ATTENTION: &str = "a signal, or a name that means something else now";
+
+impl Translator<'_> {
+    /// A condition was left on the engine's stack: the branch behind it takes it, or it becomes a value.
+    pub(super) fn condition(&mut self, next: Option<Instruction>) -> Result<Option<End>, Stop> {
+        if let Some(instruction) = self.branch_behind(next)
+            && let Op::JumpIf(when, to) = instruction.op
+        {
+            self.at = instruction;
+            return Ok(Some(self.branch(when, to)));
+        }
+        self.push_result(Type::Bool);
+        Ok(None)
+    }
+
+    /// The branch that is all that becomes of the condition which the instruction before `next` gives, if it is one.
+    pub(super) fn branch_behind(&self, next: Option<Instruction>) -> Option<Instruction> {
+        let mut next = next;
+        // A truth value's truth is itself.
+        if let Some(instruction) = next
+            && instruction.op == Op::ToBool
+            && !self.leaders[instruction.offset as usize]
+        {
+            let at = self
+                .code
+                .instructions
+                .partition_point(|other| other.offset <= instruction.offset);
+            next = self.code.instructions.get(at).copied();
+        }
+        next.filter(|instruction| {
+            !self.leaders[instruction.offset as usize] && matches!(instruction.op, Op::JumpIf(..))
+        })
+    }
+
+    /// The branch on the condition on the engine's stack.
+    pub(super) fn branch(&mut self, when: bool, to: u32) -> End {
+        // What settles the stack must not touch the condition, so it is kept meanwhile.
+        if self.is_unsettled() {
+            let kept = self.scratch(Type::Bool);
+            self.steps.push(Step::Set(kept));
+            self.settle();
+            self.steps.push(Step::Get(kept));
+        }
+        let jump = if to <= self.at.offset {
+            // Only who goes back looks up.
+            let before = std::mem::take(&mut self.steps);
+            let exit = self.look_up(to);
+            let target = self.goto(to);
+            let back = self.extra_block(End::Goto(target), exit);
+            self.steps = before;
+            back
+        } else {
+            self.meet(to)
+        };
+        let fall = self.meet(self.at.next);
+        if when {
+            End::If(jump, fall)
+        } else {
+            End::If(fall, jump)
+        }
+    }
+
+    /// Before control goes back to an offset: whether somebody wants attention. Gives the exit there.
+    pub(super) fn look_up(&mut self, to: u32) -> u32 {
+        let mut exit = self.exit_here(ATTENTION);
+        exit.offset = to;
+        let exit = self.add_exit(exit);
+        self.steps.extend([
+            Step::Op(Name::Interrupted),
+            Step::If,
+            Step::Helper(Number::Attend, 1, &[ValueType::I32]),
+            Step::ExitIf(exit),
+            Step::End,
+        ]);
+        exit
+    }
+
+    /// The block for that offset and the present types, whose stack is settled first.
+    pub(super) fn meet(&mut self, offset: u32) -> usize {
+        self.settle();
+        self.goto(offset)
+    }
+
+    pub(super) fn goto(&mut self, offset: u32) -> usize {
+        // Numbers that nobody will read are forgotten, so that they make no difference.
+        let kept = self.state.clone();
+        for (index, local) in self.state.locals.iter_mut().enumerate() {
+            if let Local::Value { ty, .. } = local
+                && !ty.is_object()
+                && !self.live.at(offset, index)
+            {
+                *local = Local::Unbound;
+            }
+        }
+        let block = self.version(offset);
+        self.state = kept;
+        block
+    }
+
+    /// The block for that offset and state, made if there is none.
+    pub(super) fn version(&mut self, offset: u32) -> usize {
+        let known = self.known.entry(offset).or_default();
+        for block in known.iter() {
+            if self.versions[*block].state == self.state {
+                return *block;
+            }
+        }
+        let block = self.blocks.len();
+        let full = known.len() >= VERSIONS || block >= BLOCKS;
+        known.push(block);
+        let mut refuge = self.exit_here(if full {
+            "too many combinations of types"
+        } else {
+            "a jump that fits no structure"
+        });
+        refuge.offset = offset;
+        let refuge = self.add_exit(refuge);
+        self.blocks.push(Block {
+            steps: Vec::new(),
+            end: End::Unknown,
+            refuge,
+        });
+        self.versions.push(Version {
+            offset,
+            state: self.state.clone(),
+        });
+        if full {
+            self.blocks[block].steps.push(Step::Exit(refuge));
+            self.blocks[block].end = End::Left;
+        } else {
+            self.waiting.push(block);
+        }
+        block
+    }
+
+    /// An exit to the instruction in hand, as things stand.
+    pub(super) fn exit(&mut self, why: &'static str) -> u32 {
+        let exit = self.exit_here(why);
+        self.add_exit(exit)
+    }
+
+    /// An exit to the instruction in hand with what was popped from the stack still on it.
+    pub(super) fn exit_with(&mut self, popped: &[&Slot], why: &'static str) -> u32 {
+        let mut exit = self.exit_here(why);
+        if let Some(Slot::Tuple(_, built) | Slot::Slice(_, built)) = popped.last() {
+            exit.offset = *built;
+        }
+        let sources = popped.iter().flat_map(|slot| sources(slot));
+        exit.stack.extend(sources);
+        self.add_exit(exit)
+    }
+
+    pub(super) fn add_exit(&mut self, exit: Exit) -> u32 {
+        self.exits.push(exit);
+        self.exits.len() as u32 - 1
+    }
+
+    pub(super) fn exit_here(&self, why: &'static str) -> Exit {
+        let local = |(index, local): (usize, &Local)| match *local {
+            Local::Unbound => Source::Unbound,
+            Local::Object(id, _) => Source::Object(id),
+            Local::Value { ty: Type::None, .. } => Source::Constant(Constant::None),
+            // Only before it is on the stack, where nothing leaves but for want of memory.
+            Local::Value {
+                ty: Type::RangeIterator(_) | Type::ListIterator(_),
+                ..
+            } => Source::Unbound,
+            Local::Value { ty, owned } => Source::Value {
+                var: self.home_of(Place::Local(index as u32), ty),
+                ty,
+                owned,
+            },
+        };
+        // What is not built yet is on top.
+        let offset = match self.state.stack.last() {
+            Some(Slot::Tuple(_, built) | Slot::Slice(_, built)) => *built,
+            _ => self.at.offset,
+        };
+        Exit {
+            offset,
+            resume: Resume::Continue,
+            why,
+            locals: self.state.locals.iter().enumerate().map(local).collect(),
+            stack: self.state.stack.iter().flat_map(sources).collect(),
+            release: Vec::new(),
+        }
+    }
+
+    /// A block of the steps in hand, which nothing else goes to.
+    pub(super) fn extra_block(&mut self, end: End, refuge: u32) -> usize {
+        self.forget_now();
+        self.blocks.push(Block {
+            steps: std::mem::take(&mut self.steps),
+            end,
+            refuge,
+        });
+        self.versions.push(Version {
+            offset: self.at.offset,
+            state: self.state.clone(),
+        });
+        self.blocks.len() - 1
+    }
+}
