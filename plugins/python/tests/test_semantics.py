@@ -446,6 +446,10 @@ class Attention(unittest.TestCase):
     """Signals and threads while a compiled loop runs that does not end by itself."""
 
     def setUp(self):
+        # Whoever runs this in the background may have it ignored.
+        old = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, old)
+
         @copatch.jit
         def forever(n):
             i = 0
