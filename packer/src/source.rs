@@ -464,7 +464,9 @@ fn result(out: &mut String, target: &Target, ty: ValueType, passing: Passing) {
 
 /// Copies all of a register, whatever the types on both sides.
 fn float_copy(target: &Target, to: &str, from: &str) -> String {
-    let text = target.clang.float_copy.as_deref().unwrap_or_default();
+    // Which no assembler takes.
+    let missing = "the target's file has no float_copy";
+    let text = target.clang.float_copy.as_deref().unwrap_or(missing);
     format!("__asm__(\"{text}\" : \"=f\"({to}) : \"f\"({from}));")
 }
 
