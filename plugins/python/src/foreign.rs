@@ -124,21 +124,23 @@ fn look(py: Python<'_>, name: &str) -> PyResult<()> {
     Ok(())
 }
 
-/// The type of an object of other modules, if its numbers can be taken from it.
+/// The type of an object of other modules, if its numbers can be taken from it; looks at modules that were imported meanwhile.
 pub unsafe fn type_of(object: *mut PyObject) -> Option<Type> {
-    // SAFETY: an object.
-    let ty = unsafe { ffi::Py_TYPE(object).cast::<PyObject>() };
     for (name, known) in [("array", &KNOWN.array), ("numpy", &KNOWN.ndarray)] {
         if get(known).is_null() {
             // An error, as of a module that only has the name, is no matter.
             let _ = Python::attach(|py| look(py, name));
         }
     }
-    if ty.is_null() {
-        return None;
-    }
-    // SAFETY: objects of these types, which are as expected.
+    // SAFETY: as the caller's.
+    unsafe { known_type_of(object) }
+}
+
+/// [`type_of`], of modules that were looked at.
+unsafe fn known_type_of(object: *mut PyObject) -> Option<Type> {
+    // SAFETY: an object, whose type is not null, and objects of these types, which are as expected.
     unsafe {
+        let ty = ffi::Py_TYPE(object).cast::<PyObject>();
         if ty == get(&KNOWN.array) {
             let code = word::<*const u8>(object, offset::CODE).read();
             return Element::of_code(code).map(Type::Array);
@@ -164,7 +166,7 @@ pub unsafe fn type_of(object: *mut PyObject) -> Option<Type> {
 pub unsafe fn unbox(object: *mut PyObject, ty: Type, slot: *mut u64) -> bool {
     // SAFETY: an object and a slot of the stack.
     unsafe {
-        if type_of(object) != Some(ty) {
+        if known_type_of(object) != Some(ty) {
             return false;
         }
         *slot = match ty {
