@@ -12,7 +12,7 @@ use crate::generate::Operations;
 use crate::helpers::MATH;
 use crate::ir::{Constant, Type};
 use crate::run;
-use crate::translate::{Code, Layout, MathFunction, What};
+use crate::translate::{Code, Layout, MathFunction, What, shared};
 
 /// What the whole module needs, made when it is imported.
 pub struct Machine {
@@ -213,8 +213,9 @@ impl Machine {
                     }
                     _ => return refuse(shares),
                 }
+            } else {
+                at += 1;
             }
-            at += 1;
         }
         Ok(Code {
             instructions,
@@ -230,12 +231,12 @@ impl Machine {
     }
 }
 
-/// Where the shared objects of small integers begin: from -5 to 256 in all versions, if they are as far apart as is expected.
+/// Where the shared objects of small integers begin, if they lie as is expected.
 fn shared_integers(py: Python<'_>) -> PyResult<Option<u64>> {
     let address = |value: i64| -> PyResult<u64> { Ok(value.into_pyobject(py)?.as_ptr() as u64) };
-    let least = address(-5)?;
-    for value in -5..=256 {
-        if address(value)? != least + 32 * (value + 5) as u64 {
+    let least = address(shared::LEAST)?;
+    for number in 0..shared::COUNT {
+        if address(shared::LEAST + number as i64)? != least + shared::APART * number {
             return Ok(None);
         }
     }

@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use copatch::ValueType;
 
 use self::live::Liveness;
-pub use self::state::{Code, Environment, Known, Layout, MathFunction, What};
+pub use self::state::{Code, Environment, Known, Layout, MathFunction, What, shared};
 use self::state::{Done, Items, Local, Place, Slot, State, Stop, of_known};
 use self::values::slot_type;
 use crate::bytecode::{Instruction, Op};

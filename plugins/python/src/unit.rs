@@ -212,15 +212,28 @@ impl Together<'_, '_> {
         }
     }
 
-    fn specialise_code(&mut self, code: usize, types: &[Type]) -> u32 {
+    /// Adds a function's code, and what it is called by.
+    fn add_code(&mut self, function: Bound<'_, PyAny>, code: Code, callee: Py<PyAny>) -> usize {
+        self.codes
+            .push((function.unbind(), Box::leak(Box::new(code))));
+        self.callees.push(callee);
+        self.codes.len() - 1
+    }
+
+    /// The number of the function of that code for arguments of these types; nothing if there are too many.
+    fn specialise_code(&mut self, code: usize, types: &[Type]) -> Option<u32> {
+        if self.functions.len() >= FUNCTIONS {
+            return None;
+        }
         let known = self
             .functions
             .iter()
             .position(|(of, params, _)| *of == code && params == types);
-        known.unwrap_or_else(|| {
+        let known = known.unwrap_or_else(|| {
             self.functions.push((code, types.to_vec(), None));
             self.functions.len() - 1
-        }) as u32
+        });
+        Some(known as u32)
     }
 }
 
@@ -290,19 +303,13 @@ impl Environment for Together<'_, '_> {
             Some(at) => at,
             None => {
                 let code = self.machine.code(&function).ok()?;
-                self.codes
-                    .push((function.clone().unbind(), Box::leak(Box::new(code))));
-                self.callees.push(object);
-                self.codes.len() - 1
+                self.add_code(function, code, object)
             }
         };
-        let argc: usize = function
-            .getattr("__code__")
-            .and_then(|code| code.getattr("co_argcount"))
-            .and_then(|count| count.extract())
-            .ok()?;
-        (argc == arguments.len() && self.functions.len() < FUNCTIONS)
-            .then(|| self.specialise_code(at, arguments))
+        if self.codes[at].1.arguments != arguments.len() {
+            return None;
+        }
+        self.specialise_code(at, arguments)
     }
 
     fn comprehension(&mut self, constant: u32) -> Option<u32> {
@@ -337,15 +344,12 @@ impl Environment for Together<'_, '_> {
         if code.locals < code.free || code.arguments != 1 {
             return None;
         }
-        self.codes
-            .push((made.clone().unbind(), Box::leak(Box::new(code))));
-        self.callees.push(made.unbind());
-        Some(self.codes.len() as u32 - 1)
+        let callee = made.clone().unbind();
+        Some(self.add_code(made, code, callee) as u32)
     }
 
     fn specialise_comprehension(&mut self, function: u32, arguments: &[Type]) -> Option<u32> {
-        (self.functions.len() < FUNCTIONS)
-            .then(|| self.specialise_code(function as usize, arguments))
+        self.specialise_code(function as usize, arguments)
     }
 
     fn result(&self, number: u32) -> Option<Type> {

@@ -38,16 +38,16 @@ fn range(of: Element) -> Option<(u64, u64)> {
 }
 
 impl Translator<'_> {
-    pub(super) fn array_item(&mut self, array: &Slot, of: Element, index: &Slot) -> Done {
-        let Slot::Value { var, owned, .. } = *array else {
-            return Err(Stop::Leave("an item of an object"));
-        };
-        let operands = [array, index];
-        let at = self.index(array, index, &operands)?;
-        // The item may take the variable that the array was in.
-        let kept = owned.then(|| self.keep(var));
+    pub(super) fn array_item(
+        &mut self,
+        array: u32,
+        of: Element,
+        index: &Slot,
+        operands: &[&Slot],
+    ) -> Done {
+        let at = self.index(array, index, operands)?;
         self.steps.extend([
-            Step::Get(var),
+            Step::Get(array),
             Step::OpImm(Name::LoadI64, offset::ITEMS),
             Step::Get(at),
             Step::Op(accesses(of).0),
@@ -62,41 +62,34 @@ impl Translator<'_> {
                     Step::Const(ValueType::I64, 0),
                     Step::Op(Name::Lt),
                 ]);
-                self.exit_if(&operands, "an integer beyond 64 bits");
+                self.exit_if(operands, "an integer beyond 64 bits");
                 self.steps.push(Step::Get(value));
                 self.push_result(Type::Int);
             }
             _ => self.push_result(Type::Int),
-        }
-        if let Some(kept) = kept {
-            self.release_var(kept);
         }
         Ok(())
     }
 
     pub(super) fn store_array_item(
         &mut self,
-        array: &Slot,
+        array: u32,
         of: Element,
-        index: &Slot,
-        value: &Slot,
+        (index, value): (&Slot, &Slot),
+        operands: &[&Slot],
     ) -> Done {
-        let Slot::Value { var, .. } = *array else {
-            return Err(Stop::Leave("an item of an object"));
-        };
-        let operands = [value, array, index];
         let float = matches!(of, Element::F32 | Element::F64);
         match slot_type(value)? {
             Type::Int | Type::Bool => {}
             Type::Float if float => {}
             _ => return Err(Stop::Leave("an item that is no number of the array's")),
         }
-        let at = self.index(array, index, &operands)?;
+        let at = self.index(array, index, operands)?;
         if of == Element::U64 {
             self.get_int(value)?;
             self.steps
                 .extend([Step::Const(ValueType::I64, 0), Step::Op(Name::Lt)]);
-            self.exit_if(&operands, "a number that the array cannot hold");
+            self.exit_if(operands, "a number that the array cannot hold");
         } else if let Some((count, negative)) = range(of) {
             self.get_int(value)?;
             self.steps.extend([
@@ -105,10 +98,10 @@ impl Translator<'_> {
                 Step::Const(ValueType::I64, count),
                 Step::Op(Name::GeU),
             ]);
-            self.exit_if(&operands, "a number that the array cannot hold");
+            self.exit_if(operands, "a number that the array cannot hold");
         }
         self.steps.extend([
-            Step::Get(var),
+            Step::Get(array),
             Step::OpImm(Name::LoadI64, offset::ITEMS),
             Step::Get(at),
         ]);
@@ -118,7 +111,6 @@ impl Translator<'_> {
             self.get_int(value)?;
         }
         self.steps.push(Step::Op(accesses(of).1));
-        self.release(array);
         Ok(())
     }
 }

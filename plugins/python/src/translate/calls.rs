@@ -2,6 +2,7 @@
 
 use copatch::ValueType;
 
+use super::control::MISFIT;
 use super::values::{PARTS, RANGE, constant_int, slot_type};
 use super::{
     Done, Environment, Items, MathFunction, Place, Slot, Stop, Translator, What, of_known,
@@ -441,7 +442,7 @@ impl Translator<'_> {
                     0 => Step::Get(var + 2),
                     _ => Step::Const(ValueType::I64, step as u64),
                 };
-                let refuge = self.exit("a jump that fits no structure");
+                let refuge = self.exit(MISFIT);
                 self.steps
                     .extend([Step::Get(var), Step::Get(var + 1), Step::Op(more)]);
                 // What only the way on needs stands in a block of its own.

@@ -3,9 +3,9 @@
 //! It is compiled like a function that is called: its argument is an iterator, and the variables that it reads of the function
 //! around it are arguments too. So cells are variables like others here; what goes on in the interpreter makes them again.
 
-use super::{Done, Environment, Items, Local, Place, Slot, Stop, Translator, slot_type};
+use super::{Done, Environment, Items, Slot, Stop, Translator, slot_type};
 use crate::bytecode::function_at;
-use crate::ir::{Constant, Type};
+use crate::ir::Type;
 
 impl Translator<'_> {
     /// Pushes the function of a comprehension if one is made from the instruction in hand on; gives the offset behind.
@@ -46,19 +46,7 @@ impl Translator<'_> {
             _ => return Err(Stop::Leave("a comprehension of something else")),
         }];
         for cell in cells {
-            let slot = match self.state.locals.get(*cell as usize) {
-                Some(Local::Value { ty: Type::None, .. }) => Slot::Constant(Constant::None),
-                Some(Local::Value { ty, .. }) => Slot::Value {
-                    var: self.home_of(Place::Local(*cell), *ty),
-                    ty: *ty,
-                    owned: false,
-                },
-                _ => {
-                    return Err(Stop::Leave(
-                        "a variable of a comprehension that is no value",
-                    ));
-                }
-            };
+            let slot = self.local(*cell)?;
             types.push(slot_type(&slot)?);
             arguments.push(slot);
         }

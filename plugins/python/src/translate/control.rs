@@ -11,6 +11,9 @@ use crate::ir::{Block, Constant, End, Exit, Name, Resume, Source, Step, Type};
 /// Why a loop is left.
 const ATTENTION: &str = "a signal, or a name that means something else now";
 
+/// Why a jump leaves: the dominator tree has no loop or block for it.
+pub(super) const MISFIT: &str = "a jump that fits no structure";
+
 impl Translator<'_> {
     /// A condition was left on the engine's stack: the branch behind it takes it, or it becomes a value.
     pub(super) fn condition(&mut self, next: Option<Instruction>) -> Result<Option<End>, Stop> {
@@ -122,7 +125,7 @@ impl Translator<'_> {
         let mut refuge = self.exit_here(if full {
             "too many combinations of types"
         } else {
-            "a jump that fits no structure"
+            MISFIT
         });
         refuge.offset = offset;
         let refuge = self.add_exit(refuge);

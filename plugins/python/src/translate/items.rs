@@ -8,16 +8,13 @@ use copatch::ValueType;
 
 use super::objects::offset;
 use super::values::slot_type;
-use super::{Done, Slot, Stop, Translator};
+use super::{Done, Slot, Stop, Translator, shared};
 use crate::helpers::Number;
 use crate::ir::{Constant, Name, Step, Type};
 
 /// Bits of an int's digit.
 const DIGIT: u64 = 30;
 const MASK: u64 = (1 << DIGIT) - 1;
-/// How many integers have objects that are shared, from -5 on, and how far apart these are.
-const SHARED: u64 = 262;
-const APART: u64 = 32;
 
 fn number(value: u64) -> Step {
     Step::Const(ValueType::I64, value)
@@ -115,35 +112,38 @@ impl Translator<'_> {
     pub(super) fn store_subscript(&mut self) -> Done {
         let (index, container, value) = (self.pop()?, self.pop()?, self.pop()?);
         let operands = [&value, &container, &index];
-        let list = match container {
-            Slot::Value {
-                var,
-                ty: Type::List(_),
-                ..
-            } => var,
-            Slot::Value {
-                ty: Type::Array(of),
-                ..
-            } => return self.store_array_item(&container, of, &index, &value),
-            Slot::Value {
-                ty: Type::NumpyArray(of, dimensions),
-                ..
-            } => return self.store_numpy_item(&container, of, dimensions, &index, &value),
-            _ => return Err(Stop::Leave("an item of an object")),
+        let Slot::Value { var, ty, .. } = container else {
+            return Err(Stop::Leave("an item of an object"));
         };
-        let why = "an item that is replaced";
-        let at = self.index(&container, &index, &operands)?;
-        let replaced = self.exit_with(&operands, why);
-        match slot_type(&value)? {
-            Type::Float => self.store_float(list, at, &value, replaced)?,
-            Type::Int => self.store_int(list, at, &value, replaced)?,
-            Type::Bool => self.store_truth(list, at, &value, replaced)?,
-            Type::List(_) => self.store_by(Number::SetObject, list, at, &value, replaced)?,
-            _ => return Err(Stop::Leave("an item that is no number")),
+        let which = (&index, &value);
+        match ty {
+            Type::List(_) => self.store_list_item(var, which, &operands)?,
+            Type::Array(of) => self.store_array_item(var, of, which, &operands)?,
+            Type::NumpyArray(of, dimensions) => {
+                self.store_numpy_item(var, of, dimensions, which, &operands)?;
+            }
+            _ => return Err(Stop::Leave("an item of an object")),
         }
         self.release(&container);
         self.release(&value);
         Ok(())
+    }
+
+    fn store_list_item(
+        &mut self,
+        list: u32,
+        (index, value): (&Slot, &Slot),
+        operands: &[&Slot],
+    ) -> Done {
+        let at = self.index(list, index, operands)?;
+        let replaced = self.exit_with(operands, "an item that is replaced");
+        match slot_type(value)? {
+            Type::Float => self.store_float(list, at, value, replaced),
+            Type::Int => self.store_int(list, at, value, replaced),
+            Type::Bool => self.store_truth(list, at, value, replaced),
+            Type::List(_) => self.store_by(Number::SetObject, list, at, value, replaced),
+            _ => Err(Stop::Leave("an item that is no number")),
+        }
     }
 
     /// Replaces an item by a helper.
@@ -275,9 +275,9 @@ impl Translator<'_> {
     fn store_shared(&mut self, list: u32, at: u32, old: u32, new: u32) {
         let in_range = [
             Step::Get(new),
-            number(5),
+            number(-shared::LEAST as u64),
             Step::Op(Name::Add),
-            number(SHARED),
+            number(shared::COUNT),
             Step::Op(Name::GeU),
             Step::Op(Name::Eqz32),
         ];
@@ -292,13 +292,13 @@ impl Translator<'_> {
             Step::Get(old),
             number(least),
             Step::Op(Name::Sub),
-            number(SHARED * APART),
+            number(shared::COUNT * shared::APART),
             Step::Op(Name::GeU),
             Step::BrIf(1),
             Step::Get(new),
-            number(5),
+            number(-shared::LEAST as u64),
             Step::Op(Name::Add),
-            number(APART.ilog2().into()),
+            number(shared::APART.ilog2().into()),
             Step::Op(Name::Shl),
             number(least),
             Step::Op(Name::Add),

@@ -83,17 +83,13 @@ impl Translator<'_> {
 
     pub(super) fn numpy_item(
         &mut self,
-        array: &Slot,
+        array: u32,
         of: Element,
         dimensions: u8,
         index: &Slot,
+        operands: &[&Slot],
     ) -> Done {
-        let Slot::Value { var, owned, .. } = *array else {
-            return Err(Stop::Leave("an item of an object"));
-        };
-        let address = self.numpy_place(var, of, dimensions, index, &[array, index])?;
-        // The item may take the variable that the array was in.
-        let kept = owned.then(|| self.keep(var));
+        let address = self.numpy_place(array, of, dimensions, index, operands)?;
         let (load, ty) = match of {
             Element::F64 => (Name::LoadF64, Type::NumpyFloat),
             _ => (Name::LoadI64, Type::NumpyInt),
@@ -101,39 +97,32 @@ impl Translator<'_> {
         self.steps
             .extend([Step::Get(address), Step::OpImm(load, 0)]);
         self.push_result(ty);
-        if let Some(kept) = kept {
-            self.release_var(kept);
-        }
         Ok(())
     }
 
     pub(super) fn store_numpy_item(
         &mut self,
-        array: &Slot,
+        array: u32,
         of: Element,
         dimensions: u8,
-        index: &Slot,
-        value: &Slot,
+        (index, value): (&Slot, &Slot),
+        operands: &[&Slot],
     ) -> Done {
-        let Slot::Value { var, .. } = *array else {
-            return Err(Stop::Leave("an item of an object"));
-        };
-        let operands = [value, array, index];
         match slot_type(value)? {
             Type::Int | Type::NumpyInt | Type::Bool => {}
             Type::Float | Type::NumpyFloat if of == Element::F64 => {}
             _ => return Err(Stop::Leave("an item that is no number of the array's")),
         }
         self.steps.extend([
-            Step::Get(var),
+            Step::Get(array),
             Step::OpImm(Name::LoadU32, offset::FLAGS),
             Step::Const(ValueType::I64, foreign::WRITEABLE as u64),
             Step::Op(Name::And),
             Step::Op(Name::Nez),
             Step::Not,
         ]);
-        self.exit_if(&operands, "an array that may only be read");
-        let address = self.numpy_place(var, of, dimensions, index, &operands)?;
+        self.exit_if(operands, "an array that may only be read");
+        let address = self.numpy_place(array, of, dimensions, index, operands)?;
         self.steps.push(Step::Get(address));
         if of == Element::F64 {
             self.get_float(value)?;
@@ -142,7 +131,6 @@ impl Translator<'_> {
             self.get_int(value)?;
             self.steps.push(Step::OpImm(Name::StoreI64, 0));
         }
-        self.release(array);
         Ok(())
     }
 

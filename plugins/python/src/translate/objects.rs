@@ -53,26 +53,18 @@ impl Translator<'_> {
         self.home(Place::Scratch(number), Type::Int)
     }
 
-    /// Leaves the index in a variable, counted from the beginning; exits if there is no such item.
+    /// Leaves the index in a list or an `array.array` in a variable, counted from the beginning; exits if there is no such item.
     pub(super) fn index(
         &mut self,
-        container: &Slot,
+        container: u32,
         index: &Slot,
         operands: &[&Slot],
     ) -> Result<u32, Stop> {
         if !matches!(slot_type(index)?, Type::Int | Type::Bool | Type::NumpyInt) {
             return Err(Stop::Leave("an index that is no integer"));
         }
-        let Slot::Value {
-            var: list,
-            ty: Type::List(_) | Type::Array(_),
-            ..
-        } = *container
-        else {
-            return Err(Stop::Leave("an item of an object"));
-        };
         let at = self.temporary(3);
-        self.index_below(index, at, (list, offset::SIZE), operands)?;
+        self.index_below(index, at, (container, offset::SIZE), operands)?;
         Ok(at)
     }
 
@@ -123,52 +115,56 @@ impl Translator<'_> {
         if let Slot::Slice(bounds, _) = &index {
             return self.slice(&container, bounds, &operands);
         }
-        match container {
-            Slot::Value {
-                var,
-                ty: Type::List(item),
-                owned,
-            } => {
-                let at = self.index(&container, &index, &operands)?;
-                // The item may take the variable that the container was in.
-                let kept = owned.then(|| self.keep(var));
-                let exit = self.exit_with(&operands, "an item of another type");
-                self.item_at(var, at, item, exit)?;
-                if matches!(item, Item::Lists(_)) {
-                    let borrowed = !owned && self.is_used_at_once();
-                    if let Some(Slot::Value { var, owned, .. }) = self.state.stack.last_mut() {
-                        *owned = !borrowed;
-                        let var = *var;
-                        if !borrowed {
-                            self.retain(var);
-                        }
-                    }
-                }
-                if let Some(kept) = kept {
-                    self.release_var(kept);
-                }
-                Ok(())
-            }
-            Slot::Value {
-                ty: Type::Array(of),
-                ..
-            } => self.array_item(&container, of, &index),
-            Slot::Value {
-                ty: Type::NumpyArray(of, dimensions),
-                ..
-            } => self.numpy_item(&container, of, dimensions, &index),
-            // A shape, whose use was looked at before it was made.
-            Slot::Tuple(items, _) => {
-                let at = constant_int(&index).and_then(|at| usize::try_from(at).ok());
-                let item = at.and_then(|at| items.get(at).cloned());
-                self.state
-                    .stack
-                    .push(item.ok_or(Stop::Leave("an item of a tuple"))?);
-                self.settle();
-                Ok(())
-            }
-            _ => Err(Stop::Leave("an item of an object")),
+        // A shape, whose use was looked at before it was made.
+        if let Slot::Tuple(items, _) = &container {
+            let at = constant_int(&index).and_then(|at| usize::try_from(at).ok());
+            let item = at.and_then(|at| items.get(at).cloned());
+            self.state
+                .stack
+                .push(item.ok_or(Stop::Leave("an item of a tuple"))?);
+            self.settle();
+            return Ok(());
         }
+        let Slot::Value { var, ty, owned } = container else {
+            return Err(Stop::Leave("an item of an object"));
+        };
+        // The item may take the variable that the container was in.
+        let kept = owned.then(|| self.keep(var));
+        match ty {
+            Type::List(item) => self.list_item((var, owned), item, &index, &operands)?,
+            Type::Array(of) => self.array_item(var, of, &index, &operands)?,
+            Type::NumpyArray(of, dimensions) => {
+                self.numpy_item(var, of, dimensions, &index, &operands)?;
+            }
+            _ => return Err(Stop::Leave("an item of an object")),
+        }
+        if let Some(kept) = kept {
+            self.release_var(kept);
+        }
+        Ok(())
+    }
+
+    fn list_item(
+        &mut self,
+        (list, owned): (u32, bool),
+        item: Item,
+        index: &Slot,
+        operands: &[&Slot],
+    ) -> Done {
+        let at = self.index(list, index, operands)?;
+        let exit = self.exit_with(operands, "an item of another type");
+        self.item_at(list, at, item, exit)?;
+        if matches!(item, Item::Lists(_)) {
+            let borrowed = !owned && self.is_used_at_once();
+            if let Some(Slot::Value { var, owned, .. }) = self.state.stack.last_mut() {
+                *owned = !borrowed;
+                let var = *var;
+                if !borrowed {
+                    self.retain(var);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A list's items from one index to another.

@@ -22,6 +22,15 @@ pub struct Code {
     pub layout: Layout,
 }
 
+/// Integers whose objects are shared, in all versions.
+pub mod shared {
+    /// The least of them.
+    pub const LEAST: i64 = -5;
+    pub const COUNT: u64 = 262;
+    /// Bytes from each object to the next.
+    pub const APART: u64 = 32;
+}
+
 /// What translation knows of the interpreter's objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -32,7 +41,7 @@ pub struct Layout {
     pub float: u64,
     pub list: u64,
     pub truths: [u64; 2],
-    /// Address of the object of -5, the least of the integers whose objects are shared, 32 bytes each; nothing if they are not so.
+    /// Address of the object of the least shared integer, if they lie as [`shared`] says.
     pub shared: Option<u64>,
 }
 

@@ -142,35 +142,39 @@ impl Translator<'_> {
     }
 
     pub(super) fn load(&mut self, local: u32) -> Done {
-        let slot = match self.state.locals.get(local as usize).copied() {
-            // A comprehension's argument goes to the stack for good.
-            Some(Local::Value {
-                ty: ty @ (Type::RangeIterator(_) | Type::ListIterator(_)),
-                ..
-            }) => {
-                let var = self.home_of(Place::Local(local), ty);
-                self.state.locals[local as usize] = Local::Unbound;
-                match ty {
-                    Type::RangeIterator(step) => Slot::RangeIterator { var, step },
-                    Type::ListIterator(item) => {
-                        self.retain(var);
-                        let items = Items::One(item);
-                        Slot::ListIterator { var, items }
-                    }
-                    _ => return Err(Stop::Leave("an iterator")),
-                }
-            }
-            Some(Local::Object(id, what)) => Slot::Object(id, what),
-            Some(Local::Value { ty: Type::None, .. }) => Slot::Constant(Constant::None),
-            Some(Local::Value { ty, .. }) => Slot::Value {
-                var: self.home_of(Place::Local(local), ty),
+        let slot = self.local(local)?;
+        // A comprehension's argument goes to the stack for good.
+        if let Slot::RangeIterator { .. } | Slot::ListIterator { .. } = slot {
+            self.state.locals[local as usize] = Local::Unbound;
+        }
+        if let Slot::ListIterator { var, .. } = slot {
+            self.retain(var);
+        }
+        self.state.stack.push(slot);
+        Ok(())
+    }
+
+    /// What a local is.
+    pub(super) fn local(&self, local: u32) -> Result<Slot, Stop> {
+        let ty = match self.state.locals.get(local as usize) {
+            Some(Local::Object(id, what)) => return Ok(Slot::Object(*id, *what)),
+            Some(Local::Value { ty, .. }) => *ty,
+            _ => return Err(Stop::Leave("a local without a value")),
+        };
+        let var = self.home_of(Place::Local(local), ty);
+        Ok(match ty {
+            Type::None => Slot::Constant(Constant::None),
+            Type::RangeIterator(step) => Slot::RangeIterator { var, step },
+            Type::ListIterator(item) => Slot::ListIterator {
+                var,
+                items: Items::One(item),
+            },
+            _ => Slot::Value {
+                var,
                 ty,
                 owned: false,
             },
-            _ => return Err(Stop::Leave("a local without a value")),
-        };
-        self.state.stack.push(slot);
-        Ok(())
+        })
     }
 
     pub(super) fn store(&mut self, local: u32) -> Done {
