@@ -4,7 +4,10 @@
 //! loop; a block that several ways meet at follows the end of a block around all of them. A way back to a block that does not
 //! dominate its origin fits no structure; it leaves compiled code.
 
-use crate::ir::{Block, End, Step};
+use copatch::ValueType;
+
+use crate::helpers::Number;
+use crate::ir::{Block, End, Name, Step};
 
 /// The deepest nesting that is followed; beyond, a function stays with the interpreter.
 const DEPTH: usize = 400;
@@ -180,6 +183,7 @@ impl<'b> Structure<'b> {
         self.steps.extend_from_slice(&of.steps);
         match of.end {
             End::Goto(to) => self.go(block, to),
+            End::Again(to, exit) => self.again(block, to, exit),
             End::If(yes, no) => self.choose(block, yes, no),
             End::Left | End::Unknown => Some(()),
         }
@@ -200,6 +204,28 @@ impl<'b> Structure<'b> {
         self.go(block, no)?;
         self.close();
         Some(())
+    }
+
+    /// Goes back, and looks first whether somebody wants attention, which is rare. What the block forgets last the exit may still read.
+    fn again(&mut self, from: usize, to: usize, exit: u32) -> Option<()> {
+        let is_read = |step: &Step| !matches!(step, Step::Forget(_));
+        let end = self.steps.iter().rposition(is_read).map_or(0, |at| at + 1);
+        let forgotten = self.steps.split_off(end);
+        self.steps
+            .extend([Step::Op(Name::Interrupted), Step::Not, Step::If]);
+        self.steps.extend_from_slice(&forgotten);
+        if let Some(depth) = self.reach(from, to) {
+            // The conditional is a level more.
+            self.steps.push(Step::Br(depth + 1));
+        }
+        self.steps.extend([
+            Step::Else,
+            Step::Helper(Number::Attend, 1, &[ValueType::I32]),
+            Step::ExitIf(exit),
+        ]);
+        self.steps.extend(forgotten);
+        self.steps.push(Step::End);
+        self.go(from, to)
     }
 
     fn go(&mut self, from: usize, to: usize) -> Option<()> {
@@ -235,14 +261,27 @@ impl<'b> Structure<'b> {
     }
 
     fn close(&mut self) {
+        let closed = self.around.pop();
+        // Who branches to an end that comes next anyway goes on.
+        let ends = self
+            .steps
+            .iter()
+            .rev()
+            .take_while(|step| **step == Step::End);
+        let ends = ends.count();
+        let last = self.steps.len().saturating_sub(ends + 1);
+        if self.steps.get(last) == Some(&Step::Br(ends as u32))
+            && !matches!(closed, Some(Around::Loop(_)))
+        {
+            self.steps.remove(last);
+        }
         self.steps.push(Step::End);
-        self.around.pop();
     }
 }
 
 fn successors(block: &Block) -> [Option<usize>; 2] {
     match block.end {
-        End::Goto(to) => [Some(to), None],
+        End::Goto(to) | End::Again(to, _) => [Some(to), None],
         End::If(yes, no) => [Some(yes), Some(no)],
         End::Left | End::Unknown => [None, None],
     }

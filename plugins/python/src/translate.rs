@@ -193,7 +193,7 @@ impl<'c> Translator<'c> {
         let mut at = 0;
         for _ in 0..self.blocks.len() {
             match self.blocks[at].end {
-                End::Goto(to) => at = to,
+                End::Goto(to) | End::Again(to, _) => at = to,
                 End::Left => {
                     return matches!(self.blocks[at].steps.last(), Some(Step::Exit(_)));
                 }
@@ -222,8 +222,8 @@ impl<'c> Translator<'c> {
         for index in first..code.instructions.len() {
             let instruction = code.instructions[index];
             if index > first && self.leaders[instruction.offset as usize] {
-                let to = self.meet(instruction.offset);
-                return self.close(number, End::Goto(to));
+                let end = self.go_on(instruction.offset);
+                return self.close(number, end);
             }
             if instruction.offset < self.done {
                 continue;
@@ -402,11 +402,11 @@ impl<'c> Translator<'c> {
                 }
             }
             Op::Jump(to) => {
-                if to <= self.at.offset {
-                    self.settle();
-                    self.look_up(to);
-                }
-                return Ok(Some(End::Goto(self.meet(to))));
+                return Ok(Some(if to <= self.at.offset {
+                    self.go_back(to).0
+                } else {
+                    self.go_on(to)
+                }));
             }
             Op::JumpIf(when, to) => {
                 let slot = self.pop()?;
@@ -419,7 +419,7 @@ impl<'c> Translator<'c> {
                 let none = slot == Slot::Constant(Constant::None);
                 self.release(&slot);
                 let to = if none == when { to } else { self.at.next };
-                return Ok(Some(End::Goto(self.meet(to))));
+                return Ok(Some(self.go_on(to)));
             }
             Op::JumpOrPop(when, to) => return self.jump_or_pop(when, to).map(Some),
             Op::GetIter => self.iterator(environment)?,

@@ -80,6 +80,8 @@ static inline uint32_t f64_nez(double a) { return bits_f64(a) << 1 != 0; }
 static inline double f64_convert_i64_s(uint64_t a) { return (double)(int64_t)a; }
 static inline uint32_t f64_beyond_i64(double a) { return !(a >= -0x1p63 && a < 0x1p63); }
 static inline uint64_t i64_trunc_f64(double a) { return f64_beyond_i64(a) ? 0 : (uint64_t)(int64_t)a; }
+static inline uint32_t f64_not_finite(double a) { return a - a != a - a; }
+static inline uint32_t f64_extreme(double a) { return (((bits_f64(a) >> 52) - 2) & 0x7ff) >= 0x7fd; }
 
 /* The context */
 static inline uint32_t ctx_enter(struct context *ctx) {
@@ -95,10 +97,14 @@ static inline uint64_t mem_load_u32(uint64_t at, int32_t offset) { return *(uint
 static inline double mem_load_f64(uint64_t at, int32_t offset) { return *(double *)(at + (int64_t)offset); }
 static inline void mem_store_i64(uint64_t at, uint64_t value, int32_t offset) { *(uint64_t *)(at + (int64_t)offset) = value; }
 static inline void mem_store_f64(uint64_t at, double value, int32_t offset) { *(double *)(at + (int64_t)offset) = value; }
-static inline void mem_store_u32(uint64_t at, uint64_t value, int32_t offset) { *(uint32_t *)(at + (int64_t)offset) = (uint32_t)value; }
 static inline void mem_add_i64(uint64_t at, uint64_t value, int32_t offset) { *(uint64_t *)(at + (int64_t)offset) += value; }
 static inline uint32_t mem_differs_i64(uint64_t at, uint64_t value, int32_t offset) { return *(uint64_t *)(at + (int64_t)offset) != value; }
 static inline uint32_t mem_beyond_i64(uint64_t index, uint64_t at, int32_t offset) { return index >= *(uint64_t *)(at + (int64_t)offset); }
+static inline uint32_t mem_differs_u32(uint64_t at, uint64_t value, int32_t offset) { return *(uint32_t *)(at + (int64_t)offset) != (uint32_t)value; }
+static inline uint32_t mem_beyond_first(uint64_t index, uint64_t at, int32_t offset) { return index >= (*(uint64_t **)(at + (int64_t)offset))[0]; }
+static inline uint32_t mem_beyond_second(uint64_t index, uint64_t at, int32_t offset) { return index >= (*(uint64_t **)(at + (int64_t)offset))[1]; }
+static inline uint64_t mem_times_first(uint64_t index, uint64_t at, int32_t offset) { return index * (*(uint64_t **)(at + (int64_t)offset))[0]; }
+static inline uint64_t mem_times_second(uint64_t index, uint64_t at, int32_t offset) { return index * (*(uint64_t **)(at + (int64_t)offset))[1]; }
 static inline uint64_t mem_item_i64(uint64_t at, uint64_t index, int32_t offset) { return (*(uint64_t **)(at + (int64_t)offset))[index]; }
 static inline void mem_put_item_i64(uint64_t at, uint64_t index, uint64_t value, int32_t offset) { (*(uint64_t **)(at + (int64_t)offset))[index] = value; }
 static inline uint64_t mem_element_i64(uint64_t at, uint64_t index) { return ((uint64_t *)at)[index]; }
@@ -116,3 +122,45 @@ static inline void mem_put_i16(uint64_t at, uint64_t index, uint64_t value) { ((
 static inline void mem_put_i8(uint64_t at, uint64_t index, uint64_t value) { ((uint8_t *)at)[index] = (uint8_t)value; }
 static inline void mem_put_f64(uint64_t at, uint64_t index, double value) { ((double *)at)[index] = value; }
 static inline void mem_put_f32(uint64_t at, uint64_t index, double value) { ((float *)at)[index] = (float)value; }
+
+/* Integers of digits of 30 bits */
+struct digits { uint64_t word; uint32_t low, high; };
+static inline struct digits *digits_at(uint64_t at, int32_t offset) { return (struct digits *)(at + (int64_t)offset); }
+static inline uint64_t two_digits(const struct digits *d) { return d->low + ((uint64_t)d->high << 30); }
+static inline uint64_t sign_of(uint64_t a) { return (uint64_t)((int64_t)a >> 63); }
+static inline uint64_t magnitude(uint64_t a) { return (a ^ sign_of(a)) - sign_of(a); }
+static inline void put_digits(struct digits *d, uint64_t word, uint64_t value) {
+    d->word = word;
+    value = magnitude(value);
+    d->low = value & 0x3fffffff;
+    if (value >> 30) d->high = (uint32_t)(value >> 30);
+}
+static inline uint32_t counted_not_one(uint64_t at, int32_t offset) { return digits_at(at, offset)->word + 1 > 2; }
+static inline uint64_t counted_one(uint64_t at, int32_t offset) { return digits_at(at, offset)->word * digits_at(at, offset)->low; }
+static inline uint32_t counted_not_two(uint64_t at, int32_t offset) { return ((digits_at(at, offset)->word + 2) & ~4ull) != 0; }
+static inline uint64_t counted_two(uint64_t at, int32_t offset) {
+    return (uint64_t)((int64_t)digits_at(at, offset)->word >> 1) * two_digits(digits_at(at, offset));
+}
+static inline uint32_t counted_misfits(uint64_t at, uint64_t value, int32_t offset) {
+    uint64_t word = digits_at(at, offset)->word, square = magnitude(value) >> 30 ? 4 : 1;
+    return ((word * word ^ square) | magnitude(value) >> 60) != 0;
+}
+static inline void counted_put(uint64_t at, uint64_t value, int32_t offset) {
+    uint64_t word = magnitude(digits_at(at, offset)->word);
+    put_digits(digits_at(at, offset), (word ^ sign_of(value)) - sign_of(value), value);
+}
+static inline uint32_t tagged_not_one(uint64_t at, int32_t offset) { return digits_at(at, offset)->word >= 16; }
+static inline uint64_t tagged_one(uint64_t at, int32_t offset) {
+    return (1 - (digits_at(at, offset)->word & 3)) * digits_at(at, offset)->low;
+}
+static inline uint32_t tagged_not_two(uint64_t at, int32_t offset) { return digits_at(at, offset)->word >> 3 != 2; }
+static inline uint64_t tagged_two(uint64_t at, int32_t offset) {
+    return (1 - (digits_at(at, offset)->word & 3)) * two_digits(digits_at(at, offset));
+}
+static inline uint32_t tagged_misfits(uint64_t at, uint64_t value, int32_t offset) {
+    uint64_t count = magnitude(value) >> 30 ? 2 : 1;
+    return ((digits_at(at, offset)->word >> 3 ^ count) | magnitude(value) >> 60) != 0;
+}
+static inline void tagged_put(uint64_t at, uint64_t value, int32_t offset) {
+    put_digits(digits_at(at, offset), (digits_at(at, offset)->word & ~2ull) | (sign_of(value) & 2), value);
+}

@@ -1,12 +1,9 @@
 //! Ways from block to block, and out: branches, the blocks of a place for the types met there, exits.
 
-use copatch::ValueType;
-
 use super::state::{Local, Place, Slot, Stop, sources};
 use super::{BLOCKS, Translator, VERSIONS, Version};
 use crate::bytecode::{Instruction, Op};
-use crate::helpers::Number;
-use crate::ir::{Block, Constant, End, Exit, Name, Resume, Source, Step, Type};
+use crate::ir::{Block, Constant, End, Exit, Resume, Source, Step, Type};
 
 /// Why a loop is left.
 const ATTENTION: &str = "a signal, or a name that means something else now";
@@ -58,10 +55,11 @@ impl Translator<'_> {
         let jump = if to <= self.at.offset {
             // Only who goes back looks up.
             let before = std::mem::take(&mut self.steps);
-            let exit = self.look_up(to);
-            let target = self.goto(to);
-            let back = self.extra_block(End::Goto(target), exit);
+            let state = self.state.clone();
+            let (end, exit) = self.go_back(to);
+            let back = self.extra_block(end, exit);
             self.steps = before;
+            self.state = state;
             back
         } else {
             self.meet(to)
@@ -74,19 +72,21 @@ impl Translator<'_> {
         }
     }
 
-    /// Before control goes back to an offset: whether somebody wants attention. Gives the exit there.
-    pub(super) fn look_up(&mut self, to: u32) -> u32 {
+    /// Goes back to an offset, with the exit for who wants attention.
+    pub(super) fn go_back(&mut self, to: u32) -> (End, u32) {
+        self.settle();
         let mut exit = self.exit_here(ATTENTION);
         exit.offset = to;
         let exit = self.add_exit(exit);
-        self.steps.extend([
-            Step::Op(Name::Interrupted),
-            Step::If,
-            Step::Helper(Number::Attend, 1, &[ValueType::I32]),
-            Step::ExitIf(exit),
-            Step::End,
-        ]);
-        exit
+        self.forget_unread(to);
+        (End::Again(self.version(to), exit), exit)
+    }
+
+    /// Goes on at an offset.
+    pub(super) fn go_on(&mut self, to: u32) -> End {
+        self.settle();
+        self.forget_unread(to);
+        End::Goto(self.version(to))
     }
 
     /// The block for that offset and the present types, whose stack is settled first.
@@ -96,8 +96,15 @@ impl Translator<'_> {
     }
 
     pub(super) fn goto(&mut self, offset: u32) -> usize {
-        // Numbers that nobody will read are forgotten, so that they make no difference.
         let kept = self.state.clone();
+        self.unbind_unread(offset);
+        let block = self.version(offset);
+        self.state = kept;
+        block
+    }
+
+    /// Numbers that nobody will read are no more, so that they make no difference.
+    fn unbind_unread(&mut self, offset: u32) {
         for (index, local) in self.state.locals.iter_mut().enumerate() {
             if let Local::Value { ty, .. } = local
                 && !ty.is_object()
@@ -106,9 +113,28 @@ impl Translator<'_> {
                 *local = Local::Unbound;
             }
         }
-        let block = self.version(offset);
-        self.state = kept;
-        block
+    }
+
+    /// Where control only goes on at an offset: what locals and stack have no more is forgotten, too.
+    fn forget_unread(&mut self, offset: u32) {
+        self.unbind_unread(offset);
+        let locals = self.state.locals.iter().enumerate();
+        let free = locals.filter(|(_, local)| **local == Local::Unbound);
+        let free = free.map(|(index, _)| Place::Local(index as u32));
+        let mut forgotten: Vec<u32> = free.flat_map(|place| self.homes_at(place)).collect();
+        let above =
+            (self.state.stack.len() as u32..).map(|depth| self.homes_at(Place::Stack(depth)));
+        forgotten.extend(above.take_while(|homes| !homes.is_empty()).flatten());
+        self.steps.extend(forgotten.into_iter().map(Step::Forget));
+    }
+
+    /// Where a place has had numbers.
+    fn homes_at(&self, place: Place) -> Vec<u32> {
+        let types = [Type::Int, Type::Float, Type::Bool];
+        types
+            .into_iter()
+            .filter_map(|ty| self.known_home(place, ty))
+            .collect()
     }
 
     /// The block for that offset and state, made if there is none.

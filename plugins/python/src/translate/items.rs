@@ -12,92 +12,67 @@ use super::{Done, Slot, Stop, Translator, shared};
 use crate::helpers::Number;
 use crate::ir::{Constant, Name, Step, Type};
 
-/// Bits of an int's digit.
-const DIGIT: u64 = 30;
-const MASK: u64 = (1 << DIGIT) - 1;
+/// What reads and writes an int's digits.
+struct Digits {
+    not_one: Name,
+    one: Name,
+    not_two: Name,
+    two: Name,
+    misfits: Name,
+    put: Name,
+}
+
+/// CPython 3.11 multiplies the number of digits by the sign.
+const COUNTED: Digits = Digits {
+    not_one: Name::CountedNotOne,
+    one: Name::CountedOne,
+    not_two: Name::CountedNotTwo,
+    two: Name::CountedTwo,
+    misfits: Name::CountedMisfits,
+    put: Name::CountedPut,
+};
+
+/// From 3.12 on there are two bits for the sign below the number of digits.
+const TAGGED: Digits = Digits {
+    not_one: Name::TaggedNotOne,
+    one: Name::TaggedOne,
+    not_two: Name::TaggedNotTwo,
+    two: Name::TaggedTwo,
+    misfits: Name::TaggedMisfits,
+    put: Name::TaggedPut,
+};
 
 fn number(value: u64) -> Step {
     Step::Const(ValueType::I64, value)
 }
 
 impl Translator<'_> {
-    /// The sign, and the number of digits, are one word: their product in 3.11, from 3.12 on eight times the number and one of 0
-    /// (positive), 1 (zero) and 2 (negative).
-    fn signs_are_products(&self) -> bool {
-        self.code.layout.minor == 11
+    fn digits(&self) -> &'static Digits {
+        if self.code.layout.minor == 11 {
+            &COUNTED
+        } else {
+            &TAGGED
+        }
     }
 
     /// Pushes the value of an int object: in place if it has one or two digits, else by a helper.
     pub(super) fn int_value(&mut self, object: u32, exit: u32) {
-        let (size, value) = (self.temporary(6), self.temporary(7));
-        let products = self.signs_are_products();
-        let two_digits = [
-            // The first digit is the lower half of the word, the second the upper.
-            Step::Get(object),
-            Step::OpImm(Name::LoadI64, offset::INT_DIGIT),
-            Step::Set(value),
-            Step::Get(value),
-            number(32),
-            Step::Op(Name::Shr),
-            number(DIGIT),
-            Step::Op(Name::Shl),
-            Step::Get(value),
-            number(MASK),
-            Step::Op(Name::And),
-            Step::Op(Name::Add),
-        ];
-        // 1 - (tag & 3)
-        let sign = [
-            number(1),
-            Step::Get(size),
-            number(3),
-            Step::Op(Name::And),
-            Step::Op(Name::Sub),
-        ];
-        self.steps.extend([
-            Step::Get(object),
-            Step::OpImm(Name::LoadI64, offset::INT_SIZE),
-            Step::Set(size),
-            Step::Get(size),
-        ]);
-        if products {
-            self.steps.extend([number(1), Step::Op(Name::Add)]);
+        let value = self.temporary(7);
+        let digits = self.digits();
+        for (other, count) in [(digits.not_one, digits.one), (digits.not_two, digits.two)] {
+            self.steps.extend([
+                Step::Get(object),
+                Step::OpImm(other, offset::INT_SIZE),
+                Step::Not,
+                Step::If,
+                Step::Get(object),
+                Step::OpImm(count, offset::INT_SIZE),
+                Step::Set(value),
+                Step::Forget(object),
+                Step::Else,
+            ]);
         }
         self.steps.extend([
-            number(if products { 3 } else { 16 }),
-            Step::Op(Name::GeU),
-            Step::Not,
-            Step::If,
-        ]);
-        if products {
-            self.steps.push(Step::Get(size));
-        } else {
-            self.steps.extend(sign);
-        }
-        self.steps.extend([
-            Step::Get(object),
-            Step::OpImm(Name::LoadU32, offset::INT_DIGIT),
-            Step::Op(Name::Mul),
-            Step::Set(value),
-            Step::Forget(size),
-            Step::Forget(object),
-            Step::Else,
-        ]);
-        self.is_not_of_two_digits(size);
-        self.steps.extend([Step::Not, Step::If]);
-        self.steps.extend(two_digits);
-        if products {
-            self.steps
-                .extend([Step::Get(size), number(1), Step::Op(Name::Shr)]);
-        } else {
-            self.steps.extend(sign);
-        }
-        self.steps.extend([
-            Step::Op(Name::Mul),
-            Step::Set(value),
-            Step::Forget(size),
-            Step::Forget(object),
-            Step::Else,
             Step::Get(object),
             Step::Helper(Number::IntValue, 1, &[ValueType::I64, ValueType::I32]),
             Step::ExitIf(exit),
@@ -169,34 +144,33 @@ impl Translator<'_> {
         object
     }
 
-    /// Pushes a word that is zero if an object is of a type and there is one reference to it.
-    fn shared_or_other(&mut self, object: u32, ty: u64) {
-        self.steps.extend([
-            Step::Get(object),
-            Step::OpImm(Name::LoadI64, offset::TYPE),
-            number(ty),
-            Step::Op(Name::Xor),
-            Step::Get(object),
-            Step::OpImm(Name::LoadI64, 0),
-            number(1),
-            Step::Op(Name::Xor),
-            Step::Op(Name::Or),
-        ]);
+    /// Goes on outside unless an object is of a type and there is one reference to it.
+    fn is_alone(&mut self, object: u32, ty: u64) {
+        for (word, at) in [(1, 0), (ty, offset::TYPE)] {
+            self.steps.extend([
+                Step::Get(object),
+                number(word),
+                Step::OpImm(Name::DiffersI64, at),
+                Step::BrIf(0),
+            ]);
+        }
     }
 
     fn store_float(&mut self, list: u32, at: u32, value: &Slot, exit: u32) -> Done {
         let old = self.item_object(list, at);
-        self.shared_or_other(old, self.code.layout.float);
-        self.steps
-            .extend([Step::Op(Name::Nez), Step::Not, Step::If, Step::Get(old)]);
+        self.steps.extend([Step::Block, Step::Block]);
+        self.is_alone(old, self.code.layout.float);
+        self.steps.push(Step::Get(old));
         self.get(value)?;
-        self.steps.extend([
-            Step::OpImm(Name::StoreF64, offset::FLOAT),
-            Step::Forget(old),
-            Step::Forget(at),
-            Step::Else,
-        ]);
-        self.store_by(Number::SetFloat, list, at, value, exit)?;
+        self.steps.push(Step::OpImm(Name::StoreF64, offset::FLOAT));
+        self.else_by(Number::SetFloat, list, at, value, exit)
+    }
+
+    /// Ends two blocks: what comes here is done, what left the inner one is stored by a helper.
+    fn else_by(&mut self, helper: Number, list: u32, at: u32, value: &Slot, exit: u32) -> Done {
+        self.forget_now();
+        self.steps.extend([Step::Br(1), Step::End]);
+        self.store_by(helper, list, at, value, exit)?;
         self.steps.push(Step::End);
         Ok(())
     }
@@ -204,71 +178,24 @@ impl Translator<'_> {
     /// Stores an integer: over one of as many digits, or one whose object is shared over another such; else by a helper.
     fn store_int(&mut self, list: u32, at: u32, value: &Slot, exit: u32) -> Done {
         let old = self.item_object(list, at);
-        let (new, sign, size) = (self.temporary(6), self.temporary(7), self.temporary(8));
+        let new = self.temporary(6);
         self.get_int(value)?;
         self.steps
             .extend([Step::Set(new), Step::Block, Step::Block]);
         // Two levels out: stored. One level: a helper's.
         self.store_shared(list, at, old, new);
-        self.shared_or_other(old, self.code.layout.int);
+        self.is_alone(old, self.code.layout.int);
+        let digits = self.digits();
         self.steps.extend([
-            // The magnitude, (x ^ sign) - sign, has no more than two digits.
+            Step::Get(old),
             Step::Get(new),
-            number(63),
-            Step::Op(Name::Shr),
-            Step::Set(sign),
-            Step::Get(new),
-            Step::Get(sign),
-            Step::Op(Name::Xor),
-            Step::Get(sign),
-            Step::Op(Name::Sub),
-            Step::Set(new),
-            Step::Get(new),
-            number(2 * DIGIT),
-            Step::Op(Name::Shr),
-            Step::Op(Name::Or),
-            Step::Op(Name::Nez),
+            Step::OpImm(digits.misfits, offset::INT_SIZE),
             Step::BrIf(0),
             Step::Get(old),
-            Step::OpImm(Name::LoadI64, offset::INT_SIZE),
-            Step::Set(size),
             Step::Get(new),
-            number(DIGIT),
-            Step::Op(Name::Shr),
-            Step::Op(Name::Nez),
-            Step::If,
+            Step::OpImm(digits.put, offset::INT_SIZE),
         ]);
-        self.is_not_of_two_digits(size);
-        self.steps.extend([
-            Step::BrIf(1),
-            Step::Get(old),
-            Step::Get(new),
-            number(DIGIT),
-            Step::Op(Name::Shr),
-            number(32),
-            Step::Op(Name::Shl),
-            Step::Get(new),
-            number(MASK),
-            Step::Op(Name::And),
-            Step::Op(Name::Or),
-            Step::OpImm(Name::StoreI64, offset::INT_DIGIT),
-        ]);
-        self.store_size(2, old, sign);
-        self.steps.push(Step::Else);
-        self.is_beyond_two_digits(size);
-        self.steps.extend([
-            Step::BrIf(1),
-            Step::Get(old),
-            Step::Get(new),
-            Step::OpImm(Name::StoreU32, offset::INT_DIGIT),
-        ]);
-        self.store_size(1, old, sign);
-        self.steps.push(Step::End);
-        self.forget_now();
-        self.steps.extend([Step::Br(1), Step::End]);
-        self.store_by(Number::SetInt, list, at, value, exit)?;
-        self.steps.push(Step::End);
-        Ok(())
+        self.else_by(Number::SetInt, list, at, value, exit)
     }
 
     /// A shared object takes the place of another, which needs no memory; goes on if the old one is none, to the helper.
@@ -279,7 +206,7 @@ impl Translator<'_> {
             Step::Op(Name::Add),
             number(shared::COUNT),
             Step::Op(Name::GeU),
-            Step::Op(Name::Eqz32),
+            Step::Not,
         ];
         self.steps.extend(in_range);
         let Some(least) = self.code.layout.shared else {
@@ -290,8 +217,8 @@ impl Translator<'_> {
         self.steps.extend([
             Step::If,
             Step::Get(old),
-            number(least),
-            Step::Op(Name::Sub),
+            number(least.wrapping_neg()),
+            Step::Op(Name::Add),
             number(shared::COUNT * shared::APART),
             Step::Op(Name::GeU),
             Step::BrIf(1),
@@ -323,71 +250,6 @@ impl Translator<'_> {
             new,
             Step::OpImm(Name::PutItemI64, offset::ITEMS),
         ]);
-    }
-
-    /// Pushes whether an int's size is not that of two digits.
-    fn is_not_of_two_digits(&mut self, size: u32) {
-        self.steps.push(Step::Get(size));
-        if self.signs_are_products() {
-            // -2 and 2 become 0 and 4, of which the third bit is no matter.
-            self.steps.extend([
-                number(2),
-                Step::Op(Name::Add),
-                number(!4),
-                Step::Op(Name::And),
-                Step::Op(Name::Nez),
-            ]);
-        } else {
-            self.steps.extend([
-                number(3),
-                Step::Op(Name::Shr),
-                number(2),
-                Step::Op(Name::Ne),
-            ]);
-        }
-    }
-
-    /// Pushes whether an int's size is that of zero, or of more than two digits.
-    fn is_beyond_two_digits(&mut self, size: u32) {
-        self.steps.push(Step::Get(size));
-        let (step, bound) = if self.signs_are_products() {
-            // Its square is 1 or 4.
-            self.steps.push(Step::Get(size));
-            (Step::Op(Name::Mul), 4)
-        } else {
-            self.steps.push(number(3));
-            (Step::Op(Name::Shr), 2)
-        };
-        self.steps.extend([
-            step,
-            number(1),
-            Step::Op(Name::Sub),
-            number(bound),
-            Step::Op(Name::GeU),
-        ]);
-    }
-
-    /// Writes the size of an int of so many digits, negative if `sign` is -1.
-    fn store_size(&mut self, digits: u64, object: u32, sign: u32) {
-        self.steps.extend([Step::Get(object), Step::Get(sign)]);
-        if self.signs_are_products() {
-            // (digits ^ sign) - sign
-            self.steps.extend([
-                number(digits),
-                Step::Op(Name::Xor),
-                Step::Get(sign),
-                Step::Op(Name::Sub),
-            ]);
-        } else {
-            self.steps.extend([
-                number(2),
-                Step::Op(Name::And),
-                number(digits << 3),
-                Step::Op(Name::Or),
-            ]);
-        }
-        self.steps
-            .push(Step::OpImm(Name::StoreI64, offset::INT_SIZE));
     }
 
     /// Stores a truth value: in place of one, since neither ever goes away.

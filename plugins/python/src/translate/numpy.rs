@@ -36,23 +36,23 @@ impl Translator<'_> {
             }
         }
         self.check_array(array, of, dimensions, operands);
-        let (at, shape, address) = (self.temporary(3), self.temporary(11), self.temporary(12));
-        // No more is held at once than there are registers for: shape and strides are looked up again.
-        for (dimension, index) in indices.iter().enumerate() {
-            let word = 8 * dimension as i32;
-            self.steps.extend([
+        let (at, address) = (self.temporary(3), self.temporary(12));
+        let words = [
+            (Name::BeyondFirst, Name::TimesFirst),
+            (Name::BeyondSecond, Name::TimesSecond),
+        ];
+        for (dimension, (index, (beyond, times))) in indices.iter().zip(words).enumerate() {
+            let size = [
                 Step::Get(array),
                 Step::OpImm(Name::LoadI64, offset::SHAPE),
-                Step::Set(shape),
-            ]);
-            self.index_below(index, at, (shape, word), operands)?;
+                Step::OpImm(Name::LoadI64, 8 * dimension as i32),
+            ];
+            let beyond = Step::OpImm(beyond, offset::SHAPE);
+            self.index_below(index, at, &size, [Step::Get(array), beyond], operands)?;
             self.steps.extend([
-                Step::Forget(shape),
-                Step::Get(array),
-                Step::OpImm(Name::LoadI64, offset::STRIDES),
-                Step::OpImm(Name::LoadI64, word),
                 Step::Get(at),
-                Step::Op(Name::Mul),
+                Step::Get(array),
+                Step::OpImm(times, offset::STRIDES),
             ]);
             self.steps.extend(match dimension {
                 0 => vec![Step::Get(array), Step::OpImm(Name::LoadI64, offset::DATA)],
@@ -74,9 +74,8 @@ impl Translator<'_> {
         self.exit_if(operands, "an array of something else");
         self.steps.extend([
             Step::Get(array),
-            Step::OpImm(Name::LoadU32, offset::DIMENSIONS),
             Step::Const(ValueType::I64, dimensions.into()),
-            Step::Op(Name::Ne),
+            Step::OpImm(Name::DiffersU32, offset::DIMENSIONS),
         ]);
         self.exit_if(operands, "an array of other dimensions");
     }
@@ -219,28 +218,19 @@ impl Translator<'_> {
         };
         let operands = [&left, &right];
         let result = self.home(Place::Scratch(13), Type::Float);
-        let zero = Step::Const(ValueType::F64, 0);
         self.get_float(&left)?;
         self.get_float(&right)?;
-        // What is not finite is not equal to itself without itself.
-        self.steps.extend([
-            Step::Op(op),
-            Step::Set(result),
-            Step::Get(result),
-            Step::Get(result),
-            Step::Op(Name::FSub),
-            zero,
-            Step::Op(Name::FNe),
-        ]);
+        self.steps
+            .extend([Step::Op(op), Step::Set(result), Step::Get(result)]);
+        // A sum is exact where it is small.
+        let rounds = matches!(op, Name::FMul | Name::FDiv);
+        if rounds {
+            self.steps
+                .extend([Step::Op(Name::Extreme), Step::If, Step::Get(result)]);
+        }
+        self.steps.push(Step::Op(Name::NotFinite));
         self.exit_if(&operands, "a result that is not finite");
-        if matches!(op, Name::FMul | Name::FDiv) {
-            self.steps.extend([
-                Step::Get(result),
-                Step::Op(Name::FAbs),
-                Step::Const(ValueType::F64, f64::MIN_POSITIVE.to_bits()),
-                Step::Op(Name::FLt),
-                Step::If,
-            ]);
+        if rounds {
             self.get_float(&left)?;
             self.steps.push(Step::Op(Name::FNez));
             self.get_float(&right)?;

@@ -15,9 +15,8 @@ pub(super) mod offset {
     pub const SIZE: i32 = 16;
     pub const ITEMS: i32 = 24;
     pub const FLOAT: i32 = 16;
-    /// A signed number of digits in 3.11, a tag from 3.12 on.
+    /// Sign and number of digits; the digits lie behind.
     pub const INT_SIZE: i32 = 16;
-    pub const INT_DIGIT: i32 = 24;
 }
 
 impl Translator<'_> {
@@ -64,31 +63,26 @@ impl Translator<'_> {
             return Err(Stop::Leave("an index that is no integer"));
         }
         let at = self.temporary(3);
-        self.index_below(index, at, (container, offset::SIZE), operands)?;
+        let container = Step::Get(container);
+        let size = [container, Step::OpImm(Name::LoadI64, offset::SIZE)];
+        let beyond = [container, Step::OpImm(Name::BeyondWord, offset::SIZE)];
+        self.index_below(index, at, &size, beyond, operands)?;
         Ok(at)
     }
 
-    /// Leaves an index in `at`, counted from the beginning; exits if it is not below the word at an address and offset.
+    /// Leaves an index in `at`, counted from the beginning; exits if it is not below the size that steps push. Others say whether what
+    /// was pushed is beyond it.
     pub(super) fn index_below(
         &mut self,
         index: &Slot,
         at: u32,
-        (address, offset): (u32, i32),
+        size: &[Step],
+        [of, is_beyond]: [Step; 2],
         operands: &[&Slot],
     ) -> Done {
-        let beyond = [
-            Step::Get(at),
-            Step::Get(address),
-            Step::OpImm(Name::BeyondWord, offset),
-        ];
+        let beyond = [Step::Get(at), of, is_beyond];
         // Counted from the end if negative: then the size is added, and it is looked at once more.
-        let from_end = [
-            Step::Get(at),
-            Step::Get(address),
-            Step::OpImm(Name::LoadI64, offset),
-            Step::Op(Name::Add),
-            Step::Set(at),
-        ];
+        let from_end = [size, &[Step::Get(at), Step::Op(Name::Add), Step::Set(at)]].concat();
         self.get_int(index)?;
         self.steps.push(Step::Set(at));
         let known = constant_int(index);
