@@ -258,9 +258,19 @@ unsafe extern "C" fn new_list(_context: *mut Context, slots: *mut u64) -> u32 {
 
 /// Appends a new reference, or none.
 unsafe fn append(slots: *mut u64, item: *mut PyObject) -> u32 {
-    // SAFETY: the first slot holds a list.
+    // SAFETY: the first slot holds a list, whose third word is its size and whose fifth the size that it has room for, or -1 while it
+    // is sorted.
     unsafe {
-        let done = !item.is_null() && ffi::PyList_Append(object(slots, 0), item) == 0;
+        let list = object(slots, 0);
+        let words = list.cast::<isize>();
+        let size = *words.add(2);
+        if !item.is_null() && size < *words.add(4) {
+            *run::list_items(list).offset(size) = item;
+            *words.add(2) = size + 1;
+            *slots = 0;
+            return 0;
+        }
+        let done = !item.is_null() && ffi::PyList_Append(list, item) == 0;
         if !item.is_null() {
             ffi::Py_DecRef(item);
         }

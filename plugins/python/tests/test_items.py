@@ -20,6 +20,12 @@ def put(items, index, value):
 
 
 @copatch.jit
+def gather(items, value):
+    items.append(value)
+    return value
+
+
+@copatch.jit
 def total(items):
     out = 0
     for item in items:
@@ -98,6 +104,13 @@ class Items(unittest.TestCase):
     def test_what_is_gathered_is_kept_until_it_is_used(self):
         self.assertEqual(rotate(1, 2, 3, 4), 2345)
         self.assertEqual(between(list(range(10)), 2, 5), [3, 4, 5, 6])
+
+    def test_a_list_that_is_sorted_has_no_room(self):
+        gather([1], 2)
+        items = [3, 1, 2]
+        with self.assertRaisesRegex(ValueError, "list modified during sort"):
+            items.sort(key=lambda item: gather(items, item))
+        self.assertEqual(items, [1, 2, 3])
 
     def test_indices(self):
         for size in range(4):
