@@ -12,6 +12,7 @@ use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::arguments::{Given, Parameters};
 use crate::ir::Type;
 use crate::run::{self, Attempt};
 use crate::unit::{Compiled, compile};
@@ -52,6 +53,7 @@ pub struct Jit {
 /// What is known of a function.
 #[derive(Default)]
 pub struct State {
+    parameters: Parameters,
     pub specialisations: RefCell<Vec<&'static Specialisation>>,
     /// Types for which there is no code, and why.
     pub refused: RefCell<Vec<(Vec<Type>, String)>>,
@@ -115,17 +117,17 @@ impl Specialisation {
     unsafe fn try_out(
         &self,
         jit: *mut Jit,
+        given: Given,
         arguments: *const *mut PyObject,
-        count: usize,
     ) -> Option<*mut PyObject> {
         let trial = self.trial.get();
         let begin = Instant::now();
         // SAFETY: as `vectorcall`'s.
         let result = unsafe {
             if trial.is_multiple_of(2) {
-                PyObject_Vectorcall((*jit).function, arguments, count, null_mut())
+                PyObject_Vectorcall((*jit).function, given.arguments, given.flags, given.names)
             } else {
-                match run::enter(&self.compiled, arguments, count) {
+                match run::enter(&self.compiled, arguments) {
                     Attempt::Done(result) => result,
                     Attempt::Unfit => return None,
                 }
@@ -215,13 +217,19 @@ unsafe extern "C" fn vectorcall(
     unsafe {
         let jit = callable.cast::<Jit>();
         let count = flags & !VECTORCALL_OFFSET_MASK;
-        let plain = names.is_null() || ffi::PyTuple_Size(names) == 0;
+        let given = Given {
+            arguments,
+            flags,
+            names,
+        };
         let state = &*(*jit).state;
-        if plain && !state.given_up.get() && !run::TRACED.load(Ordering::Relaxed) {
-            if let Some(result) = attempt(jit, arguments, count) {
-                return result;
-            }
-            if let Some(result) = specialise(jit, arguments, count) {
+        if !state.given_up.get() && !run::TRACED.load(Ordering::Relaxed) {
+            let result = if state.parameters.are_given(count, names) {
+                attempt(jit, given, arguments).or_else(|| specialise(jit, given, arguments))
+            } else {
+                arrange(jit, given, count)
+            };
+            if let Some(result) = result {
                 return result;
             }
         }
@@ -229,11 +237,23 @@ unsafe extern "C" fn vectorcall(
     }
 }
 
+/// A call with names or defaults.
+unsafe fn arrange(jit: *mut Jit, given: Given, count: usize) -> Option<*mut PyObject> {
+    // SAFETY: as `vectorcall`'s.
+    unsafe {
+        let parameters = &(*(*jit).state).parameters;
+        let arranged = parameters.arrange((*jit).function, given, count)?;
+        let arguments = arranged.objects.as_ptr();
+        attempt(jit, given, arguments).or_else(|| specialise(jit, given, arguments))
+    }
+}
+
+/// Calls compiled code with an argument for each parameter.
 #[inline]
 unsafe fn attempt(
     jit: *mut Jit,
+    given: Given,
     arguments: *const *mut PyObject,
-    count: usize,
 ) -> Option<*mut PyObject> {
     // SAFETY: the caller's `Jit` has a state.
     let state = unsafe { &*(*jit).state };
@@ -262,10 +282,10 @@ unsafe fn attempt(
         }
         if specialisation.trial.get() > 0 {
             // SAFETY: as the caller's.
-            return unsafe { specialisation.try_out(jit, arguments, count) };
+            return unsafe { specialisation.try_out(jit, given, arguments) };
         }
         // SAFETY: as the caller's.
-        if let Attempt::Done(result) = unsafe { run::enter(compiled, arguments, count) } {
+        if let Attempt::Done(result) = unsafe { run::enter(compiled, arguments) } {
             let calls = specialisation.calls.get() + 1;
             specialisation.calls.set(calls);
             if calls == PATIENCE && specialisation.left() * 4 > calls {
@@ -279,8 +299,8 @@ unsafe fn attempt(
 #[cold]
 unsafe fn specialise(
     jit: *mut Jit,
+    given: Given,
     arguments: *const *mut PyObject,
-    count: usize,
 ) -> Option<*mut PyObject> {
     // SAFETY: as `vectorcall`'s.
     unsafe {
@@ -298,7 +318,7 @@ unsafe fn specialise(
             // Other types are looked at now and then.
             return None;
         }
-        let types: Option<Vec<Type>> = (0..count)
+        let types: Option<Vec<Type>> = (0..state.parameters.count())
             .map(|at| run::type_of(*arguments.add(at)))
             .collect();
         let types = types?;
@@ -319,7 +339,9 @@ unsafe fn specialise(
         // Attached, so that whatever is dropped goes at once.
         let compiled = Python::attach(|py| {
             let function = Bound::from_borrowed_ptr(py, (*jit).function);
-            specialised(&function, &types, count).map_err(|error| error.value(py).to_string())
+            crate::machine()
+                .and_then(|machine| compile(machine, &function, &types))
+                .map_err(|error| error.value(py).to_string())
         });
         match compiled {
             Ok(compiled) => {
@@ -334,7 +356,7 @@ unsafe fn specialise(
                     .specialisations
                     .borrow_mut()
                     .push(Box::leak(Box::new(specialisation)));
-                attempt(jit, arguments, count)
+                attempt(jit, given, arguments)
             }
             Err(refused) => {
                 state.refused.borrow_mut().push((types, refused));
@@ -345,23 +367,6 @@ unsafe fn specialise(
             }
         }
     }
-}
-
-fn specialised(
-    function: &Bound<'_, PyAny>,
-    types: &[Type],
-    count: usize,
-) -> PyResult<Box<Compiled>> {
-    let argc: usize = function
-        .getattr("__code__")?
-        .getattr("co_argcount")?
-        .extract()?;
-    if argc != count {
-        return Err(pyo3::exceptions::PyNotImplementedError::new_err(
-            "it was called with defaults, or with the wrong number of arguments",
-        ));
-    }
-    compile(crate::machine()?, function, types)
 }
 
 unsafe extern "C" fn dealloc(object: *mut PyObject) {
@@ -529,6 +534,10 @@ pub fn new_type(py: Python<'_>) -> PyResult<Py<PyAny>> {
 
 /// A compiled function in the place of a Python function.
 pub fn new(ty: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let state = State {
+        parameters: Parameters::of(function)?,
+        ..State::default()
+    };
     // SAFETY: the type's allocator gives zeroed memory for a `Jit`, all of whose fields are set here.
     unsafe {
         let object = ffi::PyType_GenericAlloc(ty.as_ptr().cast::<PyTypeObject>(), 0);
@@ -539,7 +548,7 @@ pub fn new(ty: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> PyResult<Py<Py
         (*jit).vectorcall = vectorcall;
         ffi::Py_IncRef(function.as_ptr());
         (*jit).function = function.as_ptr();
-        (*jit).state = Box::into_raw(Box::default());
+        (*jit).state = Box::into_raw(Box::new(state));
         Ok(Bound::from_owned_ptr(ty.py(), object).unbind())
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! The pack knows nothing of CPython; the few offsets that compiled code uses are given by `translate/objects.rs`.
 
+mod arguments;
 mod bytecode;
 mod foreign;
 mod function;

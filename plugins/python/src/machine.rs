@@ -148,9 +148,6 @@ impl Machine {
         if flags & (0x20 | 0x80 | 0x200) != 0 {
             return refuse("it is a generator or a coroutine");
         }
-        if code.getattr("co_kwonlyargcount")?.extract::<u32>()? != 0 {
-            return refuse("it takes arguments by keyword only");
-        }
         let names = |of: &str| -> PyResult<Vec<String>> { code.getattr(of)?.extract() };
         let (mut variables, cells, free) = (
             names("co_varnames")?,
@@ -217,12 +214,15 @@ impl Machine {
                 at += 1;
             }
         }
+        let count = |name: &str| -> PyResult<usize> { code.getattr(name)?.extract() };
+        let named = count("co_kwonlyargcount")?;
         Ok(Code {
             instructions,
             constants: constants.iter().map(|item| constant(&item)).collect(),
             names,
             locals,
-            arguments: code.getattr("co_argcount")?.extract()?,
+            arguments: count("co_argcount")? + named,
+            named,
             free: variables.len(),
             cells: shared,
             catches,

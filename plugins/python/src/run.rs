@@ -361,12 +361,12 @@ pub enum Attempt {
     Unfit,
 }
 
-/// Calls a compiled function with `count` arguments of the interpreter's.
-pub unsafe fn enter(compiled: &Compiled, arguments: *const *mut PyObject, count: usize) -> Attempt {
+/// Calls a compiled function with as many arguments of the interpreter's as it has parameters.
+pub unsafe fn enter(compiled: &Compiled, arguments: *const *mut PyObject) -> Attempt {
     // SAFETY: the arguments are objects that live until the call is over; slots beyond `top` are nobody's.
     unsafe {
         let environment = environment();
-        if environment.is_null() || count != compiled.params.len() {
+        if environment.is_null() {
             return Attempt::Unfit;
         }
         let frame = (*environment).top;

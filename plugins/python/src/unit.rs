@@ -306,7 +306,8 @@ impl Environment for Together<'_, '_> {
                 self.add_code(function, code, object)
             }
         };
-        if self.codes[at].1.arguments != arguments.len() {
+        let code = self.codes[at].1;
+        if code.arguments != arguments.len() || code.named != 0 {
             return None;
         }
         self.specialise_code(at, arguments)

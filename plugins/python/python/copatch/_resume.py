@@ -140,6 +140,7 @@ def make(function, offset, bound, stack, arguments):
         co_freevars=(),
         co_argcount=local,
         co_posonlyargcount=0,
+        co_kwonlyargcount=0,
         co_stacksize=code.co_stacksize + len(stack) + (0 if arguments in (None, _SIGNAL) else arguments) + 4,
     )
     return _Function(code, function.__globals__, function.__name__)

@@ -14,6 +14,8 @@ pub struct Code {
     pub locals: usize,
     /// The first arguments, and where those that a comprehension gets of the function around it begin.
     pub arguments: usize,
+    /// How many of them are given by name only.
+    pub named: usize,
     pub free: usize,
     /// Variables that comprehensions share.
     pub cells: Vec<u32>,
