@@ -148,6 +148,9 @@ impl Machine {
         if flags & (0x20 | 0x80 | 0x200) != 0 {
             return refuse("it is a generator or a coroutine");
         }
+        if comprehension && self.rebinds(&code)? {
+            return refuse("it changes variables of the function around it");
+        }
         let names = |of: &str| -> PyResult<Vec<String>> { code.getattr(of)?.extract() };
         let (mut variables, cells, free) = (
             names("co_varnames")?,
@@ -228,6 +231,30 @@ impl Machine {
             catches,
             layout: self.layout,
         })
+    }
+
+    /// Whether a code object, or one in it, gives another value to a variable of the function around it.
+    fn rebinds(&self, code: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let names = |of: &str| -> PyResult<Vec<String>> { code.getattr(of)?.extract() };
+        let variables = names("co_varnames")?;
+        let cells = names("co_cellvars")?;
+        let own = variables.len()
+            + cells
+                .iter()
+                .filter(|cell| !variables.contains(cell))
+                .count();
+        let bytes: Vec<u8> = code.getattr("co_code")?.extract()?;
+        let stores = |one: &Instruction| matches!(one.op, Op::StoreFast(at) if at as usize >= own);
+        if self.dialect.decode(&bytes).iter().any(stores) {
+            return Ok(true);
+        }
+        for constant in code.getattr("co_consts")?.try_iter()? {
+            let constant = constant?;
+            if constant.get_type().is(code.get_type()) && self.rebinds(&constant)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

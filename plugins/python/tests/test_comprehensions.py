@@ -66,6 +66,9 @@ class Comprehensions(unittest.TestCase):
         self.same("@jit\ndef f(n, k):\n    a = [k for _ in range(n)]\n    g = lambda: k\n    k = 7\n    return a, g()\n", [(3, 2)])
         self.same("@jit\ndef f(n, k):\n    return {i: k for i in range(n)}, {k for _ in range(n)}, [lambda: k for _ in range(n)][0]()\n", [(3, 2)])
         self.same("@jit\ndef f(n, k):\n    return [(k := k + i) for i in range(n)], k\n", [(3, 2), (3, 2**63 - 2)])
+        self.same("@jit\ndef f(n, k):\n    a = [(k := k + i) for i in range(n)]\n    return k\n", [(3, 2), (3, 2**63 - 2)])
+        nested = "@jit\ndef f(n, k):\n    a = [[(k := k + i + j) for i in range(n)] for j in range(n)]\n    return k * 2\n"
+        self.same(nested, [(3, 2), (3, 2**63 - 2)])
 
     def test_tuples_that_are_known(self):
         source = "T = (1.5, 2.5)\n@jit\ndef f(n):\n    s = 0\n    for i in (-1, 0, 2**62, 5):\n        for x in T:\n            s += i * n + x\n    return s, [i * n for i in (1, 2, 3)]\n"
