@@ -28,6 +28,8 @@ pub enum Number {
     /// Takes an int object.
     IntValue,
     NewList,
+    /// Takes a list, whose reference it takes over.
+    TupleOfList,
     AppendInt,
     AppendFloat,
     AppendBool,
@@ -49,7 +51,7 @@ pub enum Number {
 }
 
 /// In the order of [`Number`].
-pub static HELPERS: [Helper; 25] = [
+pub static HELPERS: [Helper; 26] = [
     leave_function,
     attend,
     release,
@@ -62,6 +64,7 @@ pub static HELPERS: [Helper; 25] = [
     math,
     int_value,
     new_list,
+    tuple_of_list,
     append_int,
     append_float,
     append_bool,
@@ -256,6 +259,16 @@ unsafe extern "C" fn new_list(_context: *mut Context, slots: *mut u64) -> u32 {
     unsafe { give_list(slots, ffi::PyList_New(0)) }
 }
 
+unsafe extern "C" fn tuple_of_list(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: a list that nobody else has a reference to.
+    unsafe {
+        let list = object(slots, 0);
+        let tuple = ffi::PyList_AsTuple(list);
+        ffi::Py_DecRef(list);
+        give_list(slots, tuple)
+    }
+}
+
 /// Appends a new reference, or none.
 unsafe fn append(slots: *mut u64, item: *mut PyObject) -> u32 {
     // SAFETY: the first slot holds a list, whose third word is its size and whose fifth the size that it has room for, or -1 while it
@@ -364,7 +377,7 @@ unsafe extern "C" fn repeat(_context: *mut Context, slots: *mut u64) -> u32 {
     }
 }
 
-/// Gives a list, or that there is none.
+/// Gives a list or a tuple, or that there is none.
 unsafe fn give_list(slots: *mut u64, list: *mut PyObject) -> u32 {
     // SAFETY: the interpreter's lock is held.
     unsafe {

@@ -12,6 +12,11 @@ pub enum Type {
     Float,
     /// A list by its address, whose items were of a type when it was last looked at.
     List(Item),
+    /// A tuple by its address, by what its items are.
+    Tuple(&'static [Item]),
+    /// `bytes` and a `bytearray` by their address.
+    Bytes,
+    ByteArray,
     /// An `array.array` by its address.
     Array(Element),
     /// An array of numpy by its address, of one or two dimensions.
@@ -94,6 +99,19 @@ pub enum Leaf {
     Float,
 }
 
+impl Item {
+    /// For people.
+    pub fn name(self) -> String {
+        match self {
+            Item::Unknown => "object".into(),
+            Item::Bool => "bool".into(),
+            Item::Int => "int".into(),
+            Item::Float => "float".into(),
+            Item::Lists(leaf) => format!("list[{}]", leaf.item().name()),
+        }
+    }
+}
+
 impl Leaf {
     pub const fn item(self) -> Item {
         match self {
@@ -110,9 +128,14 @@ impl Type {
         match self {
             Type::None => &[],
             Type::Bool => &[ValueType::I32],
-            Type::Int | Type::NumpyInt | Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => {
-                &[ValueType::I64]
-            }
+            Type::Int
+            | Type::NumpyInt
+            | Type::List(_)
+            | Type::Tuple(_)
+            | Type::Bytes
+            | Type::ByteArray
+            | Type::Array(_)
+            | Type::NumpyArray(..) => &[ValueType::I64],
             Type::Float | Type::NumpyFloat => &[ValueType::F64],
             // Of a range the next value, the end and the step; of a list the list, and the index of what comes next.
             Type::RangeIterator(_) => &[ValueType::I64; 3],
@@ -122,7 +145,21 @@ impl Type {
 
     /// Whether a value of the type may own a reference.
     pub const fn is_object(self) -> bool {
-        matches!(self, Type::List(_) | Type::Array(_) | Type::NumpyArray(..))
+        matches!(
+            self,
+            Type::List(_)
+                | Type::Tuple(_)
+                | Type::Bytes
+                | Type::ByteArray
+                | Type::Array(_)
+                | Type::NumpyArray(..)
+        )
+    }
+
+    /// What all items of a tuple of these are.
+    pub fn common(items: &[Item]) -> Option<Item> {
+        let (first, rest) = items.split_first()?;
+        rest.iter().all(|item| item == first).then_some(*first)
     }
 
     /// Whether it is a scalar of numpy.
@@ -137,13 +174,14 @@ impl Type {
             Type::Bool => "bool".into(),
             Type::Int => "int".into(),
             Type::Float => "float".into(),
-            Type::List(Item::Lists(leaf)) => {
-                format!("list[{}]", Type::List(leaf.item()).name())
-            }
             Type::List(Item::Unknown) => "list".into(),
-            Type::List(Item::Bool) => "list[bool]".into(),
-            Type::List(Item::Int) => "list[int]".into(),
-            Type::List(Item::Float) => "list[float]".into(),
+            Type::List(item) => format!("list[{}]", item.name()),
+            Type::Tuple(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.name()).collect();
+                format!("tuple[{}]", items.join(", "))
+            }
+            Type::Bytes => "bytes".into(),
+            Type::ByteArray => "bytearray".into(),
             Type::Array(of) => format!("array[{}]", of.name()),
             Type::NumpyArray(of, dimensions) => format!("ndarray[{}, {dimensions}]", of.name()),
             Type::RangeIterator(_) => "range_iterator".into(),

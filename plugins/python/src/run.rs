@@ -236,19 +236,62 @@ pub unsafe fn type_of(object: *mut PyObject) -> Option<Type> {
             Type::None
         } else if ty == &raw mut ffi::PyList_Type {
             Type::List(item_of(object, true)?)
+        } else if ty == &raw mut ffi::PyTuple_Type {
+            let count = ffi::PyTuple_Size(object);
+            let items = (0..count).map(|at| tuple_item(ffi::PyTuple_GetItem(object, at)));
+            tuple(&items.collect::<Option<Vec<Item>>>()?)?
+        } else if ty == &raw mut ffi::PyBytes_Type {
+            Type::Bytes
+        } else if ty == &raw mut ffi::PyByteArray_Type {
+            Type::ByteArray
         } else {
             return foreign::type_of(object);
         })
     }
 }
 
+/// Items of tuples that are followed, at most.
+const ITEMS: usize = 16;
+/// What items of tuples were met, so that each is kept once.
+static TUPLES: Mutex<Vec<&'static [Item]>> = Mutex::new(Vec::new());
+
+/// The type of tuples of these; nothing if they are too many.
+pub fn tuple(items: &[Item]) -> Option<Type> {
+    if items.len() > ITEMS {
+        return None;
+    }
+    let mut known = TUPLES.lock().ok()?;
+    let old = known.iter().find(|known| **known == items).copied();
+    let new = || {
+        let items: &'static [Item] = Box::leak(items.into());
+        known.push(items);
+        items
+    };
+    Some(Type::Tuple(old.unwrap_or_else(new)))
+}
+
+/// What an item of a tuple is, which stays so.
+unsafe fn tuple_item(object: *mut PyObject) -> Option<Item> {
+    // SAFETY: an object.
+    unsafe {
+        let item = kind_of(object, true)?;
+        (item != Item::Int || int_value(object).is_some()).then_some(item)
+    }
+}
+
 unsafe fn item_of(list: *mut PyObject, nested: bool) -> Option<Item> {
-    // SAFETY: a list.
+    // SAFETY: a list, whose items are objects.
     unsafe {
         if list_size(list) == 0 {
             return Some(Item::Unknown);
         }
-        let first = *list_items(list);
+        kind_of(*list_items(list), nested)
+    }
+}
+
+unsafe fn kind_of(first: *mut PyObject, nested: bool) -> Option<Item> {
+    // SAFETY: an object.
+    unsafe {
         let ty = ffi::Py_TYPE(first);
         Some(if ty == &raw mut ffi::PyLong_Type {
             Item::Int
@@ -305,6 +348,28 @@ unsafe fn unbox(object: *mut PyObject, ty: Type, slot: *mut u64) -> bool {
                 }
                 *slot = object as u64;
             }
+            Type::Tuple(items) => {
+                let alike = of == &raw mut ffi::PyTuple_Type
+                    && ffi::PyTuple_Size(object) == items.len() as isize
+                    && items.iter().enumerate().all(|(at, item)| {
+                        tuple_item(ffi::PyTuple_GetItem(object, at as isize)) == Some(*item)
+                    });
+                if !alike {
+                    return false;
+                }
+                *slot = object as u64;
+            }
+            Type::Bytes | Type::ByteArray => {
+                let wanted = if ty == Type::Bytes {
+                    &raw mut ffi::PyBytes_Type
+                } else {
+                    &raw mut ffi::PyByteArray_Type
+                };
+                if of != wanted {
+                    return false;
+                }
+                *slot = object as u64;
+            }
             Type::Array(_) | Type::NumpyArray(..) | Type::NumpyFloat | Type::NumpyInt => {
                 return foreign::unbox(object, ty, slot);
             }
@@ -327,9 +392,9 @@ pub unsafe fn boxed(ty: Type, bits: u64) -> *mut PyObject {
                 ffi::Py_IncRef(ffi::Py_None());
                 ffi::Py_None()
             }
-            Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => bits as *mut PyObject,
             Type::NumpyFloat | Type::NumpyInt => foreign::scalar(ty, bits),
             Type::RangeIterator(_) | Type::ListIterator(_) => null_mut(),
+            _ => bits as *mut PyObject,
         }
     }
 }

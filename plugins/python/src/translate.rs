@@ -17,6 +17,7 @@ mod live;
 mod numpy;
 mod objects;
 mod state;
+mod tuples;
 mod values;
 
 use std::collections::HashMap;
@@ -304,7 +305,7 @@ impl<'c> Translator<'c> {
                     Some(Some(constant)) => Slot::Constant(*constant),
                     _ => Slot::Object(environment.constant(number), What::Other),
                 };
-                self.state.stack.push(slot);
+                self.push_known(slot, environment);
             }
             Op::LoadGlobal(name, null) => {
                 let known = environment
@@ -312,13 +313,11 @@ impl<'c> Translator<'c> {
                     .ok_or(Stop::Leave("a name that is not defined"))?;
                 let slot = of_known(known);
                 // 3.13 has the null above what is called.
-                let above = self.code.layout.minor >= 13;
-                let slots = match (null, above) {
-                    (false, _) => vec![slot],
-                    (true, true) => vec![slot, Slot::Null],
-                    (true, false) => vec![Slot::Null, slot],
-                };
-                self.state.stack.extend(slots);
+                match (null, self.code.layout.minor >= 13) {
+                    (false, _) => self.push_known(slot, environment),
+                    (true, true) => self.state.stack.extend([slot, Slot::Null]),
+                    (true, false) => self.state.stack.extend([Slot::Null, slot]),
+                }
             }
             Op::LoadAttr(name, method) => self.attribute(name, method, environment)?,
             Op::PushNull => self.state.stack.push(Slot::Null),
@@ -422,15 +421,16 @@ impl<'c> Translator<'c> {
                 return Ok(Some(self.go_on(to)));
             }
             Op::JumpOrPop(when, to) => return self.jump_or_pop(when, to).map(Some),
-            Op::GetIter => self.iterator(environment)?,
+            Op::GetIter => self.iterator()?,
             Op::ForIter(to) => return self.for_iter(to).map(Some),
             Op::Call(arguments) => self.call(arguments, environment)?,
             Op::Subscript => self.subscript()?,
             Op::StoreSubscript => self.store_subscript()?,
             Op::BuildTuple(count) => {
-                let at = self.state.stack.len().wrapping_sub(count as usize);
-                if at > self.state.stack.len() || !self.is_used_up(at, next) {
-                    return Err(Stop::Leave("a tuple"));
+                let at = self.below(count)?;
+                if !self.is_used_up(at, next) {
+                    self.build_tuple(count)?;
+                    return Ok(None);
                 }
                 let items = self.state.stack.split_off(at);
                 self.state.stack.push(Slot::Tuple(items, self.at.offset));
@@ -451,16 +451,7 @@ impl<'c> Translator<'c> {
                 self.subscript()?;
             }
             Op::BuildList(count) => self.build_list(count)?,
-            Op::Unpack(count) => {
-                let Slot::Tuple(items, _) = self.pop()? else {
-                    return Err(Stop::Leave("a sequence to unpack"));
-                };
-                if items.len() != count as usize {
-                    return Err(Stop::Leave("a sequence of another length"));
-                }
-                self.state.stack.extend(items.into_iter().rev());
-                self.settle();
-            }
+            Op::Unpack(count) => self.unpack(count)?,
             Op::Return => {
                 let slot = self.pop()?;
                 self.return_(slot)?;

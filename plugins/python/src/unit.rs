@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::function::CODES;
 use crate::generate::{calls, generate};
-use crate::ir::{Exit, Function, Item, Type};
+use crate::ir::{Exit, Function, Type};
 use crate::leave::ExitState;
 use crate::machine::{Machine, constant, is_comprehension};
 use crate::run;
@@ -278,18 +278,11 @@ impl Environment for Together<'_, '_> {
         }
     }
 
-    fn items(&mut self, object: u32) -> Option<(u64, Item)> {
-        let tuple = self.objects.get(object as usize)?.clone_ref(self.py);
-        let list = tuple.bind(self.py).cast_exact::<PyTuple>().ok()?.to_list();
-        // SAFETY: a list.
-        match unsafe { run::type_of(list.as_ptr()) }? {
-            Type::List(item @ (Item::Int | Item::Float)) => {
-                // As long as the code it lives, since its address is part of it.
-                self.objects.push(list.clone().into_any().unbind());
-                Some((list.as_ptr() as u64, item))
-            }
-            _ => None,
-        }
+    fn tuple(&mut self, object: u32) -> Option<(u64, Type)> {
+        let object = self.objects.get(object as usize)?.as_ptr();
+        // SAFETY: an object, which lives as long as the code.
+        let ty = unsafe { run::type_of(object) }?;
+        matches!(ty, Type::Tuple(_)).then_some((object as u64, ty))
     }
 
     fn specialise(&mut self, function: u32, arguments: &[Type]) -> Option<u32> {

@@ -51,7 +51,8 @@ def render(statements, depth=0):
 
 
 class Function:
-    """One function under construction. Kinds of values: `i`nt, `f`loat, `b`ool, `l`ist of whole numbers, of floats (`m`), `g`rid.
+    """One function under construction. Kinds of values: `i`nt, `f`loat, `b`ool, `l`ist of whole numbers, of floats (`m`), `g`rid, and
+    `t`uple, or bytes, of whole numbers.
 
     `risk` from 0 to 1 is how often it does what raises, or may: values of other kinds, no values, divisors that may be zero.
     """
@@ -60,7 +61,7 @@ class Function:
         self.random, self.name, self.known, self.recursive = random, name, known, recursive
         self.risk, self.left = risk, length
         self.chance = random.chance
-        self.params = [random.choice("iiiffblmg") for _ in range(random.randint(1, 4))]
+        self.params = [random.choice("iiiffblmgt") for _ in range(random.randint(1, 4))]
         self.result = random.choice("iiffb")
         if recursive:
             self.params.insert(0, "d")
@@ -117,8 +118,8 @@ class Function:
     def argument(self, kind, depth):
         if kind == "d":
             return str(self.random.randint(0, 5)) if self.chance(0.7) else f"({self.expr('i', depth)} & 7)"
-        if kind in "lmg":
-            return self.pick(kind) or {"l": "[1, 2, 3]", "m": "[1.0, -2.5]", "g": "[[1, 2], [3, 4]]"}[kind]
+        if kind in "lmgt":
+            return self.pick(kind) or {"l": "[1, 2, 3]", "m": "[1.0, -2.5]", "g": "[[1, 2], [3, 4]]", "t": "(3, -7, 2)"}[kind]
         return self.expr(kind, depth)
 
     def index(self, depth, name):
@@ -141,7 +142,8 @@ class Function:
         """An item of a list that should have such items, if there is one."""
         if self.chance(0.25) and self.pick("g"):
             return self.inner(depth, kind)
-        name = self.pick("l" if kind == "i" else "m")
+        name = self.pick("t") if kind == "i" and self.chance(0.3) else None
+        name = name or self.pick("l" if kind == "i" else "m")
         return f"{name}[{self.index(depth, name)}]" if name else None
 
     def inner(self, depth, kind="f"):
@@ -176,7 +178,7 @@ class Function:
         if form == 16:
             return f"{r.choice(['min', 'max'])}({', '.join(a() for _ in range(r.randint(2, 3)))})"
         if form == 17:
-            name = self.pick("l") or self.pick("g")
+            name = self.pick("l") or self.pick("g") or self.pick("t")
             if name and name[0] == "l" and self.chance(0.3):
                 return f"sum({name})"
             return f"len({name})" if name else a()
@@ -270,6 +272,13 @@ class Function:
         r = self.random
         self.cost += self.weight
         form = r.randrange(24)
+        if form < 7 and self.chance(0.08):
+            first, second = (("i", f"ip{self.cost}"), ("f", f"fp{self.cost}"))
+            pair = f"p{self.cost}"
+            out = [f"{pair} = {self.expr('i', 2)}, {self.expr('f', 2)}", f"{first[1]}, {second[1]} = {pair}"]
+            for kind, name in (first, second):
+                self.vars.setdefault(kind, []).append(name)
+            return out + [f"{second[1]} = {pair}[{r.choice([0, 1, -1, -2] if self.risky(0.5) else [1, -1])}]"] * self.chance(0.3)
         if form < 7:
             kind, name = self.target()
             out = [f"{name} = {self.expr(kind)}"]
@@ -305,9 +314,9 @@ class Function:
             return self.loop(f"for {name} in {head}:", max(count, 13), ("i", name))
         if form < 17 and self.loops < 2 and self.chance(0.4) and (which := self.a_list()):
             return self.loop_over_both(which)
-        if form < 17 and self.loops < 2 and (which := self.a_list() or "g" * bool(self.pick("g"))):
+        if form < 17 and self.loops < 2 and (which := "t" if self.pick("t") and self.chance(0.5) else self.a_list() or "g" * bool(self.pick("g"))):
             over = self.pick(which)
-            kind = {"g": "m", "l": "i", "m": "f"}[which]
+            kind = {"g": "m", "l": "i", "m": "f", "t": "i"}[which]
             name = f"{kind}x{len(self.vars.get(kind, ()))}"
             return self.loop(f"for {name} in {over}:", 5 if which == "g" else 30, (kind, name))
         if form < 19 and self.loops < 2:
@@ -461,7 +470,7 @@ def argument(r, kind, risk):
     """A value for a parameter, mostly of its kind."""
     if kind == "d":
         return r.choice([0, 1, 2, 3, 4, 5, True, 2.5 if r.chance(risk) else 3])
-    if kind not in "lmg" and r.chance(0.2):
+    if kind not in "lmgt" and r.chance(0.2):
         kind = r.choice("ifbn") if r.chance(risk) else r.choice({"i": "ib", "f": "fib", "b": "bi"}[kind])
     if kind == "i":
         return r.choice(BORDER) if r.chance(0.25) else r.choice(SMALL) if r.chance(0.6) else r.randint(-(10**6), 10**6)
@@ -471,6 +480,11 @@ def argument(r, kind, risk):
         return r.chance(0.5)
     if kind == "n":
         return None
+    if kind == "t":
+        if r.chance(0.3):
+            return r.choice([bytes, bytearray])(r.randrange(256) for _ in range(r.randint(1, 5)))
+        of = r.choice("iiffbl") if r.chance(risk) else "i"
+        return tuple(argument(r, of, risk) if r.chance(0.05) else [plain(r, "i")] if of == "l" else plain(r, of) for _ in range(r.randint(0 if r.chance(risk) else 1, 4)))
     if kind in "lm":
         of = r.choice("iiffb") if r.chance(risk) else "f" if kind == "m" and r.chance(0.8) else r.choice("iiib")
         mixed = r.chance(0.15)

@@ -1,4 +1,4 @@
-//! Items of `array.array`: numbers of the machine, where a list has objects.
+//! Items of `array.array`, `bytes` and `bytearray`: numbers of the machine, where a list has objects.
 
 use copatch::ValueType;
 
@@ -22,6 +22,14 @@ fn accesses(of: Element) -> (Name, Name) {
     }
 }
 
+/// What an array is of.
+fn element(ty: Type) -> Element {
+    match ty {
+        Type::Array(of) => of,
+        _ => Element::U8,
+    }
+}
+
 /// How many values an integer element can have, and how many of them are negative; nothing if 64 bits say it.
 fn range(of: Element) -> Option<(u64, u64)> {
     let (bits, signed) = match of {
@@ -38,20 +46,30 @@ fn range(of: Element) -> Option<(u64, u64)> {
 }
 
 impl Translator<'_> {
+    /// Pushes the address of an array's elements on the engine's stack.
+    fn elements(&mut self, array: u32, ty: Type) {
+        self.steps.push(Step::Get(array));
+        self.steps.extend(match ty {
+            Type::Bytes => vec![
+                Step::Const(ValueType::I64, offset::BYTES as u64),
+                Step::Op(Name::Add),
+            ],
+            Type::ByteArray => vec![Step::OpImm(Name::LoadI64, offset::BYTE_ARRAY)],
+            _ => vec![Step::OpImm(Name::LoadI64, offset::ITEMS)],
+        });
+    }
+
     pub(super) fn array_item(
         &mut self,
         array: u32,
-        of: Element,
+        ty: Type,
         index: &Slot,
         operands: &[&Slot],
     ) -> Done {
+        let of = element(ty);
         let at = self.index(array, index, operands)?;
-        self.steps.extend([
-            Step::Get(array),
-            Step::OpImm(Name::LoadI64, offset::ITEMS),
-            Step::Get(at),
-            Step::Op(accesses(of).0),
-        ]);
+        self.elements(array, ty);
+        self.steps.extend([Step::Get(at), Step::Op(accesses(of).0)]);
         match of {
             Element::F32 | Element::F64 => self.push_result(Type::Float),
             Element::U64 => {
@@ -74,10 +92,11 @@ impl Translator<'_> {
     pub(super) fn store_array_item(
         &mut self,
         array: u32,
-        of: Element,
+        ty: Type,
         (index, value): (&Slot, &Slot),
         operands: &[&Slot],
     ) -> Done {
+        let of = element(ty);
         let float = matches!(of, Element::F32 | Element::F64);
         match slot_type(value)? {
             Type::Int | Type::Bool => {}
@@ -100,11 +119,8 @@ impl Translator<'_> {
             ]);
             self.exit_if(operands, "a number that the array cannot hold");
         }
-        self.steps.extend([
-            Step::Get(array),
-            Step::OpImm(Name::LoadI64, offset::ITEMS),
-            Step::Get(at),
-        ]);
+        self.elements(array, ty);
+        self.steps.push(Step::Get(at));
         if float {
             self.get_float(value)?;
         } else {

@@ -86,17 +86,10 @@ impl Translator<'_> {
                 self.release(of);
                 Ok(())
             }
-            (What::Enumerate, [of]) => {
-                let Type::List(item) = slot_type(of)? else {
-                    return Err(Stop::Leave("an enumeration of an object"));
-                };
-                self.list_iterator(&[of], Items::Enumerated(item))
-            }
+            (What::Enumerate, [of]) => self.list_iterator(&[of], Items::Enumerated(slot_type(of)?)),
             (What::Zip, [first, second]) => {
-                let (Type::List(a), Type::List(b)) = (slot_type(first)?, slot_type(second)?) else {
-                    return Err(Stop::Leave("a zip of objects"));
-                };
-                self.list_iterator(&[first, second], Items::Both(a, b))
+                let items = Items::Both(slot_type(first)?, slot_type(second)?);
+                self.list_iterator(&[first, second], items)
             }
             (What::List, _) => self.list_of(arguments, &operands),
             (What::Sum, [of]) => self.sum(of, &operands),
@@ -380,29 +373,11 @@ impl Translator<'_> {
         Ok(())
     }
 
-    pub(super) fn iterator(&mut self, environment: &mut dyn Environment) -> Done {
+    pub(super) fn iterator(&mut self) -> Done {
         let slot = self.pop()?;
         let slot = match slot {
             Slot::Range { var, step } => Slot::RangeIterator { var, step },
-            Slot::Value {
-                ty: Type::List(item),
-                ..
-            } => return self.list_iterator(&[&slot], Items::One(item)),
-            // The iterator of a list does as well: nobody sees it.
-            Slot::Object(id, What::Other) => {
-                let (address, item) = environment
-                    .items(id)
-                    .ok_or(Stop::Leave("an iterator of an object"))?;
-                let var = self.temporary(8);
-                self.steps
-                    .extend([Step::Const(ValueType::I64, address), Step::Set(var)]);
-                let list = Slot::Value {
-                    var,
-                    ty: Type::List(item),
-                    owned: false,
-                };
-                return self.list_iterator(&[&list], Items::One(item));
-            }
+            Slot::Value { ty, .. } => return self.list_iterator(&[&slot], Items::One(ty)),
             // An iterator's iterator is itself.
             Slot::ListIterator { .. } => slot,
             _ => return Err(Stop::Leave("an iterator of an object")),
@@ -411,15 +386,18 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// An iterator of lists, each of which it has a reference to.
+    /// An iterator of sequences, each of which it has a reference to.
     fn list_iterator(&mut self, lists: &[&Slot], items: Items) -> Done {
         let place = Place::Stack(self.state.stack.len() as u32);
         let to = self.home_of_kind(place, RANGE, PARTS);
         let mut sets = Vec::new();
         for (number, list) in lists.iter().enumerate() {
-            let Slot::Value { var, owned, .. } = **list else {
+            let Slot::Value { var, owned, ty } = **list else {
                 return Err(Stop::Leave("an iterator of an object"));
             };
+            if !ty.is_object() {
+                return Err(Stop::Leave("an iterator of a number"));
+            }
             if !owned {
                 self.retain(var);
             }
@@ -467,12 +445,21 @@ impl Translator<'_> {
 
     fn for_list(&mut self, var: u32, items: Items, to: u32) -> Result<End, Stop> {
         let lists = match items {
-            Items::One(item) | Items::Enumerated(item) => vec![(var, item)],
+            Items::One(of) | Items::Enumerated(of) => vec![(var, of)],
             Items::Both(first, second) => vec![(var, first), (var + 2, second)],
         };
         // Before any step is taken away: those in hand stay if it is left to the interpreter.
-        if lists.iter().any(|(_, item)| *item == Item::Unknown) {
-            return Err(Stop::Leave("an item of a list that was empty"));
+        for (_, of) in &lists {
+            match *of {
+                Type::List(Item::Unknown) => {
+                    return Err(Stop::Leave("an item of a list that was empty"));
+                }
+                Type::Tuple(items) if Type::common(items).is_none() => {
+                    return Err(Stop::Leave("items of several types"));
+                }
+                Type::NumpyArray(_, 2..) => return Err(Stop::Leave("a row of an array")),
+                _ => {}
+            }
         }
         // Pairs are taken apart at once, or made by the interpreter.
         let body = match items {
@@ -481,10 +468,10 @@ impl Translator<'_> {
         };
         let kept = self.state.clone();
         let exit = self.exit("an item of another type");
-        for (number, (var, item)) in lists.iter().enumerate() {
+        for (number, (var, ty)) in lists.iter().enumerate() {
             let list = Slot::Value {
                 var: *var,
-                ty: Type::List(*item),
+                ty: *ty,
                 owned: false,
             };
             self.steps.push(Step::Get(var + 1));
@@ -498,9 +485,10 @@ impl Translator<'_> {
         let head = std::mem::take(&mut self.steps);
         let at = self.state.stack.len();
         // Unpacking puts the first on top.
-        for (var, item) in lists.iter().rev() {
-            self.item_at(*var, var + 1, *item, exit)?;
-            if let (Item::Lists(_), Some(Slot::Value { var, .. })) = (item, self.state.stack.last())
+        for (var, of) in lists.iter().rev() {
+            self.next_item(*var, *of, exit)?;
+            if let Some(Slot::Value { var, ty, .. }) = self.state.stack.last()
+                && ty.is_object()
             {
                 self.retain(*var);
             }
@@ -528,6 +516,25 @@ impl Translator<'_> {
         let done = self.extra_block(End::Goto(behind), exit);
         self.steps = head;
         Ok(End::If(more, done))
+    }
+
+    /// Pushes the item of a sequence whose index lies behind it. A list is not owned yet.
+    fn next_item(&mut self, var: u32, of: Type, exit: u32) -> Done {
+        let index = Slot::Value {
+            var: var + 1,
+            ty: Type::Int,
+            owned: false,
+        };
+        match of {
+            Type::List(item) => self.item_at(var, var + 1, item, exit),
+            Type::Tuple(items) => {
+                let object = self.tuple_object(var, var + 1);
+                let item = Type::common(items).unwrap_or(Item::Unknown);
+                self.item_value(object, item, exit)
+            }
+            Type::NumpyArray(of, 1) => self.numpy_item(var, of, 1, &index, &[]),
+            _ => self.array_item(var, of, &index, &[]),
+        }
     }
 
     /// The offset behind the instruction that takes apart the pair which this one gives.

@@ -40,7 +40,7 @@ impl Translator<'_> {
         let mut types = vec![match *iterator {
             Slot::RangeIterator { step, .. } => Type::RangeIterator(step),
             Slot::ListIterator {
-                items: Items::One(item),
+                items: Items::One(Type::List(item)),
                 ..
             } => Type::ListIterator(item),
             _ => return Err(Stop::Leave("a comprehension of something else")),

@@ -93,7 +93,9 @@ impl Translator<'_> {
         let which = (&index, &value);
         match ty {
             Type::List(_) => self.store_list_item(var, which, &operands)?,
-            Type::Array(of) => self.store_array_item(var, of, which, &operands)?,
+            Type::Array(_) | Type::ByteArray => {
+                self.store_array_item(var, ty, which, &operands)?;
+            }
             Type::NumpyArray(of, dimensions) => {
                 self.store_numpy_item(var, of, dimensions, which, &operands)?;
             }

@@ -13,7 +13,11 @@ use crate::ir::{Constant, Item, Leaf, Name, Step, Type};
 pub(super) mod offset {
     pub const TYPE: i32 = 8;
     pub const SIZE: i32 = 16;
+    /// Where a list and an `array.array` point at their items, and where a tuple has them.
     pub const ITEMS: i32 = 24;
+    /// Where `bytes` are, and where a `bytearray` points at them.
+    pub const BYTES: i32 = 32;
+    pub const BYTE_ARRAY: i32 = 40;
     pub const FLOAT: i32 = 16;
     /// Sign and number of digits; the digits lie behind.
     pub const INT_SIZE: i32 = 16;
@@ -25,7 +29,7 @@ impl Translator<'_> {
         match *of {
             Slot::Value {
                 var,
-                ty: Type::List(_) | Type::Array(_),
+                ty: Type::List(_) | Type::Tuple(_) | Type::Bytes | Type::ByteArray | Type::Array(_),
                 ..
             } => {
                 self.steps
@@ -126,7 +130,10 @@ impl Translator<'_> {
         let kept = owned.then(|| self.keep(var));
         match ty {
             Type::List(item) => self.list_item((var, owned), item, &index, &operands)?,
-            Type::Array(of) => self.array_item(var, of, &index, &operands)?,
+            Type::Tuple(items) => self.tuple_item((var, owned), items, &index, &operands)?,
+            Type::Array(_) | Type::Bytes | Type::ByteArray => {
+                self.array_item(var, ty, &index, &operands)?;
+            }
             Type::NumpyArray(of, dimensions) => {
                 self.numpy_item(var, of, dimensions, &index, &operands)?;
             }
@@ -148,8 +155,14 @@ impl Translator<'_> {
         let at = self.index(list, index, operands)?;
         let exit = self.exit_with(operands, "an item of another type");
         self.item_at(list, at, item, exit)?;
+        self.own_item(item, owned);
+        Ok(())
+    }
+
+    /// The item just read is owned if it is a list, unless it is used before anything can free it.
+    pub(super) fn own_item(&mut self, item: Item, of_owned: bool) {
         if matches!(item, Item::Lists(_)) {
-            let borrowed = !owned && self.is_used_at_once();
+            let borrowed = !of_owned && self.is_used_at_once();
             if let Some(Slot::Value { var, owned, .. }) = self.state.stack.last_mut() {
                 *owned = !borrowed;
                 let var = *var;
@@ -158,7 +171,6 @@ impl Translator<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// A list's items from one index to another.
@@ -220,6 +232,11 @@ impl Translator<'_> {
     /// Pushes the item of a list at an index in range; exits if it is of another type. A list that was an item is not owned yet.
     pub(super) fn item_at(&mut self, list: u32, at: u32, item: Item, exit: u32) -> Done {
         let object = self.item_object(list, at);
+        self.item_value(object, item, exit)
+    }
+
+    /// Pushes what an item is; exits if it is of another type. A list is not owned yet.
+    pub(super) fn item_value(&mut self, object: u32, item: Item, exit: u32) -> Done {
         let layout = self.code.layout;
         match item {
             Item::Unknown => return Err(Stop::Leave("an item of a list that was empty")),
@@ -355,31 +372,13 @@ impl Translator<'_> {
     }
 
     pub(super) fn build_list(&mut self, count: u32) -> Done {
-        let at = self.state.stack.len().wrapping_sub(count as usize);
-        if at > self.state.stack.len() {
-            return Err(Stop::Leave("an empty stack"));
-        }
+        let at = self.below(count)?;
         let entries = self.state.stack[at..].to_vec();
         let item = match entries.first() {
             Some(first) => item_of(first)?,
             None => Item::Unknown,
         };
-        let exit = self.exit("no memory for a list");
-        let list = self.temporary(8);
-        self.steps.extend([
-            Step::Helper(Number::NewList, 0, &[ValueType::I64, ValueType::I32]),
-            Step::ExitIf(exit),
-            Step::Set(list),
-        ]);
-        for entry in &entries {
-            self.steps.push(Step::Get(list));
-            let helper = self.get_for(entry, Self::APPEND)?;
-            // Short of memory the list is lost, not more.
-            self.steps.extend([
-                Step::Helper(helper, 2, &[ValueType::I32]),
-                Step::ExitIf(exit),
-            ]);
-        }
+        let list = self.new_list(&entries)?;
         self.state.stack.truncate(at);
         // Before the list takes the variables of the first.
         for entry in entries {
@@ -388,6 +387,33 @@ impl Translator<'_> {
         self.steps.push(Step::Get(list));
         self.push_result(Type::List(item));
         Ok(())
+    }
+
+    /// Where so many entries of the stack begin.
+    pub(super) fn below(&self, count: u32) -> Result<usize, Stop> {
+        let at = self.state.stack.len().checked_sub(count as usize);
+        at.ok_or(Stop::Leave("an empty stack"))
+    }
+
+    /// Leaves a list of these in a variable.
+    pub(super) fn new_list(&mut self, entries: &[Slot]) -> Result<u32, Stop> {
+        let exit = self.exit("no memory for a list");
+        let list = self.temporary(8);
+        self.steps.extend([
+            Step::Helper(Number::NewList, 0, &[ValueType::I64, ValueType::I32]),
+            Step::ExitIf(exit),
+            Step::Set(list),
+        ]);
+        for entry in entries {
+            self.steps.push(Step::Get(list));
+            let helper = self.get_for(entry, Self::APPEND)?;
+            // Short of memory the list is lost, not more.
+            self.steps.extend([
+                Step::Helper(helper, 2, &[ValueType::I32]),
+                Step::ExitIf(exit),
+            ]);
+        }
+        Ok(list)
     }
 
     /// `list(...)` of nothing, of a range or of a list.
@@ -466,7 +492,7 @@ impl Translator<'_> {
     }
 }
 
-fn item_of(slot: &Slot) -> Result<Item, Stop> {
+pub(super) fn item_of(slot: &Slot) -> Result<Item, Stop> {
     Ok(match slot_type(slot)? {
         Type::Bool => Item::Bool,
         Type::Int => Item::Int,

@@ -1,7 +1,7 @@
 //! What translation is about: a code object, what is known by name, and where values are at one point.
 
 use crate::bytecode::Instruction;
-use crate::ir::{Constant, Item, Source, Type};
+use crate::ir::{Constant, Source, Type};
 
 /// A code object.
 #[derive(Debug)]
@@ -98,8 +98,8 @@ pub trait Environment {
     fn attribute(&mut self, object: u32, name: &str) -> Option<Known>;
     /// A constant of the code object that is no number.
     fn constant(&mut self, number: u32) -> u32;
-    /// A list, by its address and what it is of, with the items of a known object that is a tuple of numbers of one type.
-    fn items(&mut self, object: u32) -> Option<(u64, Item)>;
+    /// The address and the type of a known object that is a tuple.
+    fn tuple(&mut self, object: u32) -> Option<(u64, Type)>;
     /// The number, in the unit, of the function for arguments of these types.
     fn specialise(&mut self, function: u32, arguments: &[Type]) -> Option<u32>;
     /// The number of the function of a list comprehension whose code that constant is.
@@ -173,14 +173,14 @@ impl Slot {
     }
 }
 
-/// What a loop over lists gives.
+/// What a loop over sequences of these types gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Items {
-    One(Item),
+    One(Type),
     /// With its index.
-    Enumerated(Item),
-    /// One of each of two lists.
-    Both(Item, Item),
+    Enumerated(Type),
+    /// One of each of two.
+    Both(Type, Type),
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -167,7 +167,7 @@ impl Translator<'_> {
             Type::RangeIterator(step) => Slot::RangeIterator { var, step },
             Type::ListIterator(item) => Slot::ListIterator {
                 var,
-                items: Items::One(item),
+                items: Items::One(Type::List(item)),
             },
             _ => Slot::Value {
                 var,
@@ -458,7 +458,10 @@ impl Translator<'_> {
             (_, Type::Bool) => return self.get(slot),
             (_, Type::Int | Type::NumpyInt) => Name::Nez,
             (_, Type::Float | Type::NumpyFloat) => Name::FNez,
-            (Slot::Value { .. }, Type::List(_) | Type::Array(_)) => {
+            (
+                Slot::Value { .. },
+                Type::List(_) | Type::Tuple(_) | Type::Bytes | Type::ByteArray | Type::Array(_),
+            ) => {
                 self.length(slot)?;
                 self.steps.push(Step::Op(Name::Nez));
                 return Ok(());
@@ -567,12 +570,13 @@ pub(super) const PARTS: &[ValueType] = &[ValueType::I64; 4];
 
 fn kind(ty: Type) -> u8 {
     match ty {
-        Type::Int | Type::NumpyInt | Type::List(_) | Type::Array(_) | Type::NumpyArray(..) => 0,
+        Type::Int | Type::NumpyInt => 0,
         Type::Float | Type::NumpyFloat => 1,
         Type::Bool => 2,
         // Has no variables.
         Type::None => 5,
         Type::RangeIterator(_) | Type::ListIterator(_) => 6,
+        _ => 0,
     }
 }
 
