@@ -52,6 +52,8 @@ pub struct Translator<'c> {
     /// Variables that hold values for a moment: all, and those of the instruction in hand.
     scratch: Vec<u32>,
     momentary: Vec<u32>,
+    /// The exit for everything while a loop's items are read, whatever of them is on the stack by then.
+    leaves_by: Option<u32>,
     blocks: Vec<Block>,
     versions: Vec<Version>,
     /// Blocks by their offset.
@@ -91,6 +93,7 @@ impl<'c> Translator<'c> {
             homes: HashMap::new(),
             scratch: Vec::new(),
             momentary: Vec::new(),
+            leaves_by: None,
             blocks: Vec::new(),
             versions: Vec::new(),
             known: HashMap::new(),

@@ -394,13 +394,13 @@ class Function:
 
     def loop_over_both(self, which):
         """A loop over two lists, or over a list and where its items are."""
-        first, second = self.pick(which), self.a_list()
+        first, second = self.pick(which), "t" if self.pick("t") and self.chance(0.3) else self.a_list()
         kind = {"l": "i", "m": "f"}[which]
         at = len(self.vars.get("i", ())) + len(self.vars.get("f", ()))
         if self.chance(0.5):
             names, over = [("i", f"in{at}"), (kind, f"{kind}x{at}")], f"enumerate({first})"
         else:
-            names, over = [(kind, f"{kind}x{at}"), ({"l": "i", "m": "f"}[second], f"{kind}z{at}")], f"zip({first}, {self.pick(second)})"
+            names, over = [(kind, f"{kind}x{at}"), ({"l": "i", "m": "f", "t": "i"}[second], f"{kind}z{at}")], f"zip({first}, {self.pick(second)})"
         self.vars.setdefault(names[1][0], []).append(names[1][1])
         made = self.loop(f"for {names[0][1]}, {names[1][1]} in {over}:", 30, names[0])
         self.vars[names[1][0]] = [one for one in self.vars[names[1][0]] if one != names[1][1]]

@@ -169,6 +169,11 @@ class Sequences(unittest.TestCase):
             self.assertGreater(self.agree(function, *[lambda make=make: (make(),) for make in sequences]), 8)
         pairs = [lambda a=a, b=b: (a(), b()) for a in sequences for b in (sequences[0], sequences[5], sequences[9])]
         self.assertGreater(self.agree(dot, *pairs), 7)
+        # Left when one of a pair was read already.
+        large = [lambda: (array.array("Q", [3, 2**64 - 1]), [1, 2, 3]), lambda: ([1, 2, 3], array.array("Q", [3, 2**64 - 1]))]
+        large += [lambda: (array.array("Q", [3, 2**64 - 1]), array.array("Q", [3, 2**63]))]
+        for pair in large:
+            self.agree(dot, lambda: tuple(type(one)("Q", [3, 1]) if isinstance(one, array.array) else one for one in pair()), pair)
 
     def test_loops_that_are_left_go_on_where_they_were(self):
         for items in ((1, 2**62, 2**62, 7), array.array("q", [1, 2**62, 2**62, 7])):

@@ -486,7 +486,10 @@ impl Translator<'_> {
         let at = self.state.stack.len();
         // Unpacking puts the first on top.
         for (var, of) in lists.iter().rev() {
-            self.next_item(*var, *of, exit)?;
+            self.leaves_by = Some(exit);
+            let item = self.next_item(*var, *of, exit);
+            self.leaves_by = None;
+            item?;
             if let Some(Slot::Value { var, ty, .. }) = self.state.stack.last()
                 && ty.is_object()
             {

@@ -181,6 +181,9 @@ impl Translator<'_> {
 
     /// An exit to the instruction in hand with what was popped from the stack still on it.
     pub(super) fn exit_with(&mut self, popped: &[&Slot], why: &'static str) -> u32 {
+        if let Some(exit) = self.leaves_by {
+            return exit;
+        }
         let mut exit = self.exit_here(why);
         if let Some(Slot::Tuple(_, built) | Slot::Slice(_, built)) = popped.last() {
             exit.offset = *built;
