@@ -57,8 +57,8 @@ class Function:
     `risk` from 0 to 1 is how often it does what raises, or may: values of other kinds, no values, divisors that may be zero.
     """
 
-    def __init__(self, random, name, known, recursive, risk, length):
-        self.random, self.name, self.known, self.recursive = random, name, known, recursive
+    def __init__(self, random, name, known, recursive, last, risk, length):
+        self.random, self.name, self.known, self.recursive, self.last = random, name, known, recursive, last
         self.risk, self.left = risk, length
         self.chance = random.chance
         self.params = [random.choice("iiiffblmgt") for _ in range(random.randint(1, 4))]
@@ -418,8 +418,8 @@ class Function:
         return self.bounded(self.expr("i" if which == "l" else "f", depth))
 
     def bounded(self, text):
-        """What recursion cannot make an integer of more and more digits."""
-        return f"({text} % {LIMIT})" if self.recursive else text
+        """What recursion, or who calls it in a loop, cannot make an integer of more and more digits."""
+        return f"({text} % {LIMIT})" if self.recursive or not self.last else text
 
     def returned(self):
         if self.risky(0.1):
@@ -508,8 +508,9 @@ def program(seed):
     risk = r.choice([0.0, 0.1, 0.1, 1.0])
     functions, statements = [], [f"G = {r.choice(SMALL)}"]
     left = LENGTH
-    for at in range(r.choice([1, 1, 1, 2, 2, 3])):
-        one = Function(r, f"call{at}", list(functions), r.chance(0.25), risk, left)
+    count = r.choice([1, 1, 1, 2, 2, 3])
+    for at in range(count):
+        one = Function(r, f"call{at}", list(functions), r.chance(0.25), at == count - 1, risk, left)
         statements += one.block()
         functions.append(one)
         left = max(one.left, 10)
