@@ -6,7 +6,8 @@
 Each library module is loaded twice, plain and with every function decorated, and a workload is run on both. Of all functions that the
 workload calls and the decorator does not return as they are, a sample is timed: called directly, with copies of the arguments that the
 workload gave it, plain and decorated in turn, after 1000 calls to warm up; results are compared first. Figures are plain time divided by
-decorated time (of the processor), medians of pairs, the loop around the calls included: below 1, decorating made it slower.
+decorated time (of the processor), medians of pairs, the loop around the calls included: below 1, decorating made it slower. With
+`--control` each function is also measured against a second copy of itself, not decorated: how far from 1 that is the machine's doing.
 """
 
 import argparse
@@ -263,7 +264,7 @@ def in_place(names, qualname, function):
         private = owner and part.startswith("__") and not part.endswith("__")
         found = (found if isinstance(found, dict) else vars(found)).get(f"_{owner.lstrip('_')}{part}" if private else part)
         owner = part
-    return found if getattr(function, "__wrapped__", None) is found else function
+    return found if getattr(function, "__wrapped__", function) is found else function
 
 
 def measure(plain, decorated, rounds, names, qualname):
@@ -305,16 +306,16 @@ def raises(function, arguments):
         return True
 
 
-def child(name, chosen, rounds):
+def child(name, chosen, rounds, control):
     """A module in this process: the functions that its workload calls, or figures of those chosen."""
     import copatch
 
-    both = []
-    for decorate in (lambda function: function, copatch.jit):
+    copies = []
+    for decorate in (lambda function: function, lambda function: function, copatch.jit):
         names, functions = load(name, decorate)
-        both.append(record(name, names, functions))
+        copies.append(record(name, names, functions))
     # The names of the decorated one.
-    plain, decorated = both
+    plain, same, decorated = copies
     out = {}
     for key, (function, calls) in decorated.items():
         qualname = f"{key[0]}:{key[1]}"
@@ -328,7 +329,8 @@ def child(name, chosen, rounds):
             figures = measure(plain[key], (function, calls), rounds, names, key[0])
             why = [line.strip() for line in str(copatch.explain(function)).splitlines() if "interpreter's" in line or "left" in line]
             given_up = "given up" if copatch._copatch.describe(function)["given_up"] else ""
-            out[qualname] = figures and [*figures[:3], [given_up and figures[3].replace("compiled", given_up) or figures[3], *why]]
+            by_chance = measure(plain[key], same[key], rounds, names, "")[0] if control and figures else None
+            out[qualname] = figures and [*figures[:3], [given_up and figures[3].replace("compiled", given_up) or figures[3], *why], by_chance]
     return out
 
 
@@ -346,6 +348,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--no-kernels", action="store_true", help="only the library")
+    parser.add_argument("--control", action="store_true", help="also measure functions against themselves")
     parser.add_argument("--json", metavar="FILE", help="the figures as data")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -354,7 +357,7 @@ def main():
         return
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}")
     modules = options.modules or list(WORKLOADS)
-    found = {(name, one): what for name in modules for one, what in in_child(name, None, 0).items()}
+    found = {(name, one): what for name in modules for one, what in in_child(name, None, 0, False).items()}
     timed = [key for key, what in found.items() if what == "to be timed"]
     sample = random.Random(options.seed).sample(timed, min(options.sample, len(timed)))
     counts = {what: sum(one == what for one in found.values()) for what in ("to be timed", "as it is", "not copied")}
@@ -365,7 +368,7 @@ def main():
     rows = []
     for name in modules:
         chosen = [one for of, one in sample if of == name]
-        for one, figures in (in_child(name, chosen, options.rounds) if chosen else {}).items():
+        for one, figures in (in_child(name, chosen, options.rounds, options.control) if chosen else {}).items():
             if isinstance(figures, list):
                 rows.append((figures[0], f"{name} {one}", *figures[1:]))
         print(name, file=sys.stderr, flush=True)
@@ -375,9 +378,9 @@ def main():
                 print(f"{name}: numpy is not there")
                 continue
             times = bench.child("kernel", name, "python,copatch", options.rounds)["times"]
-            rows.append((times["python"] / times["copatch"], f"kernel {name}", times["python"], times["copatch"], []))
+            rows.append((times["python"] / times["copatch"], f"kernel {name}", times["python"], times["copatch"], [], None))
     rows.sort()
-    for ratio, name, plain, decorated, why in rows:
+    for ratio, name, plain, decorated, why, _ in rows:
         print(f"{ratio:8.2f}  {name:60} {plain * 1e6:12.2f} us plain {decorated * 1e6:12.2f} us decorated  {'; '.join(why)[:100]}")
     ratios = [row[0] for row in rows]
     if ratios:
@@ -386,6 +389,9 @@ def main():
             f"{len(rows)} functions: median {statistics.median(ratios):.3f}, worst {ratios[0]:.3f}, geometric mean "
             f"{statistics.geometric_mean(ratios):.3f}; {sum(one < 0.95 for one in ratios)} below 0.95; the library's median {statistics.median(library):.3f}"
         )
+    chance = sorted(row[5] for row in rows if row[5])
+    if chance:
+        print(f"undecorated against themselves: median {statistics.median(chance):.3f}, worst {chance[0]:.3f}, {sum(one < 0.95 for one in chance)} below 0.95")
     if options.json:
         about = {"python": platform.python_version(), "rows": rows}
         pathlib.Path(options.json).write_text(json.dumps(about, indent=1) + "\n")
