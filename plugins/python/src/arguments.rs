@@ -5,6 +5,7 @@ use std::ptr::null_mut;
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 /// Parameters of a function whose calls with names or defaults are arranged; with more they are the interpreter's.
 const MOST: usize = 16;
@@ -41,12 +42,11 @@ impl Parameters {
         let count = |name: &str| -> PyResult<usize> { code.getattr(name)?.extract() };
         let positional = count("co_argcount")?;
         let all = positional + count("co_kwonlyargcount")?;
-        let names = code.getattr("co_varnames")?.try_iter()?;
+        // Not by an iterator of Python's, which asks the module `operator`: that may be what is decorated.
+        let names = code.getattr("co_varnames")?;
+        let names = names.cast::<PyTuple>()?.iter().take(all);
         Ok(Self {
-            names: names
-                .take(all)
-                .map(|name| name.map(Bound::unbind))
-                .collect::<PyResult<_>>()?,
+            names: names.map(Bound::unbind).collect(),
             positional,
             unnamed: count("co_posonlyargcount")?,
         })

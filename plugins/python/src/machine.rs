@@ -248,8 +248,7 @@ impl Machine {
         if self.dialect.decode(&bytes).iter().any(stores) {
             return Ok(true);
         }
-        for constant in code.getattr("co_consts")?.try_iter()? {
-            let constant = constant?;
+        for constant in code.getattr("co_consts")?.cast::<PyTuple>()?.iter() {
             if constant.get_type().is(code.get_type()) && self.rebinds(&constant)? {
                 return Ok(true);
             }
