@@ -46,7 +46,7 @@ fn prover_on(target: &Target) -> Option<Prover> {
         eprintln!("skipped: clang-19 is not on the path");
         return None;
     }
-    match Prover::new(target, &target.triples[0], clang) {
+    match Prover::new(target, clang) {
         Err(error @ ProveError::Emulator(_)) => {
             eprintln!("skipped: {error}");
             None
