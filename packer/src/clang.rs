@@ -112,7 +112,7 @@ impl Clang {
                 });
                 continue;
             }
-            let mut flags = vec![target_flag(triple)];
+            let mut flags = vec![target_flag(target.clang_triple(triple))];
             flags.extend(target.clang.flags.iter().cloned());
             flags.extend(features.iter().flat_map(|set| set.flags.iter().cloned()));
             return Ok(Self {

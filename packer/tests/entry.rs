@@ -1,5 +1,6 @@
-//! `core.entry`, `core.unwind` and `core.helper` of every x86-64 target, executed here: a call by the system's C convention must
-//! find all registers as they were that C keeps there, whatever compiled code did to them, and a helper its arguments.
+//! `core.entry`, `core.unwind`, `core.helper` and evaluators of every x86-64 target, executed here: a call by the system's C
+//! convention must find all registers as they were that C keeps there, whatever compiled code did to them, and a helper and an
+//! evaluator their arguments.
 //!
 //! The program that calls is Linux's. It calls as the target's system does, so what runs is the code that runs there.
 
@@ -10,10 +11,10 @@ use std::process::Command;
 use copatch_packer::cfg::{Trimmed, trim};
 use copatch_packer::clang::{Clang, Unit};
 use copatch_packer::error::BuildError;
-use copatch_packer::object_file;
 use copatch_packer::source::{self, Variant};
+use copatch_packer::{evaluator, object_file};
 use copatch_spec::variants::{Form, Outcome};
-use copatch_spec::{InstructionSet, Shape, Target};
+use copatch_spec::{InstructionSet, Shape, Target, ValueType};
 
 /// How a system calls C.
 struct Convention {
@@ -170,7 +171,7 @@ fn check(convention: &Convention) -> String {
         }
         let _ = writeln!(text, "{end}");
     }
-    for name in ["entry", "unwind", "calls"] {
+    for name in ["entry", "unwind", "calls", "evaluators"] {
         let _ = writeln!(
             text,
             ".balign 16\n.globl {name}\n{name}: .incbin \"{name}\""
@@ -183,16 +184,26 @@ fn check(convention: &Convention) -> String {
 /// Number of the helper, and the offset of its slots from what the frame register holds.
 const HELPER: [i64; 2] = [2, 48];
 
-fn main_of(convention: &Convention) -> String {
+/// Operands that tell evaluators' operations apart, zero and the least integer among them.
+const OPERANDS: [[i64; 2]; 5] = [[7, 3], [-9, 2], [5, 0], [i64::MIN, -1], [4, 4]];
+
+fn main_of(convention: &Convention, evaluators: &[usize]) -> String {
     let [number, slots] = HELPER;
+    let operands: Vec<String> = OPERANDS
+        .iter()
+        .map(|[a, b]| format!("{{ {:#x}, {:#x} }}", *a as u64, *b as u64))
+        .collect();
     format!(
         r#"
 #include <stdint.h>
 #include <stdio.h>
-extern char entry[], calls[], clobber[], clobber_and_unwind[];
+extern char entry[], calls[], clobber[], clobber_and_unwind[], evaluators[];
+static const unsigned at[] = {{ {at} }};
+static const uint64_t operands[][2] = {{ {operands} }};
 int check(void *entry, void *context, void *frame, void *memory, void *code);
 static uint64_t context[16], frame[64];
-{} static uint32_t helper(void *got, uint64_t *slots) {{
+typedef {attribute} uint32_t evaluator(void *, void *, void *, const uint64_t *, const uint64_t *, uint64_t *);
+{attribute} static uint32_t helper(void *got, uint64_t *slots) {{
     slots[0] = got == context && slots == frame + {slots} / 8 ? slots[0] * 2 : 1;
     return 0;
 }}
@@ -207,10 +218,23 @@ int main(void) {{
     printf(" %d", check(entry, context, frame, 0, clobber_and_unwind));
     printf(" %d", check(entry, context, frame, 0, calls));
     printf(" %d %x\n", (int)frame[{slots} / 8], (int)context[0]);
+    for (unsigned i = 0; i < sizeof at / sizeof *at; i++)
+        for (unsigned j = 0; j < sizeof operands / sizeof *operands; j++) {{
+            uint64_t result = 0, immediates[4] = {{ 0 }};
+            evaluator *evaluate = (evaluator *)(evaluators + at[i]);
+            unsigned trap = evaluate(0, context, frame, operands[j], immediates, &result);
+            printf("%u %d %llx\n", i, trap, (unsigned long long)result);
+        }}
     return 0;
 }}
 "#,
-        convention.attribute
+        at = evaluators
+            .iter()
+            .map(usize::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+        operands = operands.join(", "),
+        attribute = convention.attribute
     )
 }
 
@@ -226,6 +250,7 @@ fn compiled_code_is_entered_and_left_as_each_system_calls_c() {
         return;
     }
     let isa = InstructionSet::builtin("toy").unwrap().unwrap();
+    let mut evaluated = None;
     for convention in &CONVENTIONS {
         let triple = convention.triple;
         let target = Target::for_triple(triple).unwrap();
@@ -243,7 +268,22 @@ fn compiled_code_is_entered_and_left_as_each_system_calls_c() {
         ];
         write("calls", &joined(&target, &calls));
         write("check.s", check(convention).as_bytes());
-        write("main.c", main_of(convention).as_bytes());
+        let (mut evaluators, mut at) = (Vec::new(), Vec::new());
+        for (op, code) in isa.ops.iter().zip(evaluator::build(&isa, &clang).unwrap()) {
+            // Two words are operands of any other operation.
+            let narrow = op
+                .operands
+                .iter()
+                .chain(&op.result)
+                .all(|ty| *ty != ValueType::V128);
+            if let Some(code) = code.filter(|_| narrow && op.operands.len() <= 2) {
+                evaluators.resize(evaluators.len().next_multiple_of(16), 0);
+                at.push(evaluators.len());
+                evaluators.extend(code);
+            }
+        }
+        write("evaluators", &evaluators);
+        write("main.c", main_of(convention, &at).as_bytes());
         // Without optimisation a function for Windows stores its arguments in the bytes that its caller left for it.
         let built = Command::new("gcc")
             .current_dir(folder.path())
@@ -257,6 +297,14 @@ fn compiled_code_is_entered_and_left_as_each_system_calls_c() {
             .unwrap();
         // 0 for a return, 1 for an unwinding, 99 for a lost register; the helper doubled 21, and entries were undone.
         let printed = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(printed, "0 1 0 42 1234\n", "{triple}: {:?}", output.status);
+        let (first, rest) = printed.split_once('\n').unwrap_or_default();
+        assert_eq!(first, "0 1 0 42 1234", "{triple}: {:?}", output.status);
+        assert_eq!(rest.lines().count(), at.len() * OPERANDS.len(), "{triple}");
+        // Linux's are judged by other tests.
+        assert_eq!(
+            evaluated.get_or_insert_with(|| rest.to_owned()),
+            rest,
+            "{triple}"
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use copatch::Pack;
 use copatch::plugin::Explanation;
+use copatch_packer::diff::diff;
 use copatch_packer::disassembly::listing;
 use copatch_toy::{Executable, parse};
 
@@ -102,4 +103,31 @@ fn code_for_every_target_is_generated_here() {
             "{arch}"
         );
     }
+}
+
+#[test]
+fn systems_that_call_alike_have_the_same_stencils() {
+    let mut compared = 0;
+    for path in packs() {
+        let linux = path
+            .display()
+            .to_string()
+            .replace("-apple-darwin", "-unknown-linux-gnu");
+        if Path::new(&linux) == path {
+            continue;
+        }
+        let (linux, darwin) = (std::fs::read(linux).unwrap(), std::fs::read(&path).unwrap());
+        let changes = diff(&linux, &darwin).ok().unwrap().changes;
+        let named = [
+            "header triple",
+            "header flags",
+            "sections metadata bytes",
+            "sections file bytes",
+        ];
+        let mut paths: Vec<String> = changes.iter().map(|change| change.path.join(" ")).collect();
+        paths.retain(|path| !named.contains(&path.as_str()));
+        assert!(paths.is_empty(), "{path:?}: {paths:?}");
+        compared += 1;
+    }
+    assert!(compared > 0);
 }

@@ -133,6 +133,9 @@ pub struct System {
     /// In place of [`Target::c_arguments`], where the C convention is another.
     #[serde(default)]
     pub c_arguments: Option<Vec<String>>,
+    /// Whether C is compiled for Linux as assembly is, which can be where it is called alike.
+    #[serde(default)]
+    pub as_linux: bool,
     /// Compiler flags that are left out.
     #[serde(default)]
     pub without: Vec<String>,
@@ -177,6 +180,9 @@ pub struct Target {
     /// Assembly text of the `asm` operations by name; `{a}` stands for the operand's register.
     #[serde(default)]
     pub asm: BTreeMap<String, String>,
+    /// See [`System::as_linux`].
+    #[serde(default)]
+    pub as_linux: bool,
     /// What other systems than Linux change, by the part of a triple that names the system.
     #[serde(default)]
     pub system: BTreeMap<String, System>,
@@ -214,6 +220,7 @@ impl Target {
         if let Some(system) = system {
             let flags = &mut target.clang.flags;
             flags.retain(|flag| !system.without.contains(flag));
+            target.as_linux = system.as_linux;
             target.asm.extend(system.asm);
             target.c_arguments = system.c_arguments.unwrap_or(target.c_arguments);
         }
@@ -224,6 +231,15 @@ impl Target {
     pub fn native_triple(&self) -> &str {
         // Tests see to it that there is one.
         self.triples.first().map_or("", String::as_str)
+    }
+
+    /// What clang compiles C for, to make packs for that triple.
+    pub fn clang_triple<'a>(&'a self, triple: &'a str) -> &'a str {
+        if self.as_linux {
+            self.native_triple()
+        } else {
+            triple
+        }
     }
 
     /// Every triple that packs are made for.

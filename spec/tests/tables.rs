@@ -109,6 +109,8 @@ fn a_system_changes_only_what_it_says() {
                 // What the engine knows is the machine's, and the same on all its systems.
                 assert_eq!(target.machine(), base.machine(), "{triple}");
                 assert_eq!(target.c_arguments.len(), 2, "{triple}");
+                let compiled = target.clang_triple(triple);
+                assert_eq!(compiled == triple, !system.as_linux, "{triple}");
                 for flag in &system.without {
                     assert!(base.clang.flags.contains(flag), "{triple}: {flag}");
                     assert!(!target.clang.flags.contains(flag), "{triple}: {flag}");
