@@ -26,6 +26,7 @@ impl Key {
         let environment = match triple.environment {
             // Stencils call no C library.
             Environment::Unknown | Environment::Musl if system == "linux" => "gnu".to_owned(),
+            Environment::Unknown | Environment::Gnu if system == "windows" => "msvc".to_owned(),
             other => other.to_string(),
         };
         Self {
@@ -208,6 +209,8 @@ mod tests {
             key("x86_64-unknown-linux-gnux32"),
             key("x86_64-unknown-linux-gnu")
         );
+        assert_eq!(key("x86_64-pc-windows-gnu"), key("x86_64-pc-windows-msvc"));
+        assert_ne!(key("x86_64-pc-windows-gnu"), key("x86_64-pc-linux-gnu"));
         assert_ne!(
             key("x86_64-unknown-linux-gnu"),
             key("aarch64-unknown-linux-gnu")

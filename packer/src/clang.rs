@@ -17,6 +17,8 @@ pub const PINNED: &str = include_str!("../clang-version").trim_ascii();
 pub struct Clang {
     path: PathBuf,
     launcher: Option<PathBuf>,
+    /// What assembly gets behind the flags.
+    assembler: String,
     /// The first line of `clang --version`.
     pub version: String,
     /// What every translation unit is compiled with.
@@ -110,14 +112,13 @@ impl Clang {
                 });
                 continue;
             }
-            // Clang calls it riscv64, with the extensions in a flag.
-            let triple = triple.replacen("riscv64gc-", "riscv64-", 1);
-            let mut flags = vec![format!("--target={triple}")];
+            let mut flags = vec![target_flag(target.clang_triple(triple))];
             flags.extend(target.clang.flags.iter().cloned());
             flags.extend(features.iter().flat_map(|set| set.flags.iter().cloned()));
             return Ok(Self {
                 path: path.clone(),
                 launcher: None,
+                assembler: target_flag(target.native_triple()),
                 version,
                 flags,
             });
@@ -200,6 +201,9 @@ impl Clang {
         if unit.name.ends_with(".c") {
             // The generated code leaves dead registers uninitialised and casts holes on purpose.
             command.args(["-std=gnu11", "-w"]);
+        } else {
+            // Its bytes do not depend on the system, and only ELF has the sizes of functions and absolute fields of 32 bits.
+            command.arg(&self.assembler);
         }
         let output = command
             .args(["-c", &unit.name, "-o", &object])

@@ -153,7 +153,7 @@ fn compile(name: &TargetName, clang: &Clang) -> Check {
 
 fn prove(name: &TargetName, target: &copatch_spec::Target, clang: &Clang) -> Check {
     let subject = format!("prove {name}");
-    match Prover::new(target, &name.triple, clang.path()) {
+    match Prover::new(target, clang.path()) {
         Ok(_) => Check::new(&subject, Verdict::Ok, "can execute stencils", ""),
         Err(error) => Check::new(
             &subject,

@@ -66,7 +66,7 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
     let codes = compile(&isa, &target, &plan, &clang)?;
     let evaluators = evaluator::build(&isa, &clang)?;
 
-    let prover = prover(&target, &name.triple, &clang)?;
+    let prover = prover(&target, &clang)?;
     let judge = |comparison: &Comparison<'_>| match &prover {
         Ok(prover) => prover.same(comparison),
         // Nothing was shown.
@@ -157,12 +157,8 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
 }
 
 /// What executes stencils; where this machine cannot, why, for the report.
-fn prover(
-    target: &Target,
-    triple: &str,
-    clang: &Clang,
-) -> Result<Result<Prover, String>, BuildError> {
-    match Prover::new(target, triple, clang.path()) {
+fn prover(target: &Target, clang: &Clang) -> Result<Result<Prover, String>, BuildError> {
+    match Prover::new(target, clang.path()) {
         Ok(prover) => Ok(Ok(prover)),
         Err(
             error @ (ProveError::Architecture(_)

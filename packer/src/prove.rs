@@ -84,14 +84,15 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// Builds the harness with the compiler at `clang` and starts it.
+    /// Builds the harness with the compiler at `clang` and starts it. It is a program of Linux whatever the system: stencils
+    /// call nothing but helpers, and a helper's call ends a run.
     ///
     /// # Errors
     /// See [`ProveError`].
-    pub fn new(target: &Target, triple: &str, clang: &Path) -> Result<Self, ProveError> {
+    pub fn new(target: &Target, clang: &Path) -> Result<Self, ProveError> {
         Ok(Self {
             target: target.clone(),
-            harness: harness::Harness::new(target, triple, clang)?,
+            harness: harness::Harness::new(target, clang)?,
         })
     }
 

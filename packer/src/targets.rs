@@ -34,7 +34,7 @@ impl TargetName {
     /// If there is no file for its architecture, or it has no such feature set.
     pub fn resolve(&self) -> Result<(Target, Option<FeatureSet>), BuildError> {
         let arch = self.triple.split('-').next().unwrap_or("");
-        let target = Target::builtin(arch).ok_or_else(|| {
+        let target = Target::for_triple(&self.triple).ok_or_else(|| {
             let known = Target::ARCHITECTURES.join(", ");
             let triple = &self.triple;
             BuildError::Spec(format!(
@@ -90,7 +90,7 @@ pub fn known() -> Vec<KnownTarget> {
         let registers: BTreeMap<_, _> = classes
             .map(|(name, class)| (name.clone(), class.registers.len()))
             .collect();
-        for triple in &target.triples {
+        for triple in target.all_triples() {
             let baseline = [("", &[][..])].into_iter();
             let sets = target.features.iter();
             let sets = sets.map(|(name, set)| (name.as_str(), set.cpu.as_slice()));

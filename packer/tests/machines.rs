@@ -35,26 +35,43 @@ const SIGILL: i32 = 4;
 
 /// How to build for an architecture and run there.
 struct Machine {
-    arch: &'static str,
+    triple: &'static str,
     compiler: &'static str,
     emulator: Option<&'static str>,
+    /// What tells the compiler how that system calls C, where it is not its own way.
+    convention: &'static str,
 }
 
-const MACHINES: [Machine; 3] = [
+const NATIVE: Machine = Machine {
+    triple: "x86_64-unknown-linux-gnu",
+    compiler: "clang-19",
+    emulator: None,
+    convention: "",
+};
+
+const MACHINES: [Machine; 5] = [
+    NATIVE,
+    // The code of these systems is built into a program of Linux, which calls it as they do.
     Machine {
-        arch: "x86_64",
-        compiler: "clang-19",
-        emulator: None,
+        triple: "x86_64-apple-darwin",
+        ..NATIVE
     },
     Machine {
-        arch: "aarch64",
+        triple: "x86_64-pc-windows-msvc",
+        convention: "__attribute__((ms_abi))",
+        ..NATIVE
+    },
+    Machine {
+        triple: "aarch64-unknown-linux-gnu",
         compiler: "aarch64-linux-gnu-gcc",
         emulator: Some("qemu-aarch64-static"),
+        convention: "",
     },
     Machine {
-        arch: "riscv64",
+        triple: "riscv64-unknown-linux-gnu",
         compiler: "riscv64-linux-gnu-gcc",
         emulator: Some("qemu-riscv64-static"),
+        convention: "",
     },
 ];
 
@@ -355,7 +372,7 @@ fn link(
 }
 
 /// Calls the code as C would; with an argument, with a stack that has no room.
-fn harness(entry: usize, f: usize, bias: u32) -> String {
+fn harness(convention: &str, entry: usize, f: usize, bias: u32) -> String {
     format!(
         r#"
 #include <stdint.h>
@@ -373,7 +390,8 @@ int main(int argc, char **argv) {{
     float a = 0.5f, b = -3.25f;
     memcpy(frames + {g}, &a, 4);
     memcpy(frames + {g} + 1, &b, 4);
-    int (*entry)(void *, void *, void *, void *) = (int (*)(void *, void *, void *, void *))(code + {entry});
+    typedef {convention} int shim(void *, void *, void *, void *);
+    shim *entry = (shim *)(code + {entry});
     int r = entry(context, (uint8_t *)frames + {bias}, memory, code + {f});
     float sum;
     memcpy(&sum, frames + {g} + 2, 4);
@@ -427,37 +445,41 @@ fn build(machine: &Machine, folder: &Path, code: &[u8], main: &str) -> impl Fn(&
 fn a_program_runs_on_every_machine() {
     let isa = InstructionSet::builtin("wasm").unwrap().unwrap();
     for machine in &MACHINES {
-        let arch = machine.arch;
+        let triple = machine.triple;
+        let target = Target::for_triple(triple).unwrap();
         let native = machine.emulator.is_none();
-        if native && std::env::consts::ARCH != arch {
-            println!("{arch} skipped: this machine is another");
+        if native && std::env::consts::ARCH != target.arch {
+            println!("{triple} skipped: this machine is another");
             continue;
         }
         let tools = [Some("clang-19"), Some(machine.compiler), machine.emulator];
         if let Some(missing) = tools.into_iter().flatten().find(|tool| !present(tool)) {
-            println!("{arch} skipped: no {missing}");
+            println!("{triple} skipped: no {missing}");
             continue;
         }
-        let target = Target::builtin(arch).unwrap();
         let steps = program(&target);
-        println!("== {arch}");
-        let triple = format!("{arch}-unknown-linux-gnu");
-        let clang = Clang::find(None, &triple, &target, None).unwrap();
+        println!("== {triple}");
+        let clang = Clang::find(None, triple, &target, None).unwrap();
         let stencils: Vec<Trimmed> = steps
             .iter()
             .map(|step| {
                 let stencil = learn(&clang, &isa, &target, step)
-                    .unwrap_or_else(|what| panic!("{arch}: {what}"));
+                    .unwrap_or_else(|what| panic!("{triple}: {what}"));
                 println!(
                     "{}:\n{}",
                     step.op,
-                    listing(arch, &stencil.code, &stencil.holes)
+                    listing(&target.arch, &stencil.code, &stencil.holes)
                 );
                 stencil
             })
             .collect();
         let (code, labels) = link(&target, &steps, &stencils).unwrap();
-        let main = harness(labels["entry"], labels["f"], target.frame_bias);
+        let main = harness(
+            machine.convention,
+            labels["entry"],
+            labels["f"],
+            target.frame_bias,
+        );
         let folder = tempfile::tempdir().unwrap();
         let run = build(machine, folder.path(), &code, &main);
 
@@ -468,10 +490,14 @@ fn a_program_runs_on_every_machine() {
             UpperHalf::Sign => -25_150_i64 as u64,
         };
         let expected = format!("0 285 {wide:x} -2.75 1234\n");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{arch}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            expected,
+            "{triple}"
+        );
 
         // Without room on the stack, the entry of `f` reaches the trap's stub.
         let output = run(&["no room"]);
-        assert_eq!(output.status.signal(), Some(SIGILL), "{arch}");
+        assert_eq!(output.status.signal(), Some(SIGILL), "{triple}");
     }
 }

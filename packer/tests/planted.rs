@@ -99,7 +99,7 @@ fn learn(op: &str, outcome: Outcome) -> Option<(usize, Vec<i64>)> {
         })
         .collect();
     let template = fit(&samples).unwrap();
-    let prover = Prover::new(&target, TRIPLE, Path::new("clang-19")).unwrap();
+    let prover = Prover::new(&target, Path::new("clang-19")).unwrap();
     let registers = vec![0; form.radices(op, &target.machine()).len()];
     let fails = |value: &i64| {
         let own = values.iter().position(|other| other == value).unwrap();

@@ -19,9 +19,10 @@ fn main() {
         os
     };
     // Stencils call no C library: those of one serve the other.
-    let environment = match environment.as_str() {
-        "musl" => "gnu",
-        other => other,
+    let environment = match (os.as_str(), environment.as_str()) {
+        ("linux", "musl") => "gnu",
+        ("windows", "gnu") => "msvc",
+        (_, other) => other,
     };
     let mut names: Vec<String> = std::fs::read_dir(var("CARGO_MANIFEST_DIR"))
         .map(|entries| {

@@ -124,13 +124,34 @@ pub struct FeatureSet {
     pub cpu: Vec<String>,
 }
 
+/// What a system changes of its architecture's target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// The triples that packs are made for.
+    pub triples: Vec<String>,
+    /// In place of [`Target::c_arguments`], where the C convention is another.
+    #[serde(default)]
+    pub c_arguments: Option<Vec<String>>,
+    /// Whether C is compiled for Linux as assembly is, which can be where it is called alike.
+    #[serde(default)]
+    pub as_linux: bool,
+    /// Compiler flags that are left out.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// Assembly in place of [`Target::asm`], by name.
+    #[serde(default)]
+    pub asm: BTreeMap<String, String>,
+}
+
 /// A target as its file describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// See [`Machine::arch`].
     pub arch: String,
-    /// The triples that packs are made for, as file names of packs have them.
+    /// The triples that packs are made for, as file names of packs have them: those of Linux. What is the same for every
+    /// system is compiled for the first one.
     #[serde(default)]
     pub triples: Vec<String>,
     /// See [`Machine::pointer_bits`].
@@ -145,6 +166,8 @@ pub struct Target {
     pub scratch: Vec<String>,
     /// See [`Machine::trap_instruction`].
     pub trap_instruction: Vec<u8>,
+    /// The registers of a C function's first two arguments.
+    pub c_arguments: Vec<String>,
     /// Register files by name.
     pub class: BTreeMap<String, Class>,
     /// Immediate ranges, narrowest first.
@@ -157,6 +180,12 @@ pub struct Target {
     /// Assembly text of the `asm` operations by name; `{a}` stands for the operand's register.
     #[serde(default)]
     pub asm: BTreeMap<String, String>,
+    /// See [`System::as_linux`].
+    #[serde(default)]
+    pub as_linux: bool,
+    /// What other systems than Linux change, by the part of a triple that names the system.
+    #[serde(default)]
+    pub system: BTreeMap<String, System>,
 }
 
 impl Target {
@@ -181,6 +210,42 @@ impl Target {
         };
         // A test parses every built-in target.
         Self::parse(text).ok()
+    }
+
+    /// The target that comes with copatch for a triple: that of its architecture, with what its system changes.
+    pub fn for_triple(triple: &str) -> Option<Self> {
+        let mut parts = triple.split('-');
+        let mut target = Self::builtin(parts.next()?)?;
+        let system = parts.find_map(|part| target.system.remove(part));
+        if let Some(system) = system {
+            let flags = &mut target.clang.flags;
+            flags.retain(|flag| !system.without.contains(flag));
+            target.as_linux = system.as_linux;
+            target.asm.extend(system.asm);
+            target.c_arguments = system.c_arguments.unwrap_or(target.c_arguments);
+        }
+        Some(target)
+    }
+
+    /// What is compiled and assembled without regard to the system is so for this triple.
+    pub fn native_triple(&self) -> &str {
+        // Tests see to it that there is one.
+        self.triples.first().map_or("", String::as_str)
+    }
+
+    /// What clang compiles C for, to make packs for that triple.
+    pub fn clang_triple<'a>(&'a self, triple: &'a str) -> &'a str {
+        if self.as_linux {
+            self.native_triple()
+        } else {
+            triple
+        }
+    }
+
+    /// Every triple that packs are made for.
+    pub fn all_triples(&self) -> impl Iterator<Item = &String> {
+        let others = self.system.values().flat_map(|system| &system.triples);
+        self.triples.iter().chain(others)
     }
 
     /// The part that travels in a pack.

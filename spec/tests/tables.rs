@@ -68,9 +68,9 @@ fn targets_are_within_limits() {
         let target = Target::builtin(arch).unwrap_or_else(|| panic!("{arch} does not parse"));
         assert_eq!(target.arch, arch);
         assert!(!target.triples.is_empty(), "{arch}");
+        assert_eq!(target.c_arguments.len(), 2, "{arch}");
         for triple in &target.triples {
-            let first = triple.split('-').next().unwrap_or("");
-            assert_eq!(Target::builtin(first), Some(target.clone()), "{triple}");
+            assert_eq!(Target::for_triple(triple), Some(target.clone()), "{triple}");
         }
         let fixed: Vec<&str> = target.fixed.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(fixed, ["mem", "ctx", "frame"]);
@@ -92,7 +92,38 @@ fn targets_are_within_limits() {
         }
     }
     assert!(Target::builtin("vax").is_none());
+    assert!(Target::for_triple("vax-unknown-linux-gnu").is_none());
     assert!(Target::parse("arch = 1").is_err());
+}
+
+#[test]
+fn a_system_changes_only_what_it_says() {
+    let mut changed = 0;
+    for arch in Target::ARCHITECTURES {
+        let base = Target::builtin(arch).unwrap_or_else(|| panic!("{arch} does not parse"));
+        for (name, system) in &base.system {
+            changed += 1;
+            for triple in &system.triples {
+                let target = Target::for_triple(triple).unwrap_or_else(|| panic!("{triple}"));
+                assert!(triple.split('-').any(|part| part == name), "{triple}");
+                // What the engine knows is the machine's, and the same on all its systems.
+                assert_eq!(target.machine(), base.machine(), "{triple}");
+                assert_eq!(target.c_arguments.len(), 2, "{triple}");
+                let compiled = target.clang_triple(triple);
+                assert_eq!(compiled == triple, !system.as_linux, "{triple}");
+                for flag in &system.without {
+                    assert!(base.clang.flags.contains(flag), "{triple}: {flag}");
+                    assert!(!target.clang.flags.contains(flag), "{triple}: {flag}");
+                }
+                for (op, text) in &base.asm {
+                    let expected = system.asm.get(op).unwrap_or(text);
+                    assert_eq!(target.asm.get(op), Some(expected), "{triple}: {op}");
+                }
+                assert_eq!(target.asm.len(), base.asm.len(), "{triple}");
+            }
+        }
+    }
+    assert!(changed > 0);
 }
 
 /// A table with these operation lines.

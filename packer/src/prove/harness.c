@@ -24,11 +24,8 @@ static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
     return result;
 }
 
-/* ucontext: flags, link, stack (3 words), then r8 to r15, rdi, rsi, … */
-static void arguments(const u64 *ucontext, u64 out[2]) {
-    out[0] = ucontext[5 + 8];
-    out[1] = ucontext[5 + 9];
-}
+/* Words of ucontext: flags, link, stack (3 words), then registers. */
+enum { r8 = 5, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx };
 
 static void synchronise(u64 bytes) { (void)bytes; }
 
@@ -58,10 +55,7 @@ static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
 }
 
 /* The address of the fault, then x0, x1, … */
-static void arguments(const u64 *ucontext, u64 out[2]) {
-    out[0] = ucontext[REGISTERS + 1];
-    out[1] = ucontext[REGISTERS + 2];
-}
+enum { x0 = REGISTERS + 1, x1 };
 
 /* Lines have 16 bytes at least. */
 static void synchronise(u64 bytes) {
@@ -86,10 +80,7 @@ static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
 }
 
 /* The program counter, then x1, x2, …; a0 is x10. */
-static void arguments(const u64 *ucontext, u64 out[2]) {
-    out[0] = ucontext[REGISTERS + 10];
-    out[1] = ucontext[REGISTERS + 11];
-}
+enum { a0 = REGISTERS + 10, a1 };
 
 static void synchronise(u64 bytes) {
     (void)bytes;
@@ -192,7 +183,8 @@ static void fault(int signal, const u64 *info, const u64 *ucontext) {
     if (signal == SEGV && touch(info[2]) && touches > before) return;
     state[EXIT_WORD] = FAULT_EXIT + signal;
     state[FAULT_WORD] = info[2];
-    arguments(ucontext, state + ARGUMENTS_WORD);
+    static const u8 words[] = { C_ARGUMENTS };
+    for (u64 i = 0; i < sizeof words; i++) state[ARGUMENTS_WORD + i] = ucontext[words[i]];
     abandon();
 }
 

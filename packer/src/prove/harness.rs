@@ -86,7 +86,7 @@ pub(super) enum Reply {
 
 impl Harness {
     /// Compiles the harness and starts it once.
-    pub(super) fn new(target: &Target, triple: &str, clang: &Path) -> Result<Self, ProveError> {
+    pub(super) fn new(target: &Target, clang: &Path) -> Result<Self, ProveError> {
         let machine =
             machine(&target.arch).ok_or_else(|| ProveError::Architecture(target.arch.clone()))?;
         let io = |source| ProveError::Io {
@@ -99,11 +99,11 @@ impl Harness {
             .map_err(io)?;
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
         write("harness.c", include_str!("harness.c")).map_err(io)?;
-        write("layout.h", &layout()).map_err(io)?;
+        write("layout.h", &layout(target)).map_err(io)?;
         write("run.s", &machine.shim(target)).map_err(io)?;
         let output = Command::new(clang)
             .current_dir(folder.path())
-            .arg(target_flag(triple))
+            .arg(target_flag(target.native_triple()))
             // No library at all; fixed addresses; memcpy must not become a call of itself.
             .args([
                 "-O1",
@@ -235,7 +235,7 @@ fn emulator(arch: &str) -> Result<PathBuf, ProveError> {
 }
 
 /// Addresses and layout as C macros.
-fn layout() -> String {
+fn layout(target: &Target) -> String {
     let mut text = String::new();
     let words = |index: usize| index as u64;
     for (name, value) in [
@@ -261,6 +261,11 @@ fn layout() -> String {
     ] {
         let _ = writeln!(text, "#define {name} {value:#x}ul");
     }
+    let _ = writeln!(
+        text,
+        "#define C_ARGUMENTS {}",
+        target.c_arguments.join(", ")
+    );
     text
 }
 

@@ -46,7 +46,7 @@ fn prover_on(target: &Target) -> Option<Prover> {
         eprintln!("skipped: clang-19 is not on the path");
         return None;
     }
-    match Prover::new(target, &target.triples[0], clang) {
+    match Prover::new(target, clang) {
         Err(error @ ProveError::Emulator(_)) => {
             eprintln!("skipped: {error}");
             None
@@ -461,4 +461,31 @@ fn holes_must_be_known_and_apart() {
         ..twice.holes[0].clone()
     });
     refused("add", &[1, 2, 0], &twice, "overlap");
+}
+
+#[test]
+fn helpers_have_their_arguments_where_the_system_wants_them() {
+    let (rsi, rdx) = (0x76, 0x56);
+    for (triple, second, other) in [
+        ("x86_64-unknown-linux-gnu", rsi, rdx),
+        ("x86_64-apple-darwin", rsi, rdx),
+        ("x86_64-pc-windows-msvc", rdx, rsi),
+    ] {
+        let Some(prover) = prover_on(&Target::for_triple(triple).unwrap()) else {
+            return;
+        };
+        // mov 24(%r13), %rax; lea offset(%r14), %register; call *16(%rax)
+        let call = |register: u8, offset: u8| {
+            let lea = [0x49, 0x8d, register, offset];
+            code(&[&[0x49, 0x8b, 0x45, 0x18][..], &lea, &[0xff, 0x50, 0x10]].concat())
+        };
+        let same = |own: &Trimmed, patched: &Trimmed| {
+            let form = ("core.helper", &[][..], Outcome::Plain);
+            compare(&prover, form, &[2, 48], own, patched)
+        };
+        assert!(same(&call(second, 48), &call(second, 48)), "{triple}");
+        assert!(!same(&call(second, 48), &call(second, 56)), "{triple}");
+        // What is no argument may hold anything.
+        assert!(same(&call(other, 48), &call(other, 56)), "{triple}");
+    }
 }

@@ -67,7 +67,7 @@ impl Machine for X86_64 {
         "rsp"
     }
 
-    /// On systems other than Windows.
+    /// On every system; Windows keeps more.
     fn kept_by_c(&self) -> &'static [&'static str] {
         &["rbx", "rbp", "rsp", "r12", "r13", "r14", "r15"]
     }

@@ -66,12 +66,11 @@ impl Executable {
         Self::with_trace(program, pack, false)
     }
 
-    /// The same, remembering each stencil for `explain` if `trace` says so.
-    pub(crate) fn with_trace(
-        program: &Program,
-        pack: &Arc<Pack>,
-        trace: bool,
-    ) -> copatch::Result<Self> {
+    /// The same, remembering each stencil for [`copatch::Program::listing`] if `trace` says so.
+    ///
+    /// # Errors
+    /// When the pack lacks an operation, or code has no place.
+    pub fn with_trace(program: &Program, pack: &Arc<Pack>, trace: bool) -> copatch::Result<Self> {
         let shape = |function: &crate::program::Function| {
             (function.header.params.len(), function.header.result)
         };
