@@ -2,11 +2,15 @@
 //!
 //! A test is files in a folder of its own, the command line, and what came of it.
 
+#[path = "../../plugins/wasm/tests/common/program.rs"]
+mod program;
+
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use program::program;
 use tempfile::TempDir;
 
 /// Files, and the command run among them.
@@ -42,7 +46,7 @@ impl Case {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(&self.exe);
+        let mut command = program(&self.exe);
         command
             .args(line.split_whitespace())
             .current_dir(self.dir.path())
@@ -662,7 +666,7 @@ fn results_that_cannot_be_written_are_an_error() {
     let file = folder.path().join("answer.wasm");
     let module = "(module (func (export \"answer\") (result i32) i32.const 42))";
     std::fs::write(&file, wat::parse_str(module).unwrap()).unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_copatch"))
+    let output = program(env!("CARGO_BIN_EXE_copatch"))
         .args(["run", "--invoke", "answer"])
         .arg(&file)
         .stdout(full)

@@ -1,12 +1,14 @@
 //! `copatch conform`: what it prints of packs that are right, and of packs that are not.
 
-use std::process::Command;
+#[path = "../../plugins/wasm/tests/common/program.rs"]
+mod program;
 
 use copatch_conformance::edit::edited;
 use copatch_conformance::mutate::wrong_stencil;
+use program::program;
 
 fn conform(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_copatch"));
+    let mut command = program(env!("CARGO_BIN_EXE_copatch"));
     let output = command.arg("conform").args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())

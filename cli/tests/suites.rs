@@ -58,11 +58,14 @@ fn tail_calls() {
     assert_eq!(check(proposal(Proposal::TailCall)), 119);
 }
 
-/// The same on the pack that every processor of this architecture can run.
+/// The same on the pack that every processor of this architecture can run; where it is the only one, the others ran on it.
 #[test]
 fn all_pass_on_the_baseline() {
     let mut packs = copatch_pack_wasm::packs().to_vec();
     packs.retain(|(name, _)| !name.contains('+'));
+    if packs.len() == copatch_pack_wasm::packs().len() {
+        return;
+    }
     let pack = copatch::Pack::for_host(&packs).expect("a pack for this machine");
     let engine = Engine::with_pack(pack).expect("an engine");
     assert_eq!(check_on(&engine, proposal(Proposal::Simd)), 25_989);

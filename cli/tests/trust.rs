@@ -1,9 +1,12 @@
 //! Packs from a folder: whom they must be signed by, as the command line is told.
 
+#[path = "../../plugins/wasm/tests/common/program.rs"]
+mod program;
+
 use std::path::Path;
-use std::process::Command;
 
 use minisign::KeyPair;
+use program::program;
 
 const MODULE: &str = r#"(module (func (export "add") (param i32 i32) (result i32)
     (i32.add (local.get 0) (local.get 1))))"#;
@@ -37,7 +40,7 @@ fn case() -> Case {
 impl Case {
     /// Adds 40 and 2 with packs from the folder: exit code and what is said.
     fn run(&self, options: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_copatch"));
+        let mut command = program(env!("CARGO_BIN_EXE_copatch"));
         command.current_dir(self.folder.path());
         command.args(["run", "--packs", "packs"]).args(options);
         command.args(["--invoke", "add", "m.wasm", "40", "2"]);

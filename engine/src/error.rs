@@ -59,7 +59,7 @@ pub enum Error {
     /// The pack lacks an operation that the front end needs.
     #[error("the pack's instruction set has no {what}")]
     Missing {
-        /// The operation or trap.
+        /// The operation or trap, or code for it.
         what: String,
     },
     /// Memory that cannot be had.

@@ -134,6 +134,11 @@ impl OpForms {
         self.count += 1;
     }
 
+    /// Whether the pack has no code for the operation at all.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// The form of the operation's own outcome with everything in registers, or with operand 1 as an immediate.
     #[inline(always)]
     pub fn own(&self, immediate: bool) -> &Span {

@@ -196,7 +196,7 @@ fn compile(
     plan: &Plan,
     clang: &Clang,
 ) -> Result<Vec<Result<Trimmed, Refusal>>, BuildError> {
-    let prelude = source::prelude(isa);
+    let prelude = source::prelude(isa) + &source::bodies(isa, target);
     let mut units = Vec::new();
     let is_assembly = |job: &plan::Job| isa.ops[job.op].shape == Shape::Asm;
     let mut start = 0;

@@ -74,6 +74,15 @@ static inline v128 copatch_v128_bits(uint64_t bits) { if (bits) __asm__("" : "+r
     out
 }
 
+/// The target's own bodies for operations of an instruction set, which stand behind the prelude.
+pub fn bodies(isa: &InstructionSet, target: &Target) -> String {
+    let bodies = isa
+        .ops
+        .iter()
+        .filter_map(|op| target.clang.bodies.get(&op.name));
+    bodies.map(|body| format!("{body}\n")).collect()
+}
+
 /// The C type of a value in the body of an operation.
 pub fn c_type(ty: ValueType) -> &'static str {
     match ty {
@@ -333,7 +342,8 @@ pub fn function(
     if !op.traps.is_empty() {
         arguments.push("&trap".to_owned());
     }
-    let call = format!("{}({})", op.c_name(), arguments.join(", "));
+    let own = target.clang.bodies.get(&op.name).map_or("", |_| "target_");
+    let call = format!("{own}{}({})", op.c_name(), arguments.join(", "));
 
     match op.shape {
         Shape::Jump => {

@@ -112,6 +112,10 @@ pub struct Clang {
     /// result of the other, and there are no vectors to pass both as.
     #[serde(default)]
     pub float_copy: Option<String>,
+    /// C functions that take the place of operations' bodies in stencils, by the operation's name; each has the body's
+    /// prototype and is called `target_` and the body's name. They do the same, where clang's code for the body is refused.
+    #[serde(default)]
+    pub bodies: BTreeMap<String, String>,
 }
 
 /// A set of processor features a pack may be built for.

@@ -192,11 +192,11 @@ pub fn wrong_spill(writer: &mut PackWriter, op: u16) {
             hole.addend = (hole.addend.get() + 8).into();
         }
         // Narrow displacements keep room for the planted distance.
-        for alternative in &mut form.alternatives {
-            alternative
-                .domains
-                .iter_mut()
-                .for_each(|domain| domain.hi -= 8);
+        let alternatives = form.alternatives.iter_mut();
+        for domain in alternatives.flat_map(|alternative| &mut alternative.domains) {
+            domain.hi -= 8;
+            let hi = domain.hi;
+            domain.exceptions.retain(|value| *value <= hi);
         }
     }
 }

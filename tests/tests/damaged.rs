@@ -3,10 +3,11 @@
 mod common;
 
 use common::open;
-use copatch::Pack;
 use copatch::spec::pack::{PackView, validate};
+use copatch::{Pack, Signature, ValueType};
 use copatch_conformance::damage::{damaged, open_and_compile};
 use copatch_conformance::edit::{edited, sections, take_apart};
+use copatch_conformance::{Compiled, Function, Program, Step, op};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -95,6 +96,34 @@ fn a_pack_for_another_machine_is_refused() {
     }
     assert!(foreign(&machine.triple, &["a-feature-that-no-processor-has"]).is_some());
     assert_eq!(foreign(&machine.triple, &[]), None);
+}
+
+/// As on machines for which clang's code for it is refused.
+#[test]
+fn an_operation_without_code_is_named() {
+    let (_, bytes) = copatch_pack_toy::packs()[0];
+    let without = edited(bytes, |writer, metadata| {
+        let name = |op: u16| metadata.ops[usize::from(op)].name.as_str();
+        writer.forms.retain(|form| name(form.op) != "i64.mul");
+    });
+    let program = Program {
+        functions: vec![Function {
+            signature: Signature {
+                params: vec![ValueType::I64],
+                results: vec![ValueType::I64],
+            },
+            locals: Vec::new(),
+            body: vec![Step::Get(0), Step::Get(0), op("i64.mul", &[]), Step::End],
+        }],
+        helpers: Vec::new(),
+        arguments: vec![0],
+    };
+    let compiled = Compiled {
+        pack: open("without.pack", without.unwrap()).unwrap(),
+        planned: true,
+    };
+    let error = compiled.compile(&program, false).err().unwrap().to_string();
+    assert!(error.contains("no code for i64.mul on "), "{error}");
 }
 
 proptest! {

@@ -343,6 +343,18 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.unit.buffer.fail(Error::Misuse { what, at: self.pos });
     }
 
+    /// Clang's code for an operation may have been refused on one machine.
+    #[cold]
+    fn lack(&mut self, op: OpId) {
+        let metadata = self.pack.metadata();
+        let name = metadata
+            .ops
+            .get(op.index())
+            .map_or("", |op| op.name.as_str());
+        let what = format!("code for {name} on {}", metadata.machine.arch);
+        self.unit.buffer.fail(Error::Missing { what });
+    }
+
     /// The register class of a type's values.
     #[inline]
     fn class_of(&self, ty: ValueType) -> u8 {

@@ -323,7 +323,11 @@ impl FunctionBuilder<'_, '_> {
 
         let Some(choice) = self.choose(op, info, &mut operands, (constant, slot), immediates)
         else {
-            self.misuse("no form of the operation takes these operands and immediates");
+            if info.forms.is_empty() {
+                self.lack(op);
+            } else {
+                self.misuse("no form of the operation takes these operands and immediates");
+            }
             return false;
         };
         let (mut index, mut regs, mut used, mut tie) = (0, [Reg::NONE; OPERANDS], 0, NONE);

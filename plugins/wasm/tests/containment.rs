@@ -2,8 +2,10 @@
 #![allow(unsafe_code)] // Faults on purpose.
 
 mod common;
+#[path = "common/program.rs"]
+mod program;
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use common::{Alone, engine, module};
 use copatch_wasm::{Caller, Error, Linker, TrapCode, Val};
@@ -246,7 +248,7 @@ fn bodies(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
 
 /// Runs one of the cases of `child` in a process of its own.
 fn child_with(case: &str) -> Output {
-    Command::new(std::env::current_exe().unwrap())
+    program::program(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--include-ignored"])
         .env("COPATCH_CHILD", case)
         .output()
@@ -311,10 +313,14 @@ fn child() {
                 // SAFETY: as above.
                 "guard" => unsafe { base.wrapping_add(1 << 20).read_volatile() },
                 "illegal" => {
-                    #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
                     unsafe {
-                        std::arch::asm!("ud2")
+                        #[cfg(target_arch = "x86_64")]
+                        std::arch::asm!("ud2");
+                        #[cfg(target_arch = "aarch64")]
+                        std::arch::asm!("udf #0");
+                        #[cfg(target_arch = "riscv64")]
+                        std::arch::asm!("unimp");
                     };
                     0
                 }
