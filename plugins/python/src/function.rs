@@ -19,7 +19,8 @@ use crate::unit::{Compiled, compile};
 
 /// Combinations of argument types that a function is compiled for; more are the interpreter's.
 const SPECIALISATIONS: usize = 8;
-/// A specialisation of which this many calls, and more than one in four, had to be left is compared with the interpreter.
+/// After so many calls a specialisation is compared with the interpreter, if more than one in four had to be left, or if what it does
+/// is little.
 const PATIENCE: u64 = 64;
 /// A function whose names change their meaning this many times is the interpreter's.
 const CHANGES: u32 = 8;
@@ -288,7 +289,7 @@ unsafe fn attempt(
         if let Attempt::Done(result) = unsafe { run::enter(compiled, arguments) } {
             let calls = specialisation.calls.get() + 1;
             specialisation.calls.set(calls);
-            if calls == PATIENCE && specialisation.left() * 4 > calls {
+            if calls == PATIENCE && (specialisation.left() * 4 > calls || compiled.straight) {
                 specialisation.trial.set(TRIAL);
             }
             return Some(result);

@@ -1,10 +1,12 @@
 //! What compiled code calls: everything that touches objects.
 #![allow(unsafe_code)] // Called by generated code with its context and slots; calls the interpreter.
 
+use std::ptr::null_mut;
+
 use copatch::{Context, Helper};
 use pyo3::ffi::{self, PyObject};
 
-use crate::ir::Type;
+use crate::ir::{Item, Type};
 use crate::leave;
 use crate::run::{self, Environment};
 
@@ -28,8 +30,8 @@ pub enum Number {
     /// Takes an int object.
     IntValue,
     NewList,
-    /// Takes a list, whose reference it takes over.
-    TupleOfList,
+    /// Takes the address of what the items are, how many they are, and them.
+    Tuple,
     AppendInt,
     AppendFloat,
     AppendBool,
@@ -64,7 +66,7 @@ pub static HELPERS: [Helper; 26] = [
     math,
     int_value,
     new_list,
-    tuple_of_list,
+    tuple,
     append_int,
     append_float,
     append_bool,
@@ -259,12 +261,25 @@ unsafe extern "C" fn new_list(_context: *mut Context, slots: *mut u64) -> u32 {
     unsafe { give_list(slots, ffi::PyList_New(0)) }
 }
 
-unsafe extern "C" fn tuple_of_list(_context: *mut Context, slots: *mut u64) -> u32 {
-    // SAFETY: a list that nobody else has a reference to.
+unsafe extern "C" fn tuple(_context: *mut Context, slots: *mut u64) -> u32 {
+    // SAFETY: the address and length are those of a type's items, which are never freed; as many values of these types follow.
     unsafe {
-        let list = object(slots, 0);
-        let tuple = ffi::PyList_AsTuple(list);
-        ffi::Py_DecRef(list);
+        let items = std::slice::from_raw_parts(*slots as *const Item, *slots.add(1) as usize);
+        let tuple = ffi::PyTuple_New(items.len() as isize);
+        if tuple.is_null() {
+            return give_list(slots, tuple);
+        }
+        for (at, item) in items.iter().enumerate() {
+            let value = run::boxed(item.ty(), *slots.add(2 + at));
+            if value.is_null() {
+                ffi::Py_DecRef(tuple);
+                return give_list(slots, null_mut());
+            }
+            if item.ty().is_object() {
+                ffi::Py_IncRef(value);
+            }
+            ffi::PyTuple_SetItem(tuple, at as isize, value);
+        }
         give_list(slots, tuple)
     }
 }

@@ -100,6 +100,17 @@ pub enum Leaf {
 }
 
 impl Item {
+    /// The type of such an item; of an unknown one a list's, as of any object.
+    pub const fn ty(self) -> Type {
+        match self {
+            Item::Bool => Type::Bool,
+            Item::Int => Type::Int,
+            Item::Float => Type::Float,
+            Item::Lists(leaf) => Type::List(leaf.item()),
+            Item::Unknown => Type::List(Item::Unknown),
+        }
+    }
+
     /// For people.
     pub fn name(self) -> String {
         match self {

@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::function::CODES;
 use crate::generate::{calls, generate};
-use crate::ir::{Exit, Function, Type};
+use crate::ir::{Exit, Function, Step, Type};
 use crate::leave::ExitState;
 use crate::machine::{Machine, constant, is_comprehension};
 use crate::run;
@@ -64,6 +64,8 @@ pub struct Compiled {
     pub objects: Vec<Py<PyAny>>,
     pub time: Duration,
     pub operations: usize,
+    /// Whether it goes neither round nor to other compiled functions: then a call may take longer than what it does.
+    pub straight: bool,
 }
 
 /// A function within the code of another.
@@ -462,6 +464,9 @@ pub fn compile(
             objects: together.objects,
             time: begin.elapsed(),
             operations: structured.iter().map(Vec::len).sum(),
+            straight: !structured[0]
+                .iter()
+                .any(|step| matches!(step, Step::Loop | Step::Call(_))),
         },
     ))
 }

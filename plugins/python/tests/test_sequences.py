@@ -123,6 +123,16 @@ class Sequences(unittest.TestCase):
         with self.assertRaises(ZeroDivisionError):
             compiled(1, 0)
 
+    def test_long_tuples(self):
+        def long(a, b, c):
+            return a, b, c, a + 1, b, c, a + 2, b, c, a + 3, b, c, a + 4, b, c, a + 5
+
+        def longer(a):
+            return a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a
+
+        self.assertEqual(self.agree(long, lambda: (1, 2.5, True), lambda: (2**62, -0.0, [1]), lambda: (2**63 - 3, 1.5, False)), 3)
+        self.agree(longer, lambda: (1,))
+
     def test_an_item_keeps_its_list(self):
         @copatch.jit
         def first(pair):

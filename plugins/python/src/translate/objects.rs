@@ -378,7 +378,22 @@ impl Translator<'_> {
             Some(first) => item_of(first)?,
             None => Item::Unknown,
         };
-        let list = self.new_list(&entries)?;
+        let exit = self.exit("no memory for a list");
+        let list = self.temporary(8);
+        self.steps.extend([
+            Step::Helper(Number::NewList, 0, &[ValueType::I64, ValueType::I32]),
+            Step::ExitIf(exit),
+            Step::Set(list),
+        ]);
+        for entry in &entries {
+            self.steps.push(Step::Get(list));
+            let helper = self.get_for(entry, Self::APPEND)?;
+            // Short of memory the list is lost, not more.
+            self.steps.extend([
+                Step::Helper(helper, 2, &[ValueType::I32]),
+                Step::ExitIf(exit),
+            ]);
+        }
         self.state.stack.truncate(at);
         // Before the list takes the variables of the first.
         for entry in entries {
@@ -393,27 +408,6 @@ impl Translator<'_> {
     pub(super) fn below(&self, count: u32) -> Result<usize, Stop> {
         let at = self.state.stack.len().checked_sub(count as usize);
         at.ok_or(Stop::Leave("an empty stack"))
-    }
-
-    /// Leaves a list of these in a variable.
-    pub(super) fn new_list(&mut self, entries: &[Slot]) -> Result<u32, Stop> {
-        let exit = self.exit("no memory for a list");
-        let list = self.temporary(8);
-        self.steps.extend([
-            Step::Helper(Number::NewList, 0, &[ValueType::I64, ValueType::I32]),
-            Step::ExitIf(exit),
-            Step::Set(list),
-        ]);
-        for entry in entries {
-            self.steps.push(Step::Get(list));
-            let helper = self.get_for(entry, Self::APPEND)?;
-            // Short of memory the list is lost, not more.
-            self.steps.extend([
-                Step::Helper(helper, 2, &[ValueType::I32]),
-                Step::ExitIf(exit),
-            ]);
-        }
-        Ok(list)
     }
 
     /// `list(...)` of nothing, of a range or of a list.

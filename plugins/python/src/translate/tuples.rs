@@ -120,20 +120,28 @@ impl Translator<'_> {
         let entries = self.state.stack[at..].to_vec();
         let items: Result<Vec<Item>, _> = entries.iter().map(item_of).collect();
         let items = items.map_err(|_| Stop::Leave("a tuple of objects"))?;
-        let ty = tuple(&items).ok_or(Stop::Leave("a long tuple"))?;
+        let Some(ty @ Type::Tuple(items)) = tuple(&items) else {
+            return Err(Stop::Leave("a long tuple"));
+        };
         let exit = self.exit("no memory for a tuple");
-        let list = self.new_list(&entries)?;
+        let made = self.temporary(8);
+        for word in [items.as_ptr() as u64, items.len() as u64] {
+            self.steps.push(Step::Const(ValueType::I64, word));
+        }
+        for entry in &entries {
+            self.get(entry)?;
+        }
         self.steps.extend([
-            Step::Get(list),
-            Step::Helper(Number::TupleOfList, 1, &[ValueType::I64, ValueType::I32]),
+            Step::Helper(Number::Tuple, 2 + count, &[ValueType::I64, ValueType::I32]),
             Step::ExitIf(exit),
-            Step::Set(list),
+            Step::Set(made),
         ]);
         self.state.stack.truncate(at);
+        // Before the tuple takes the variables of the first.
         for entry in entries {
             self.release(&entry);
         }
-        self.steps.push(Step::Get(list));
+        self.steps.push(Step::Get(made));
         self.push_result(ty);
         Ok(())
     }
