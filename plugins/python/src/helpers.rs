@@ -146,13 +146,23 @@ unsafe extern "C" fn attend(context: *mut Context, slots: *mut u64) -> u32 {
 }
 
 unsafe extern "C" fn release(context: *mut Context, slots: *mut u64) -> u32 {
-    // SAFETY: the slot holds a reference that the caller owns; what its end runs may enter compiled code beyond this frame.
+    // SAFETY: the slot holds a reference that the caller owns.
     unsafe {
-        let outer = run::begin_python(context.cast(), slots);
-        ffi::Py_DecRef(object(slots, 0));
-        run::end_python(context.cast(), outer);
+        outside(context, slots, || ffi::Py_DecRef(object(slots, 0)));
     }
     0
+}
+
+/// Does what may run code of others, which may enter compiled code beyond this frame: so does whatever makes an object that the
+/// collector looks after, since it may find others, with finalisers.
+unsafe fn outside<T>(context: *mut Context, slots: *mut u64, run: impl FnOnce() -> T) -> T {
+    // SAFETY: a helper's context and slots.
+    unsafe {
+        let outer = run::begin_python(context.cast(), slots);
+        let result = run();
+        run::end_python(context.cast(), outer);
+        result
+    }
 }
 
 /// Remainder and quotient of floats as CPython has them: the remainder has the divisor's sign.
@@ -256,16 +266,16 @@ unsafe extern "C" fn int_value(_context: *mut Context, slots: *mut u64) -> u32 {
     }
 }
 
-unsafe extern "C" fn new_list(_context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn new_list(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: the interpreter's lock is held.
-    unsafe { give_list(slots, ffi::PyList_New(0)) }
+    unsafe { give_list(slots, outside(context, slots, || ffi::PyList_New(0))) }
 }
 
-unsafe extern "C" fn tuple(_context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn tuple(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: the address and length are those of a type's items, which are never freed; as many values of these types follow.
     unsafe {
         let items = std::slice::from_raw_parts(*slots as *const Item, *slots.add(1) as usize);
-        let tuple = ffi::PyTuple_New(items.len() as isize);
+        let tuple = outside(context, slots, || ffi::PyTuple_New(items.len() as isize));
         if tuple.is_null() {
             return give_list(slots, tuple);
         }
@@ -381,14 +391,12 @@ unsafe extern "C" fn set_object(_context: *mut Context, slots: *mut u64) -> u32 
     }
 }
 
-unsafe extern "C" fn repeat(_context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn repeat(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: a list and a number.
     unsafe {
-        let count = *slots.add(1) as i64;
-        give_list(
-            slots,
-            ffi::PySequence_Repeat(object(slots, 0), count as isize),
-        )
+        let (list, count) = (object(slots, 0), *slots.add(1) as isize);
+        let repeated = outside(context, slots, || ffi::PySequence_Repeat(list, count));
+        give_list(slots, repeated)
     }
 }
 
@@ -403,7 +411,7 @@ unsafe fn give_list(slots: *mut u64, list: *mut PyObject) -> u32 {
     }
 }
 
-unsafe extern "C" fn slice(_context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn slice(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: a list and two bounds.
     unsafe {
         let list = object(slots, 0);
@@ -417,27 +425,31 @@ unsafe extern "C" fn slice(_context: *mut Context, slots: *mut u64) -> u32 {
             };
             from_start.clamp(0, size) as isize
         };
-        give_list(slots, ffi::PyList_GetSlice(list, bound(1), bound(2)))
+        let (low, high) = (bound(1), bound(2));
+        let part = outside(context, slots, || ffi::PyList_GetSlice(list, low, high));
+        give_list(slots, part)
     }
 }
 
-unsafe extern "C" fn list_of_range(_context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn list_of_range(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: three integers, the last of which is not zero.
     unsafe {
-        let range = leave::range([*slots, *slots.add(1), *slots.add(2)]);
-        let list = if range.is_null() {
-            range
-        } else {
+        let values = [*slots, *slots.add(1), *slots.add(2)];
+        let list = outside(context, slots, || {
+            let range = leave::range(values);
+            if range.is_null() {
+                return range;
+            }
             let list = ffi::PySequence_List(range);
             ffi::Py_DecRef(range);
             list
-        };
+        });
         give_list(slots, list)
     }
 }
 
 /// The interpreter's `sum` of a list whose items run no code when they are added; nothing if it is of another type.
-unsafe fn sum(slots: *mut u64, ty: Type) -> u32 {
+unsafe fn sum(context: *mut Context, slots: *mut u64, ty: Type) -> u32 {
     // SAFETY: a list, whose items are looked at before anything is called.
     unsafe {
         let list = object(slots, 0);
@@ -449,11 +461,10 @@ unsafe fn sum(slots: *mut u64, ty: Type) -> u32 {
         if !plain {
             return give(slots, None);
         }
-        let arguments = ffi::PyTuple_New(1);
-        ffi::Py_IncRef(list);
-        ffi::PyTuple_SetItem(arguments, 0, list);
-        let value = ffi::PyObject_CallObject(machine.sum.as_ptr(), arguments);
-        ffi::Py_DecRef(arguments);
+        let value = outside(context, slots, || {
+            let none = null_mut::<PyObject>();
+            ffi::PyObject_CallFunctionObjArgs(machine.sum.as_ptr(), list, none)
+        });
         if value.is_null() {
             ffi::PyErr_Clear();
             return give(slots, None);
@@ -468,12 +479,12 @@ unsafe fn sum(slots: *mut u64, ty: Type) -> u32 {
     }
 }
 
-unsafe extern "C" fn sum_int(_context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn sum_int(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: a list.
-    unsafe { sum(slots, Type::Int) }
+    unsafe { sum(context, slots, Type::Int) }
 }
 
-unsafe extern "C" fn sum_float(_context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn sum_float(context: *mut Context, slots: *mut u64) -> u32 {
     // SAFETY: a list.
-    unsafe { sum(slots, Type::Float) }
+    unsafe { sum(context, slots, Type::Float) }
 }

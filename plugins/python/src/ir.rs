@@ -139,18 +139,12 @@ impl Type {
         match self {
             Type::None => &[],
             Type::Bool => &[ValueType::I32],
-            Type::Int
-            | Type::NumpyInt
-            | Type::List(_)
-            | Type::Tuple(_)
-            | Type::Bytes
-            | Type::ByteArray
-            | Type::Array(_)
-            | Type::NumpyArray(..) => &[ValueType::I64],
             Type::Float | Type::NumpyFloat => &[ValueType::F64],
             // Of a range the next value, the end and the step; of a list the list, and the index of what comes next.
             Type::RangeIterator(_) => &[ValueType::I64; 3],
             Type::ListIterator(_) => &[ValueType::I64; 2],
+            // Integers, and objects by their address.
+            _ => &[ValueType::I64],
         }
     }
 

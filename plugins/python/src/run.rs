@@ -153,12 +153,16 @@ fn tick() {
     }
 }
 
+/// Slots of a helper's arguments and results, at most.
+pub const HELPER: usize = 24;
+const _: () = assert!(HELPER >= ITEMS + 2);
+
 /// Before a helper runs Python code: a further entry begins behind this frame. Gives what [`end_python`] wants back.
 pub unsafe fn begin_python(environment: *mut Environment, slots: *mut u64) -> *mut u64 {
-    // SAFETY: the environment is the thread's; helpers have few arguments and results.
+    // SAFETY: the environment is the thread's; helpers have no more arguments and results.
     unsafe {
         let outer = (*environment).top;
-        (*environment).top = slots.add(16);
+        (*environment).top = slots.add(HELPER);
         outer
     }
 }
@@ -360,12 +364,7 @@ unsafe fn unbox(object: *mut PyObject, ty: Type, slot: *mut u64) -> bool {
                 *slot = object as u64;
             }
             Type::Bytes | Type::ByteArray => {
-                let wanted = if ty == Type::Bytes {
-                    &raw mut ffi::PyBytes_Type
-                } else {
-                    &raw mut ffi::PyByteArray_Type
-                };
-                if of != wanted {
+                if type_of(object) != Some(ty) {
                     return false;
                 }
                 *slot = object as u64;

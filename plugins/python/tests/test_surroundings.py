@@ -1,5 +1,6 @@
 """What happens around compiled functions: threads, names that change, debuggers, signals of every kind."""
 
+import gc
 import signal
 import sys
 import threading
@@ -23,6 +24,43 @@ def spin(n):
     for i in range(n):
         t = (t * 5 + i) & 0xFFFF
     return t
+
+
+@copatch.jit
+def move(a, b, c, d, e):
+    """Has more values than there are registers."""
+    for i in range(50):
+        a, b, c, d, e = b + 1, c + 1, d + 1, e + 1, a + i
+    return a + b + c + d + e
+
+
+@copatch.jit
+def lists(n):
+    out, kept = 0, [0]
+    for i in range(n):
+        kept = [i, i + 1, i + 2]
+        out += kept[2] * 3
+    return out
+
+
+@copatch.jit
+def tuples(n):
+    out, kept = 0, (0, 1.5)
+    for i in range(n):
+        last = kept
+        kept = (i, 2.5)
+        out += last[0] * 3
+    return out
+
+
+@copatch.jit
+def parts(n):
+    out, kept = 0, [n, 2, 3]
+    for i in range(n):
+        last = kept
+        kept = last[1:] + [i] * 1
+        out += sum(last)
+    return out
 
 
 def plain_spin(n):
@@ -84,6 +122,33 @@ class Surroundings(unittest.TestCase):
             wave()
         self.assertEqual(set(results), {plain_spin(100)})
         self.assertLess(size() - before, 20 * 64 << 20)
+
+    def test_finalisers_that_the_collector_runs_enter_compiled_code(self):
+        moved, ran = move(11, 22, 33, 44, 55), []
+
+        class Cycle:
+            def __init__(self):
+                self.itself = self
+
+            def __del__(self):
+                ran.append(move(11, 22, 33, 44, 55))
+
+        thresholds = gc.get_threshold()
+        for function in (lists, tuples, parts):
+            function(3)
+            gc.disable()
+            gc.collect()
+            for _ in range(50):
+                Cycle()
+            gc.set_threshold(5, 5, 5)
+            gc.enable()
+            try:
+                found = function(2000)
+            finally:
+                gc.set_threshold(*thresholds)
+            self.assertEqual(found, function.__wrapped__(2000))
+        gc.collect()
+        self.assertEqual(ran, [moved] * 150)
 
     def test_another_thread_gets_its_turn(self):
         turns, stop = [], threading.Event()

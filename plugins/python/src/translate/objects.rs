@@ -210,6 +210,10 @@ impl Translator<'_> {
         kept
     }
 
+    fn is_number(&self, local: u32) -> bool {
+        matches!(self.state.locals.get(local as usize), Some(Local::Value { ty, .. }) if !ty.is_object())
+    }
+
     /// Whether the item just read is only indexed, by what runs no code of others before: then nothing can free it.
     fn is_used_at_once(&self) -> bool {
         let from = self
@@ -221,7 +225,10 @@ impl Translator<'_> {
                 return false;
             }
             match instruction.op {
-                Op::LoadFast(_) | Op::LoadFastPair(..) | Op::LoadConst(_) | Op::Binary(_) => {}
+                Op::LoadConst(_) | Op::Binary(_) => {}
+                Op::LoadFast(local) if self.is_number(local) => {}
+                Op::LoadFastPair(first, second)
+                    if self.is_number(first) && self.is_number(second) => {}
                 Op::Subscript | Op::StoreSubscript => return true,
                 _ => return false,
             }
