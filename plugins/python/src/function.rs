@@ -226,9 +226,11 @@ unsafe extern "C" fn vectorcall(
         let state = &*(*jit).state;
         if !state.given_up.get() && !run::TRACED.load(Ordering::Relaxed) {
             let result = if state.parameters.are_given(count, names) {
-                attempt(jit, given, arguments).or_else(|| specialise(jit, given, arguments))
+                attempt_or_specialise(jit, given, arguments)
             } else {
-                arrange(jit, given, count)
+                let parameters = &state.parameters;
+                let arranged = parameters.arrange((*jit).function, given, count);
+                arranged.and_then(|all| attempt_or_specialise(jit, given, all.objects.as_ptr()))
             };
             if let Some(result) = result {
                 return result;
@@ -238,18 +240,18 @@ unsafe extern "C" fn vectorcall(
     }
 }
 
-/// A call with names or defaults.
-unsafe fn arrange(jit: *mut Jit, given: Given, count: usize) -> Option<*mut PyObject> {
+/// Calls compiled code with an argument for each parameter, made now if need be.
+#[inline]
+unsafe fn attempt_or_specialise(
+    jit: *mut Jit,
+    given: Given,
+    arguments: *const *mut PyObject,
+) -> Option<*mut PyObject> {
     // SAFETY: as `vectorcall`'s.
-    unsafe {
-        let parameters = &(*(*jit).state).parameters;
-        let arranged = parameters.arrange((*jit).function, given, count)?;
-        let arguments = arranged.objects.as_ptr();
-        attempt(jit, given, arguments).or_else(|| specialise(jit, given, arguments))
-    }
+    unsafe { attempt(jit, given, arguments).or_else(|| specialise(jit, given, arguments)) }
 }
 
-/// Calls compiled code with an argument for each parameter.
+/// [`attempt_or_specialise`], if there is code for the arguments.
 #[inline]
 unsafe fn attempt(
     jit: *mut Jit,

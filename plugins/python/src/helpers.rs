@@ -300,11 +300,10 @@ unsafe fn append(slots: *mut u64, item: *mut PyObject) -> u32 {
     // is sorted.
     unsafe {
         let list = object(slots, 0);
-        let words = list.cast::<isize>();
-        let size = *words.add(2);
-        if !item.is_null() && size < *words.add(4) {
-            *run::list_items(list).offset(size) = item;
-            *words.add(2) = size + 1;
+        let (size, words) = (run::list_size(list), list.cast::<isize>());
+        if !item.is_null() && (size as isize) < *words.add(4) {
+            *run::list_items(list).add(size) = item;
+            *words.add(2) = size as isize + 1;
             *slots = 0;
             return 0;
         }

@@ -152,19 +152,11 @@ impl Machine {
             return refuse("it changes variables of the function around it");
         }
         let names = |of: &str| -> PyResult<Vec<String>> { code.getattr(of)?.extract() };
-        let (mut variables, cells, free) = (
-            names("co_varnames")?,
-            names("co_cellvars")?,
-            names("co_freevars")?,
-        );
+        let variables = own_variables(&code)?;
+        let (cells, free) = (names("co_cellvars")?, names("co_freevars")?);
         let shares = "it shares variables with other functions";
         if !free.is_empty() && !comprehension || !cells.is_empty() && self.layout.minor != 11 {
             return refuse(shares);
-        }
-        for cell in &cells {
-            if !variables.contains(cell) {
-                variables.push(cell.clone());
-            }
         }
         let locals = variables.len() + free.len();
         let position = |cell| variables.iter().position(|name| name == cell);
@@ -235,14 +227,7 @@ impl Machine {
 
     /// Whether a code object, or one in it, gives another value to a variable of the function around it.
     fn rebinds(&self, code: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let names = |of: &str| -> PyResult<Vec<String>> { code.getattr(of)?.extract() };
-        let variables = names("co_varnames")?;
-        let cells = names("co_cellvars")?;
-        let own = variables.len()
-            + cells
-                .iter()
-                .filter(|cell| !variables.contains(cell))
-                .count();
+        let own = own_variables(code)?.len();
         let bytes: Vec<u8> = code.getattr("co_code")?.extract()?;
         let stores = |one: &Instruction| matches!(one.op, Op::StoreFast(at) if at as usize >= own);
         if self.dialect.decode(&bytes).iter().any(stores) {
@@ -255,6 +240,18 @@ impl Machine {
         }
         Ok(false)
     }
+}
+
+/// A code object's own variables: locals, then cells that are no locals.
+fn own_variables(code: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let mut variables: Vec<String> = code.getattr("co_varnames")?.extract()?;
+    let cells: Vec<String> = code.getattr("co_cellvars")?.extract()?;
+    for cell in cells {
+        if !variables.contains(&cell) {
+            variables.push(cell);
+        }
+    }
+    Ok(variables)
 }
 
 /// Where the shared objects of small integers begin, if they lie as is expected.

@@ -464,9 +464,7 @@ pub fn compile(
             objects: together.objects,
             time: begin.elapsed(),
             operations: structured.iter().map(Vec::len).sum(),
-            straight: !structured[0]
-                .iter()
-                .any(|step| matches!(step, Step::Loop | Step::Call(_))),
+            straight: !calls(&structured[0]) && !structured[0].contains(&Step::Loop),
         },
     ))
 }

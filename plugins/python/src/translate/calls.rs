@@ -487,7 +487,7 @@ impl Translator<'_> {
         // Unpacking puts the first on top.
         for (var, of) in lists.iter().rev() {
             self.leaves_by = Some(exit);
-            let item = self.next_item(*var, *of, exit);
+            let item = self.next_item(*var, *of);
             self.leaves_by = None;
             item?;
             if let Some(Slot::Value { var, ty, .. }) = self.state.stack.last()
@@ -522,7 +522,8 @@ impl Translator<'_> {
     }
 
     /// Pushes the item of a sequence whose index lies behind it. A list is not owned yet.
-    fn next_item(&mut self, var: u32, of: Type, exit: u32) -> Done {
+    fn next_item(&mut self, var: u32, of: Type) -> Done {
+        let exit = self.exit_with(&[], "an item of another type");
         let index = Slot::Value {
             var: var + 1,
             ty: Type::Int,
