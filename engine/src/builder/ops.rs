@@ -54,7 +54,7 @@ impl FunctionBuilder<'_, '_> {
     /// [`Self::op_imm`] for an operation of so many operands. Code for each number apart foresees better what comes.
     #[inline(never)]
     fn op_of<const COUNT: usize, const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
-        if !self.ready_here() {
+        if !self.ready() {
             return;
         }
         let info = self.pack.info(op);
@@ -82,7 +82,7 @@ impl FunctionBuilder<'_, '_> {
     /// result.
     #[inline(never)]
     pub fn op_with(&mut self, op: OpId, ty: ValueType, bits: u64) {
-        if !self.ready_here() {
+        if !self.ready() {
             return;
         }
         if !self.prepare_with(op, ty.canonical(bits)) {

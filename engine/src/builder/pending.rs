@@ -99,7 +99,7 @@ pub(crate) struct Branches {
 
 impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, which has no result in a register.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn emit_effect(&mut self) {
         self.emit_pending(Reg::NONE, Target::None);
     }
@@ -116,20 +116,6 @@ impl FunctionBuilder<'_, '_> {
     /// operand then is.
     #[inline(never)]
     pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
-        self.flush_here(wanted)
-    }
-
-    /// [`Self::ready`], with the code that emits in its place: for operations, which follow one another.
-    #[inline(always)]
-    pub(super) fn ready_here(&mut self) -> bool {
-        if self.mode == Mode::Waiting {
-            self.flush_here(Reg::NONE);
-        }
-        self.mode != Mode::Dead
-    }
-
-    #[inline(always)]
-    fn flush_here(&mut self, wanted: Reg) -> Reg {
         let reg = self.emit_result(wanted);
         if let Some(top) = self.stack.len().checked_sub(1) {
             self.registers.give_temp(reg, top);
@@ -259,7 +245,9 @@ impl FunctionBuilder<'_, '_> {
         self.registers.release(self.pending.dying);
     }
 
-    #[inline(always)]
+    /// Appends a stencil. One piece of code for all who emit: the builder's, which runs from end to end for each operation, has
+    /// to stay in a processor's 32 KiB of instructions, which is worth more than the calls.
+    #[inline(never)]
     fn emit_record(&mut self, form: FormId, row: u32, target: Target) {
         let emit = Emit {
             row,
