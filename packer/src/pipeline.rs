@@ -90,7 +90,7 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
     let mut forms = Vec::new();
     let (mut dropped, mut failures) = (Vec::new(), Vec::new());
     for (form, results) in plan.forms.iter().zip(learnt) {
-        let kept = select(&isa, form, results, &mut dropped, &mut failures);
+        let kept = select(&isa, &target, form, results, &mut dropped, &mut failures);
         if kept.is_empty() {
             continue;
         }
@@ -279,9 +279,11 @@ fn job_of(name: &str, plan: &Plan) -> Option<usize> {
 }
 
 /// The alternatives of a form that go into the pack. It is a failure if none is left of a form with all operands in
-/// registers, or none for one of its lanes: then the operation could not be had at all.
+/// registers, or in slots where their types have none, or none for one of its lanes: then the operation could not be had
+/// at all.
 fn select(
     isa: &InstructionSet,
+    target: &Target,
     form: &FormPlan,
     results: Vec<Result<Learnt, Dropped>>,
     dropped: &mut Vec<DroppedLine>,
@@ -300,11 +302,13 @@ fn select(
             Err(why) => refused.push((format!("{:?}", alternative.ranges), why)),
         }
     }
-    let needed = form
-        .form
-        .operands
-        .iter()
-        .all(|place| *place == Place::Register);
+    let has_registers = |ty| target.class.values().any(|class| class.types.contains(ty));
+    let mut operands = form.form.operands.iter().zip(&op.operands);
+    let needed = operands.all(|(place, ty)| match place {
+        Place::Register => true,
+        Place::Slot => !has_registers(ty),
+        Place::Immediate => false,
+    });
     // Without a lane's code the operation could not be had for that lane.
     let lost = |(index, value): (usize, &Value)| {
         let Value::Immediate(number) = value else {
@@ -462,37 +466,53 @@ mod tests {
             "lane" = { in = "v128", imm = "lane4", out = "i32" }
         "#;
         let isa = InstructionSet::parse(TABLE, "").unwrap();
-        let target = Target::builtin("x86_64").unwrap();
-        let plan = plan::plan(&isa, &target, probe::probe_values);
-        let form = plan.forms.last().unwrap();
-        let learnt = |lane: i64| Learnt {
-            domains: vec![Domain {
-                lo: lane,
-                hi: lane,
-                align: 0,
-                exceptions: Vec::new(),
-            }],
-            // Every lane has other code.
-            stencils: vec![learn::Stencil {
-                code: vec![lane as u8],
-                holes: Vec::new(),
-            }],
-        };
-        let failures = |refused: Option<i64>| {
-            let results = (0..4).map(|lane| match refused {
-                Some(which) if which == lane => Err(Dropped::NotUniform("it spills".to_owned())),
-                _ => Ok(learnt(lane)),
-            });
-            let (mut dropped, mut failures) = (Vec::new(), Vec::new());
-            let kept = select(&isa, form, results.collect(), &mut dropped, &mut failures);
-            assert_eq!(kept.len(), 4 - dropped.len());
-            failures
-        };
-        assert!(failures(None).is_empty());
-        for lane in 0..4 {
-            let failures = failures(Some(lane));
-            assert_eq!(failures.len(), 1);
-            assert_eq!(failures[0].what, "it spills");
+        for arch in ["x86_64", "riscv64"] {
+            let target = Target::builtin(arch).unwrap();
+            let plan = plan::plan(&isa, &target, probe::probe_values);
+            let form = plan.forms.last().unwrap();
+            let learnt = |lane: i64| Learnt {
+                // Slots are values, too.
+                domains: form
+                    .values
+                    .iter()
+                    .map(|_| Domain {
+                        lo: lane,
+                        hi: lane,
+                        align: 0,
+                        exceptions: Vec::new(),
+                    })
+                    .collect(),
+                // Every lane has other code.
+                stencils: vec![learn::Stencil {
+                    code: vec![lane as u8],
+                    holes: Vec::new(),
+                }],
+            };
+            let failures = |refused: Option<i64>| {
+                let results = (0..4).map(|lane| match refused {
+                    Some(which) if which == lane => {
+                        Err(Dropped::NotUniform("it spills".to_owned()))
+                    }
+                    _ => Ok(learnt(lane)),
+                });
+                let (mut dropped, mut failures) = (Vec::new(), Vec::new());
+                let kept = select(
+                    &isa,
+                    &target,
+                    form,
+                    results.collect(),
+                    &mut dropped,
+                    &mut failures,
+                );
+                assert_eq!(kept.len(), 4 - dropped.len());
+                failures
+            };
+            assert!(failures(None).is_empty());
+            for lane in 0..4 {
+                let failures = failures(Some(lane));
+                assert_eq!(failures.len(), 1);
+                assert_eq!(failures[0].what, "it spills");
+            }
         }
     }
 }

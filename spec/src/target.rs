@@ -116,6 +116,10 @@ pub struct Clang {
     /// prototype and is called `target_` and the body's name. They do the same, where clang's code for the body is refused.
     #[serde(default)]
     pub bodies: BTreeMap<String, String>,
+    /// Whether stencils that access no linear memory may keep values in a frame on the C stack: where clang has too few
+    /// registers for an operation's lanes.
+    #[serde(default)]
+    pub spills: bool,
 }
 
 /// A set of processor features a pack may be built for.

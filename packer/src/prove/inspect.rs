@@ -32,8 +32,8 @@ pub struct Subject<'a> {
 }
 
 /// Accepts a stencil if it decodes, leaves every register as it was except its result and the target's scratch,
-/// keeps off the stack unless it is a helper's, and refers to nothing but known holes. Of assembly, which does what it
-/// must, only code and holes are checked.
+/// keeps off the stack unless it is a helper's or the target lets it have a frame, and refers to nothing but known holes. Of
+/// assembly, which does what it must, only code and holes are checked.
 ///
 /// # Errors
 /// A [`Refusal`] that names the instruction.
@@ -290,8 +290,8 @@ fn follow(
             })?;
         let step = &steps[index];
         let place = format!("at {at:#x}: {}", step.text);
-        if step.touches_stack && subject.op.shape != Shape::Helper {
-            return Err((format!("it uses the stack {place}"), BODY));
+        if step.touches_stack && !contract.helper {
+            contract.within_frame(step, known.depth, &place)?;
         }
         contract.apply(step, &mut known);
         if let Some(symbol) = &step.successors.outside {
@@ -322,9 +322,13 @@ struct Contract {
     /// Registers with an i32, whose upper half is what a copy of 32 bits makes of it.
     narrow: BTreeSet<String>,
     helper: bool,
+    /// Whether it may have a frame. Where memory may fault it may not, since the way out of there restores nothing.
+    frame: bool,
     /// The stack pointer.
     stack: &'static str,
     kept_by_c: &'static [&'static str],
+    /// Registers that C keeps and compiled code has no use for: the entry does not save them.
+    untouched: BTreeSet<String>,
 }
 
 impl Contract {
@@ -367,13 +371,43 @@ impl Contract {
             .map(|fixed| fixed.register.clone())
             .collect();
         pointers.extend(machine.pointers().iter().map(|name| (*name).to_owned()));
+        let values = target.class.values().flat_map(|class| &class.registers);
+        let used: BTreeSet<&String> = target
+            .scratch
+            .iter()
+            .chain(values)
+            .chain(&pointers)
+            .collect();
+        let kept = machine.kept_by_c().iter().map(|name| (*name).to_owned());
+        let untouched = kept.filter(|name| !used.contains(name)).collect();
         Self {
             free,
             pointers,
             narrow,
             helper: op.shape == Shape::Helper,
+            frame: target.clang.spills && op.shape == Shape::Next && !op.uses_mem,
+            untouched,
             stack: machine.stack(),
             kept_by_c: machine.kept_by_c(),
+        }
+    }
+
+    /// An instruction on the stack, which lies `-depth` bytes below where it was, may move the stack pointer and access whole words
+    /// below where it was.
+    fn within_frame(&self, step: &Step, depth: i64, place: &str) -> Result<(), Fault> {
+        let inside = |at: &i64| (0..-depth).contains(at) && at % 8 == 0;
+        let fits = match &step.effect {
+            Effect::Saves(saved) => saved.iter().all(|(_, at)| inside(at)),
+            Effect::Restores(restored) => restored.iter().all(|(_, at)| inside(at)),
+            _ => step.moves_stack.is_some(),
+        };
+        match (self.frame, fits) {
+            (true, true) => Ok(()),
+            (true, false) => Err((
+                format!("it does more with the stack than keep words in its frame {place}"),
+                BODY,
+            )),
+            (false, _) => Err((format!("it uses the stack {place}"), BODY)),
         }
     }
 
@@ -442,8 +476,11 @@ impl Contract {
             ));
         }
         let dead = self.helper || symbol.is_some_and(|symbol| symbol.starts_with(hole::TRAP));
-        for register in known.moved.keys() {
-            let matters = if dead {
+        let registers = known.moved.keys();
+        for register in registers.filter(|name| !name.starts_with(CELL)) {
+            let matters = if self.untouched.contains(register) {
+                true
+            } else if dead {
                 self.pointers.contains(register)
             } else {
                 !self.free.contains(register)

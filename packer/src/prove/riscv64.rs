@@ -123,6 +123,12 @@ impl Machine for Riscv64 {
             successors: Successors::default(),
         };
         let on_stack = field(RS1) == SP;
+        // OP-IMM, OP-IMM-32, OP, OP-32: an address on the stack.
+        step.touches_stack = match word & 0x7f {
+            0x13 | 0x1b => on_stack,
+            0x33 | 0x3b => on_stack || field(RS2) == SP,
+            _ => false,
+        };
         match (opcode.what, word >> 12 & 7) {
             (What::Load, width) if on_stack => {
                 step.touches_stack = true;
@@ -134,12 +140,14 @@ impl Machine for Riscv64 {
             (What::Store, width) if on_stack => {
                 step.touches_stack = true;
                 let at = signed & !0x1f | field(RD) as i64;
-                let whole = width == 3 && word & 0x7f == 0x23;
-                step.effect = Effect::Saves(vec![(whole.then(|| integer(RS2)), at)]);
+                let register = match word & 0x7f {
+                    0x23 => integer(RS2),
+                    _ => float(RS2),
+                };
+                step.effect = Effect::Saves(vec![((width == 3).then_some(register), at)]);
             }
             // addi
             (What::Immediate, 0) if field(RD) == SP && on_stack => {
-                step.touches_stack = true;
                 step.moves_stack = Some(signed);
             }
             // mv; sext.w

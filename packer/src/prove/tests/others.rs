@@ -1,5 +1,7 @@
 //! The same of aarch64 and riscv64: code by hand, right and wrong, in words.
 
+use copatch_spec::target::Clang;
+
 use super::*;
 
 fn words(words: &[u32]) -> Trimmed {
@@ -116,7 +118,7 @@ fn registers_are_followed_on_every_machine() {
         assert_eq!(inspected("add", &[1, 2, 0], &machine.park), Ok(()));
         let what = inspected("add", &[1, 2, 0], &machine.park[..2]).unwrap_err();
         assert!(what.contains(machine.lost), "{}: {what}", machine.arch);
-        let what = inspected("add", &[1, 2, 0], &machine.helper[..1]).unwrap_err();
+        let what = inspected("load", &[1, 0], &machine.helper[..1]).unwrap_err();
         assert!(what.contains("uses the stack"), "{}: {what}", machine.arch);
     }
 }
@@ -137,6 +139,51 @@ fn aarch64_compares_and_moves_the_stack_behind_a_load() {
     let elsewhere = [0xf81f_0ffe, 0xd63f_0100, 0xf940_07fe, 0x9100_43ff];
     let what = inspected("core.helper", &[], &elsewhere).unwrap_err();
     assert!(what.contains("x30 does not hold"), "{what}");
+}
+
+#[test]
+fn riscv64_may_have_a_frame_where_nothing_faults() {
+    const FRAME: [u32; 8] = [
+        0xff01_0113, // addi sp, sp, -16
+        0x0091_3423, // sd s1, 8(sp)
+        0x0081_3027, // fsd fs0, 0(sp)
+        0x0007_0493, // mv s1, a4
+        0x22a5_0453, // fmv.d fs0, fa0
+        0x0001_3407, // fld fs0, 0(sp)
+        0x0081_3483, // ld s1, 8(sp)
+        0x0101_0113, // addi sp, sp, 16
+    ];
+    let target = Target::builtin("riscv64").unwrap();
+    let inspected = |code: &[u32]| inspected_on(&target, "add", &[1, 2, 0], &words(code));
+    assert_eq!(inspected(&FRAME), Ok(()));
+    for (missing, because) in [
+        (5, "fs0 does not hold"),
+        (6, "s1 does not hold"),
+        (7, "moves the stack"),
+    ] {
+        let mut code = FRAME.to_vec();
+        code.remove(missing);
+        let what = inspected(&code).unwrap_err();
+        assert!(what.contains(because), "{what}");
+    }
+    // sd s1, 16(sp): above the frame; sd s1, 4(sp): in two words; addi t0, sp, 8: an address
+    for other in [0x0091_3823, 0x0091_3223, 0x0081_0293] {
+        let mut code = FRAME.to_vec();
+        code.insert(1, other);
+        let what = inspected(&code).unwrap_err();
+        assert!(what.contains("does more with the stack"), "{what}");
+    }
+    let what = inspected_on(&target, "load", &[1, 0], &words(&FRAME)).unwrap_err();
+    assert!(what.contains("uses the stack"), "{what}");
+    let none = Target {
+        clang: Clang {
+            spills: false,
+            ..target.clang.clone()
+        },
+        ..target
+    };
+    let what = inspected_on(&none, "add", &[1, 2, 0], &words(&FRAME)).unwrap_err();
+    assert!(what.contains("uses the stack"), "{what}");
 }
 
 #[test]
