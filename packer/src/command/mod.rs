@@ -1,5 +1,6 @@
 //! The commands: each turns its arguments into an [`Outcome`].
 
+mod build;
 pub(crate) mod output;
 pub(crate) mod settings;
 
@@ -8,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use copatch_packer::diff::{self, Side};
 use copatch_packer::error::BuildError;
-use copatch_packer::pipeline::{self, Request};
-use copatch_packer::targets::{TargetName, known};
-use copatch_packer::{doctor, files, inspect, sign, summary};
+use copatch_packer::targets::known;
+use copatch_packer::{doctor, inspect, sign, summary};
 use copatch_spec::pack::{PackError, validate};
 use serde_json::json;
 
+pub(crate) use build::build;
 use output::Outcome;
 use settings::Settings;
 
@@ -26,72 +27,6 @@ pub(crate) fn settings(
     config: Option<PathBuf>,
 ) -> Result<Settings, BuildError> {
     settings.over_file(config.as_deref())
-}
-
-/// `build`: one report a target.
-pub(crate) fn build(settings: Settings, keep_going: bool) -> Result<Outcome, BuildError> {
-    let missing = |what: &str| {
-        BuildError::Usage(format!(
-            "no {what} is named; give --{what}, or {what} in packer.toml"
-        ))
-    };
-    let targets = targets_of(&settings);
-    let isa = settings.isa.ok_or_else(|| missing("isa"))?;
-    if targets.is_empty() {
-        return Err(missing("target"));
-    }
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.jobs.unwrap_or(0))
-        .build()
-        .map_err(|error| BuildError::Spec(error.to_string()))?;
-    let (mut reports, mut text, mut failures) = (Vec::new(), String::new(), Vec::new());
-    for target in targets {
-        let request = Request {
-            isa: isa.clone(),
-            target,
-            clang: settings.clang.clone(),
-            launcher: settings.launcher.clone(),
-        };
-        let (name, bytes, mut report) = pool.install(|| pipeline::build(&request))?;
-        if !report.failures.is_empty() && !keep_going {
-            return Err(BuildError::Refused(report.failures));
-        }
-        let folder = settings.out.clone();
-        let folder = folder.unwrap_or_else(|| Path::new("packs").join(&report.isa));
-        let path = folder.join(name);
-        files::replace(&path, &bytes).map_err(|source| BuildError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        report.file = path.display().to_string();
-        let _ = writeln!(text, "{report}");
-        failures.extend(report.failures.iter().cloned());
-        reports.push(report);
-    }
-    let mut outcome = Outcome::new(text, &reports)?;
-    if !failures.is_empty() {
-        let error = BuildError::Refused(failures);
-        eprintln!("copatch-packer: {error}");
-        outcome.code = error.exit_code();
-    }
-    Ok(outcome)
-}
-
-/// The targets that settings name; `all` stands for all that are known.
-fn targets_of(settings: &Settings) -> Vec<TargetName> {
-    let mut targets = Vec::new();
-    for text in &settings.target {
-        if text == "all" {
-            targets.extend(known().into_iter().map(|target| target.name));
-            continue;
-        }
-        let mut target = TargetName::parse(text);
-        if target.features.is_empty() {
-            target.features = settings.features.clone().unwrap_or_default();
-        }
-        targets.push(target);
-    }
-    targets
 }
 
 /// `inspect`.

@@ -27,6 +27,8 @@ pub(crate) struct Outcome {
     pub text: String,
     /// The same as data.
     pub data: Value,
+    /// What went wrong with a part of it, as data.
+    pub error: Option<Value>,
     /// 0, or what the command's finding means.
     pub code: u8,
 }
@@ -38,9 +40,19 @@ impl Outcome {
             text: text.into(),
             data: serde_json::to_value(data)
                 .map_err(|error| BuildError::Spec(error.to_string()))?,
+            error: None,
             code: 0,
         })
     }
+}
+
+/// An error as data.
+pub(crate) fn fault(error: &BuildError) -> Value {
+    let mut fault = json!({ "code": error.exit_code(), "message": error.to_string() });
+    if let BuildError::Refused(failures) = error {
+        fault["refused"] = json!(failures);
+    }
+    fault
 }
 
 /// Prints what came of a command: results to standard output, errors to standard error, and in JSON both to standard output.
@@ -50,14 +62,17 @@ pub(crate) fn finish(
     result: Result<Outcome, BuildError>,
 ) -> ExitCode {
     let (code, text, mut object) = match result {
-        Ok(Outcome { text, data, code }) => (code, text, json!({ "result": data })),
+        Ok(outcome) => {
+            let mut object = json!({ "result": outcome.data });
+            if let Some(error) = outcome.error {
+                object["error"] = error;
+            }
+            (outcome.code, outcome.text, object)
+        }
         Err(error) => {
             eprintln!("copatch-packer: {error}");
-            let mut fault = json!({ "code": error.exit_code(), "message": error.to_string() });
-            if let BuildError::Refused(failures) = &error {
-                fault["refused"] = json!(failures);
-            }
-            (error.exit_code(), String::new(), json!({ "error": fault }))
+            let object = json!({ "error": fault(&error) });
+            (error.exit_code(), String::new(), object)
         }
     };
     let text = match format {
