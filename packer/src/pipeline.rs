@@ -104,6 +104,7 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
                 .collect::<Result<_, _>>()?,
         });
     }
+    failures.extend(without_code(&isa, &forms, &failures));
     let mut report = Report {
         isa: isa.name.clone(),
         triple: name.triple.clone(),
@@ -351,6 +352,21 @@ fn select(
     kept
 }
 
+/// Operations of which nothing is left, and of which that is not known yet.
+fn without_code(isa: &InstructionSet, forms: &[FormParts], known: &[Failure]) -> Vec<Failure> {
+    let lost = isa.ops.iter().enumerate().filter(|(number, op)| {
+        forms.iter().all(|form| usize::from(form.op) != *number)
+            && known.iter().all(|failure| failure.op != op.name)
+    });
+    lost.map(|(_, op)| Failure {
+        op: op.name.clone(),
+        form: "any".to_owned(),
+        what: "nothing could be made of it".to_owned(),
+        stencil: None,
+    })
+    .collect()
+}
+
 /// Whether `wide` has the same stencils as `narrow` and admits every value that it admits.
 fn serves(wide: &Learnt, narrow: &Learnt) -> bool {
     wide.stencils.len() == narrow.stencils.len()
@@ -456,6 +472,31 @@ impl Layout {
 mod tests {
     use super::*;
     use copatch_spec::pack::Domain;
+
+    #[test]
+    fn an_operation_without_code_is_a_failure() {
+        const TABLE: &str = r#"
+            name = "two"
+            version = 1
+            [op]
+            "one" = { in = "i32", out = "i32" }
+            "two" = { in = "i32", out = "i32" }
+        "#;
+        let isa = InstructionSet::parse(TABLE, "").unwrap();
+        let parts = |op: usize| FormParts {
+            op: op as u16,
+            key: copatch_spec::FormKey::registers(),
+            values: 0,
+            alternatives: Vec::new(),
+        };
+        let mut forms: Vec<_> = (0..isa.ops.len()).map(parts).collect();
+        assert!(without_code(&isa, &forms, &[]).is_empty());
+        forms.remove(isa.op("two").unwrap());
+        let failures = without_code(&isa, &forms, &[]);
+        assert_eq!(failures.len(), 1);
+        assert_eq!(failures[0].op, "two");
+        assert!(without_code(&isa, &forms, &failures).is_empty());
+    }
 
     #[test]
     fn an_operation_that_lacks_a_lane_is_a_failure() {

@@ -202,6 +202,9 @@ struct Known {
     depth: i64,
 }
 
+/// Bytes of a stencil's frame, at most: no more than the page that guards a stack's end.
+const FRAME_BYTES: i64 = 4096;
+
 /// How the names of words on the stack begin, which are kept among the registers.
 const CELL: char = '[';
 
@@ -209,6 +212,16 @@ impl Known {
     /// The name of the word at a distance from the stack pointer.
     fn cell(&self, at: i64) -> String {
         format!("{CELL}{}]", (self.depth + at) & !7)
+    }
+
+    /// Words below the stack pointer are anyone's.
+    fn forget_below(&mut self) {
+        for (name, value) in &mut self.moved {
+            let cell = name.strip_prefix(CELL).and_then(|at| at.strip_suffix(']'));
+            if cell.is_some_and(|at| at.parse::<i64>().is_ok_and(|at| at < self.depth)) {
+                *value = None;
+            }
+        }
     }
 
     fn holds(&self, register: &str) -> Option<String> {
@@ -392,21 +405,26 @@ impl Contract {
         }
     }
 
-    /// An instruction on the stack, which lies `-depth` bytes below where it was, may move the stack pointer and access whole words
-    /// below where it was.
+    /// An instruction on the stack, which lies `-depth` bytes below where it was, may move the stack pointer by as much as a frame has,
+    /// and access whole words below where it was. The stack's address goes nowhere else.
     fn within_frame(&self, step: &Step, depth: i64, place: &str) -> Result<(), Fault> {
         let inside = |at: &i64| (0..-depth).contains(at) && at % 8 == 0;
         let fits = match &step.effect {
-            Effect::Saves(saved) => saved.iter().all(|(_, at)| inside(at)),
+            Effect::Saves(saved) => saved
+                .iter()
+                .all(|(register, at)| register.as_deref() != Some(self.stack) && inside(at)),
             Effect::Restores(restored) => restored.iter().all(|(_, at)| inside(at)),
-            _ => step.moves_stack.is_some(),
+            _ => step
+                .moves_stack
+                .is_some_and(|by| (-FRAME_BYTES..=0).contains(&(depth + by))),
         };
         match (self.frame, fits) {
             (true, true) => Ok(()),
-            (true, false) => Err((
-                format!("it does more with the stack than keep words in its frame {place}"),
-                BODY,
-            )),
+            (true, false) => {
+                let what =
+                    format!("it does more with the stack than keep words in a frame {place}");
+                Err((what, BODY))
+            }
             (false, _) => Err((format!("it uses the stack {place}"), BODY)),
         }
     }
@@ -449,6 +467,7 @@ impl Contract {
         if let Some(by) = step.moves_stack {
             known.depth += by;
             known.set(self.stack, Some(self.stack.to_owned()));
+            known.forget_below();
         }
     }
 

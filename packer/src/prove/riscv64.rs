@@ -123,10 +123,16 @@ impl Machine for Riscv64 {
             successors: Successors::default(),
         };
         let on_stack = field(RS1) == SP;
-        // OP-IMM, OP-IMM-32, OP, OP-32: an address on the stack.
+        // What makes an address on the stack of the stack pointer, or hands that on.
         step.touches_stack = match word & 0x7f {
+            // OP-IMM, OP-IMM-32
             0x13 | 0x1b => on_stack,
+            // OP, OP-32
             0x33 | 0x3b => on_stack || field(RS2) == SP,
+            // STORE, AMO
+            0x23 | 0x2f => field(RS2) == SP,
+            // OP-FP: conversions and moves from integers
+            0x53 => on_stack && matches!(word >> 27, 0x1a | 0x1e),
             _ => false,
         };
         match (opcode.what, word >> 12 & 7) {

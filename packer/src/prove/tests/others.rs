@@ -166,13 +166,26 @@ fn riscv64_may_have_a_frame_where_nothing_faults() {
         let what = inspected(&code).unwrap_err();
         assert!(what.contains(because), "{what}");
     }
-    // sd s1, 16(sp): above the frame; sd s1, 4(sp): in two words; addi t0, sp, 8: an address
-    for other in [0x0091_3823, 0x0091_3223, 0x0081_0293] {
+    for other in [
+        0x0091_3823, // sd s1, 16(sp): above the frame
+        0x0091_3223, // sd s1, 4(sp): in two words
+        0x0081_0293, // addi t0, sp, 8: an address
+        0x0021_3023, // sd sp, 0(sp)
+        0x0026_b023, // sd sp, 0(a3)
+        0xf201_0053, // fmv.d.x ft0, sp
+        0x0201_0113, // addi sp, sp, 32: above where it was
+        0x8001_0113, // addi sp, sp, -2048: three of them are too much
+    ] {
         let mut code = FRAME.to_vec();
-        code.insert(1, other);
+        code.splice(1..1, [other; 3]);
         let what = inspected(&code).unwrap_err();
         assert!(what.contains("does more with the stack"), "{what}");
     }
+    // What the stack pointer was raised above is lost.
+    let mut code = FRAME.to_vec();
+    code.splice(5..5, [FRAME[7], FRAME[0]]);
+    let what = inspected(&code).unwrap_err();
+    assert!(what.contains("does not hold"), "{what}");
     let what = inspected_on(&target, "load", &[1, 0], &words(&FRAME)).unwrap_err();
     assert!(what.contains("uses the stack"), "{what}");
     let none = Target {
