@@ -330,8 +330,9 @@ fn follow(
 struct Contract {
     /// Registers that may hold anything.
     free: BTreeSet<String>,
-    /// Registers with pointers that hold at every exit.
-    pointers: Vec<String>,
+    /// Registers that hold at every exit: pointers, and what C keeps and compiled code has no use for, since the entry does not save
+    /// it.
+    held: Vec<String>,
     /// Registers with an i32, whose upper half is what a copy of 32 bits makes of it.
     narrow: BTreeSet<String>,
     helper: bool,
@@ -340,8 +341,6 @@ struct Contract {
     /// The stack pointer.
     stack: &'static str,
     kept_by_c: &'static [&'static str],
-    /// Registers that C keeps and compiled code has no use for: the entry does not save them.
-    untouched: BTreeSet<String>,
 }
 
 impl Contract {
@@ -378,28 +377,23 @@ impl Contract {
                 positions.next().and_then(|number| register(ty, *number))
             });
         }
-        let mut pointers: Vec<String> = target
+        let mut held: Vec<String> = target
             .fixed
             .iter()
             .map(|fixed| fixed.register.clone())
             .collect();
-        pointers.extend(machine.pointers().iter().map(|name| (*name).to_owned()));
+        held.extend(machine.pointers().iter().map(|name| (*name).to_owned()));
         let values = target.class.values().flat_map(|class| &class.registers);
-        let used: BTreeSet<&String> = target
-            .scratch
-            .iter()
-            .chain(values)
-            .chain(&pointers)
-            .collect();
+        let used: BTreeSet<&String> = target.scratch.iter().chain(values).chain(&held).collect();
         let kept = machine.kept_by_c().iter().map(|name| (*name).to_owned());
-        let untouched = kept.filter(|name| !used.contains(name)).collect();
+        let unused: Vec<String> = kept.filter(|name| !used.contains(name)).collect();
+        held.extend(unused);
         Self {
             free,
-            pointers,
+            held,
             narrow,
             helper: op.shape == Shape::Helper,
             frame: target.clang.spills && op.shape == Shape::Next && !op.uses_mem,
-            untouched,
             stack: machine.stack(),
             kept_by_c: machine.kept_by_c(),
         }
@@ -475,7 +469,7 @@ impl Contract {
     fn call(&self, step: &Step, known: &mut Known) {
         let kept = |register: &str| self.kept_by_c.contains(&register);
         let copies: Vec<String> = known.moved.keys().cloned().collect();
-        for register in copies.iter().chain(&self.pointers) {
+        for register in copies.iter().chain(&self.held) {
             if !kept(register) && !register.starts_with(CELL) {
                 known.set(register, None);
             }
@@ -497,10 +491,8 @@ impl Contract {
         let dead = self.helper || symbol.is_some_and(|symbol| symbol.starts_with(hole::TRAP));
         let registers = known.moved.keys();
         for register in registers.filter(|name| !name.starts_with(CELL)) {
-            let matters = if self.untouched.contains(register) {
-                true
-            } else if dead {
-                self.pointers.contains(register)
+            let matters = if dead {
+                self.held.contains(register)
             } else {
                 !self.free.contains(register)
             };
