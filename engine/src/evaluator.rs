@@ -69,7 +69,7 @@ impl Evaluators {
             room.copy_from_slice(code);
         }
         Ok(Self {
-            code: space.publish(code.len())?,
+            code: space.publish(code.len(), false)?,
             entries,
         })
     }

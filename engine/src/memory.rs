@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // mmap, mprotect, munmap, and slices over what they return.
 
 mod icache;
+mod landing;
 
 use std::io;
 use std::ptr::NonNull;
@@ -83,14 +84,17 @@ enum Access {
     None,
     Write,
     Execute,
+    /// With a check, if the system makes one, of where indirect branches arrive.
+    Checked,
 }
 
 impl Access {
-    const fn flags(self) -> libc::c_int {
+    fn flags(self) -> libc::c_int {
         match self {
             Access::None => libc::PROT_NONE,
             Access::Write => libc::PROT_READ | libc::PROT_WRITE,
             Access::Execute => libc::PROT_READ | libc::PROT_EXEC,
+            Access::Checked => libc::PROT_READ | libc::PROT_EXEC | landing::protection(),
         }
     }
 }
@@ -212,11 +216,12 @@ impl CodeSpace {
         unsafe { std::slice::from_raw_parts_mut(self.mapping.base.as_ptr(), self.mapping.len) }
     }
 
-    /// Makes the first `used` bytes executable, at the same address, and gives back the rest.
+    /// Makes the first `used` bytes executable, at the same address, and gives back the rest. With `landing_pads`, indirect
+    /// branches may arrive at landing pads only, where processor and system check that.
     ///
     /// # Errors
     /// [`MemoryError::TooLarge`], or [`MemoryError::NotExecutable`] where the system forbids it.
-    pub fn publish(self, used: usize) -> Result<Code, MemoryError> {
+    pub fn publish(self, used: usize, landing_pads: bool) -> Result<Code, MemoryError> {
         let mut mapping = self.mapping;
         let len = match whole_pages(used) {
             Some(len) if len <= mapping.len => len,
@@ -229,8 +234,13 @@ impl CodeSpace {
             }
         };
         mapping.trim(len);
+        let access = if landing_pads {
+            Access::Checked
+        } else {
+            Access::Execute
+        };
         mapping
-            .protect(0..len, Access::Execute)
+            .protect(0..len, access)
             .map_err(|source| MemoryError::NotExecutable {
                 bytes: used,
                 source,
@@ -278,7 +288,10 @@ impl Code {
 pub fn jit_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
-        crate::trap::supported() && CodeSpace::new(1).and_then(|space| space.publish(1)).is_ok()
+        crate::trap::supported()
+            && CodeSpace::new(1)
+                .and_then(|space| space.publish(1, false))
+                .is_ok()
     })
 }
 
@@ -418,7 +431,7 @@ mod tests {
         assert!(space.bytes_mut().iter().all(|byte| *byte == 0));
         space.bytes_mut()[..3].copy_from_slice(&[1, 2, 3]);
         let base = space.bytes_mut().as_ptr() as usize;
-        let code = space.publish(3).unwrap();
+        let code = space.publish(3, false).unwrap();
         assert_eq!(
             (code.base(), code.len(), code.bytes()),
             (base, 3, &[1, 2, 3][..])
@@ -431,7 +444,7 @@ mod tests {
         let mut space = CodeSpace::new(1).unwrap();
         let base = space.bytes_mut().as_ptr() as usize;
         assert_eq!(access(base), "rw");
-        let code = space.publish(1).unwrap();
+        let code = space.publish(1, false).unwrap();
         assert_eq!(access(code.base()), "r");
     }
 
@@ -439,7 +452,7 @@ mod tests {
     fn more_code_than_room_is_an_error() {
         let mut space = CodeSpace::new(1).unwrap();
         let room = space.bytes_mut().len();
-        let error = space.publish(room + 1).unwrap_err();
+        let error = space.publish(room + 1, false).unwrap_err();
         assert!(
             matches!(error, MemoryError::TooLarge { limit, .. } if limit == room),
             "{error}"

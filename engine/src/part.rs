@@ -13,6 +13,7 @@ pub struct Parts<'p> {
     pub(crate) pack: &'p Arc<Pack>,
     pub(crate) capacity: usize,
     pub(crate) wide: bool,
+    pub(crate) landing_pads: bool,
     pub(crate) trace: bool,
 }
 
@@ -24,6 +25,7 @@ impl<'p> Parts<'p> {
     pub fn part(&self) -> Result<Part<'p>> {
         let mut unit = Unit::empty(self.pack, self.capacity)?;
         unit.wide = self.wide;
+        unit.landing_pads = self.landing_pads;
         if self.trace {
             unit = unit.with_trace();
         }

@@ -25,6 +25,7 @@ pub struct Unit<'p> {
     shim: u32,
     unwind: u32,
     pub(crate) wide: bool,
+    pub(crate) landing_pads: bool,
 }
 
 impl<'p> Unit<'p> {
@@ -53,6 +54,7 @@ impl<'p> Unit<'p> {
             shim: 0,
             unwind: 0,
             wide: false,
+            landing_pads: false,
         })
     }
 
@@ -68,6 +70,16 @@ impl<'p> Unit<'p> {
     #[must_use]
     pub fn with_vectors(mut self) -> Self {
         self.wide = true;
+        self
+    }
+
+    /// Begins functions and the targets of branch tables with the instruction at which indirect branches may arrive:
+    /// `endbr64`, `bti`, `lpad`. Where the processor and the system check that (Linux on aarch64 with BTI), the code is
+    /// published so that they do: an indirect branch to any other place is then an illegal instruction, which no trap
+    /// stands for. To be said before the first function.
+    #[must_use]
+    pub fn with_landing_pads(mut self) -> Self {
+        self.landing_pads = true;
         self
     }
 
@@ -154,6 +166,14 @@ impl<'p> Unit<'p> {
             return;
         }
         self.buffer.begin_function(index);
+        self.landing_pad();
+    }
+
+    /// Lets indirect branches arrive here, if they have to be let.
+    pub(crate) fn landing_pad(&mut self) {
+        if self.landing_pads {
+            self.emit_plain(self.pack.core().landing);
+        }
     }
 
     /// Ends the code of a function.
@@ -170,6 +190,7 @@ impl<'p> Unit<'p> {
             pack: self.pack,
             capacity: self.space.bytes_mut().len(),
             wide: self.wide,
+            landing_pads: self.landing_pads,
             trace: self.buffer.trace.is_some(),
         }
     }
@@ -182,7 +203,10 @@ impl<'p> Unit<'p> {
     /// slots or another pack.
     pub fn join(&mut self, part: &mut Part<'p>) -> Result<()> {
         let part = &mut part.unit;
-        if part.wide != self.wide || !Arc::ptr_eq(part.pack, self.pack) {
+        if part.wide != self.wide
+            || part.landing_pads != self.landing_pads
+            || !Arc::ptr_eq(part.pack, self.pack)
+        {
             return Err(Error::Misuse {
                 what: "a part of another unit",
                 at: 0,
@@ -205,7 +229,7 @@ impl<'p> Unit<'p> {
             return Err(error);
         }
         let used = self.buffer.len();
-        let code = self.space.publish(used)?;
+        let code = self.space.publish(used, self.landing_pads)?;
         let listing: Option<Vec<Emitted>> = self.buffer.trace.take();
         let sites = std::mem::take(&mut self.buffer.sites);
         Ok(Program::new(

@@ -375,7 +375,9 @@ impl FunctionBuilder<'_, '_> {
             return;
         };
         match alike {
-            Some(index) if !self.needs_moves(index, self.missing_at(index)) => {
+            Some(index)
+                if !self.unit.landing_pads && !self.needs_moves(index, self.missing_at(index)) =>
+            {
                 self.table_of_labels(targets, default);
             }
             _ => self.table_with_stubs(targets, default),
@@ -433,7 +435,7 @@ impl FunctionBuilder<'_, '_> {
         self.emit_table(range);
     }
 
-    /// Emits a branch table, and behind it the moves to targets that need some.
+    /// Emits a branch table, and behind it the moves to targets that need some, and landing pads if there are to be any.
     fn table_with_stubs(&mut self, targets: &[u32], default: u32) {
         let depths = || targets.iter().chain([&default]).copied();
         let (mut range, mut stubs) = (None, false);
@@ -445,7 +447,7 @@ impl FunctionBuilder<'_, '_> {
             };
             let frame = &self.frames[index];
             let (types, layout) = (self.label_types(frame), frame.layout);
-            let apart = if frame.kind == FrameKind::Function {
+            let apart = if frame.kind == FrameKind::Function || self.unit.landing_pads {
                 true
             } else if types.0 == types.1 && known.0 == layout {
                 known.1
@@ -475,6 +477,7 @@ impl FunctionBuilder<'_, '_> {
             };
             if let Some(stub) = self.frames[index].stub.take() {
                 self.unit.buffer.bind(stub);
+                self.unit.landing_pad();
                 self.leave(index, self.missing_at(index));
             }
         }

@@ -62,7 +62,7 @@ fn program() -> Program {
     site(0x5a, LOAD, 0x5a, 8, kind::OUT_OF_BOUNDS);
     site(0x72, HELPER, 0x93, 2, kind::HOST_ERROR);
     let image = Image {
-        code: space.publish(CODE.len()).unwrap(),
+        code: space.publish(CODE.len(), false).unwrap(),
         entries: vec![0x49, 0x54, 0x5a, 0x62, 0x67, 0x72, 0x95],
         sites,
         shim: 0,

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "runs generated code")]
 
 mod exits;
+mod landing;
 mod tail;
 
 use std::sync::Arc;

@@ -83,7 +83,7 @@ pub(crate) fn generate<'p>(
 
 /// A unit with the wrappers of imported functions.
 fn begin<'p>(engine: &'p Engine, input: &Input<'_>) -> Result<Unit<'p>, Error> {
-    let mut unit = Unit::new(engine.pack(), capacity(input))?.with_vectors();
+    let mut unit = engine.unit(capacity(input))?;
     if input.trace {
         unit = unit.with_trace();
     }

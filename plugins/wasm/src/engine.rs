@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use copatch::spec::InstructionSet;
-use copatch::{Pack, PackFolder, Signature};
+use copatch::{Pack, PackFolder, Signature, Unit};
 
 use crate::error::{Error, TrapCode};
 use crate::generate::Operations;
@@ -24,6 +24,7 @@ pub struct Config {
     max_wasm_stack: usize,
     epochs: bool,
     jobs: usize,
+    landing_pads: bool,
 }
 
 impl Config {
@@ -34,6 +35,7 @@ impl Config {
             max_wasm_stack: 16 << 20,
             epochs: false,
             jobs: 1,
+            landing_pads: false,
         }
     }
 
@@ -62,6 +64,13 @@ impl Config {
     /// used: each has room of its own for a module's code.
     pub fn parallel_compilation(&mut self, jobs: NonZeroUsize) -> &mut Self {
         self.jobs = jobs.get();
+        self
+    }
+
+    /// Begins functions and the targets of branch tables with landing pads, and lets indirect branches arrive nowhere else where
+    /// the system checks that; see [`Unit::with_landing_pads`]. Off if nothing else is said.
+    pub fn landing_pads(&mut self, enabled: bool) -> &mut Self {
+        self.landing_pads = enabled;
         self
     }
 
@@ -196,6 +205,15 @@ impl Engine {
                 epoch: AtomicU64::new(0),
                 deadlines: Mutex::default(),
             }),
+        })
+    }
+
+    /// A unit for code of WebAssembly, of at most so many bytes.
+    pub(crate) fn unit(&self, capacity: usize) -> Result<Unit<'_>, Error> {
+        let unit = Unit::new(self.pack(), capacity)?.with_vectors();
+        Ok(match self.inner.config.landing_pads {
+            true => unit.with_landing_pads(),
+            false => unit,
         })
     }
 

@@ -1,9 +1,7 @@
 //! Code that leads into functions of one type from outside: from the host, and from compiled code that runs in another
 //! context. Made once for each type in use.
 
-use std::sync::Arc;
-
-use copatch::{FunctionBuilder, Plan, Program, Signature, Unit, ValueType};
+use copatch::{FunctionBuilder, Plan, Program, Signature, ValueType};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -32,8 +30,7 @@ pub(crate) struct Stubs {
 
 impl Stubs {
     pub fn generate(engine: &Engine, signature: &Signature) -> Result<Self, Error> {
-        let pack: &Arc<_> = engine.pack();
-        let mut unit = Unit::new(pack, capacity(signature))?.with_vectors();
+        let mut unit = engine.unit(capacity(signature))?;
         let mut builder = FunctionBuilder::new(&mut unit);
         builder.entry_pointer_wrapper(ENTRY, signature);
         builder.finish()?;
