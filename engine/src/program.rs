@@ -27,7 +27,7 @@ pub struct TrapSite {
 /// Executable code. Clones share it; the last one frees it.
 #[derive(Clone, Debug)]
 pub struct Program {
-    image: Arc<Image>,
+    pub(crate) image: Arc<Image>,
 }
 
 /// An entry that has no code.
@@ -172,11 +172,6 @@ impl Program {
     #[inline]
     pub fn slot_bytes(&self) -> u32 {
         self.image.slot_bytes
-    }
-
-    #[cfg(test)]
-    pub(crate) fn image(&self) -> &Image {
-        &self.image
     }
 
     #[inline]

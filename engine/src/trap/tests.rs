@@ -469,13 +469,13 @@ fn a_native_stack_that_ends_in_rust_is_reported_by_rust() {
 fn addresses_belong_to_the_functions_whose_bodies_they_are_in() {
     let program = program();
     let base = program.range().start;
-    let function = |offset: usize| program.image().function(base + offset);
+    let function = |offset: usize| program.image.function(base + offset);
     assert_eq!(function(0x48), None, "the shims");
     assert_eq!(function(0x49), Some(ANSWER));
     assert_eq!(function(0x71), Some(RECURSE));
     assert_eq!(function(0x96), Some(SPIN));
     assert_eq!(function(0x97), None);
-    assert_eq!(program.image().function(base - 1), None);
+    assert_eq!(program.image.function(base - 1), None);
 }
 
 #[test]
