@@ -5,6 +5,7 @@
 //! knows no architecture.
 
 mod join;
+mod veneers;
 
 use copatch_spec::limits::{CODE_PADDING, CONSTANT_ALIGNMENT, STENCIL_BYTES};
 use copatch_spec::pack::PackView;
@@ -30,6 +31,8 @@ pub(crate) enum Target {
     None,
     Label(Label),
     Function(u32),
+    /// The same, of a jump, which reaches every function.
+    Jump(u32),
     /// A range of the entries given to [`CodeBuffer::table_entries`].
     Table(u32, u32),
 }
@@ -73,6 +76,9 @@ pub(crate) struct CodeBuffer<'p> {
     label_fixups: Vec<Fixup<'p>>,
     trap_fixups: Vec<Fixup<'p>>,
     call_fixups: Vec<Fixup<'p>>,
+    jump_fixups: Vec<Fixup<'p>>,
+    /// How far calls may reach, in bytes.
+    pub reach: usize,
     pool_fixups: Vec<Fixup<'p>>,
     table_fixups: Vec<(Fixup<'p>, u32, u32)>,
     table_entries: Vec<Label>,
@@ -109,6 +115,8 @@ impl<'p> CodeBuffer<'p> {
             label_fixups: Vec::new(),
             trap_fixups: Vec::new(),
             call_fixups: Vec::new(),
+            jump_fixups: Vec::new(),
+            reach: usize::MAX,
             pool_fixups: Vec::new(),
             table_fixups: Vec::new(),
             table_entries: Vec::new(),
@@ -472,11 +480,20 @@ impl<'p> CodeBuffer<'p> {
         match (source, emit.target) {
             (Source::Target(_), Target::Label(label)) => return self.label_place(hole, at, label),
             (Source::Target(_), Target::Function(function)) => {
-                if let Some(known) = self.entry(function) {
+                if let Some(known) = self.entry(function)
+                    && self.near(at, known)
+                {
                     return known;
                 }
                 fixup.what = function;
                 self.call_fixups.push(fixup);
+            }
+            (Source::Target(_), Target::Jump(function)) => {
+                if let Some(known) = self.entry(function) {
+                    return known;
+                }
+                fixup.what = function;
+                self.jump_fixups.push(fixup);
             }
             (Source::Table, Target::Table(first, end)) => {
                 self.table_fixups.push((fixup, first, end));
@@ -653,7 +670,9 @@ impl<'p> CodeBuffer<'p> {
 
     /// Patches the calls of functions that had not begun when they were called.
     pub fn link(&mut self, memory: &mut [u8]) {
-        for fixup in std::mem::take(&mut self.call_fixups) {
+        let mut fixups = std::mem::take(&mut self.call_fixups);
+        fixups.append(&mut self.jump_fixups);
+        for fixup in fixups {
             match self.entry(fixup.what) {
                 Some(place) => self.resolve(memory, &fixup, place),
                 None => self.fail(Error::Internal {

@@ -135,6 +135,14 @@ impl Hole {
         matches!(Source::decode(self.source), Some(Source::Target(_)))
     }
 
+    /// How far from it a place may be either way that it is filled with.
+    pub fn distance(&self) -> u64 {
+        let last = self.reach.lo.wrapping_add_unsigned(self.reach.span);
+        let addend = u64::from(self.addend.unsigned_abs());
+        let nearest = self.reach.lo.unsigned_abs().min(last.unsigned_abs());
+        nearest.saturating_sub(addend)
+    }
+
     /// Whether it is filled with the place of the constant pool, and may be too far from it where code is that large.
     pub fn of_near_pool(&self, code: usize) -> bool {
         let distance = code as i64;
@@ -200,6 +208,16 @@ pub(crate) enum Patch {
         /// Whether all are of plain values, and apart.
         plain: bool,
     },
+}
+
+impl Patch {
+    /// Every hole of it.
+    pub fn all<'a>(&'a self, forms: &'a Forms) -> &'a [Hole] {
+        match self {
+            Patch::Value(hole) | Patch::Branch(hole) => std::slice::from_ref(hole),
+            Patch::Holes { first, count, .. } => forms.holes(*first, *count),
+        }
+    }
 }
 
 #[cfg(test)]

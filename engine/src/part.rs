@@ -14,6 +14,7 @@ pub struct Parts<'p> {
     pub(crate) capacity: usize,
     pub(crate) wide: bool,
     pub(crate) landing_pads: bool,
+    pub(crate) reach: usize,
     pub(crate) trace: bool,
 }
 
@@ -26,6 +27,9 @@ impl<'p> Parts<'p> {
         let mut unit = Unit::empty(self.pack, self.capacity)?;
         unit.wide = self.wide;
         unit.landing_pads = self.landing_pads;
+        unit.buffer.reach = self.reach;
+        // Where they stand depends on what lies before the part.
+        unit.veneers_at = usize::MAX;
         if self.trace {
             unit = unit.with_trace();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::buffer::{CODE_SPACE, CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
-use crate::forms::Values;
+use crate::forms::{FormId, Values};
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
@@ -26,6 +26,8 @@ pub struct Unit<'p> {
     unwind: u32,
     pub(crate) wide: bool,
     pub(crate) landing_pads: bool,
+    /// The size of the code from which on veneers may be needed.
+    pub(crate) veneers_at: usize,
 }
 
 impl<'p> Unit<'p> {
@@ -46,7 +48,7 @@ impl<'p> Unit<'p> {
     /// A unit without constant pool and shims: the inside of a [`Part`].
     pub(crate) fn empty(pack: &'p Arc<Pack>, capacity: usize) -> Result<Self> {
         let view = pack.view()?;
-        Ok(Self {
+        let unit = Self {
             pack,
             templates: pack.templates(&view),
             buffer: CodeBuffer::new(view, pack.forms()),
@@ -55,7 +57,46 @@ impl<'p> Unit<'p> {
             unwind: 0,
             wide: false,
             landing_pads: false,
-        })
+            veneers_at: usize::MAX,
+        };
+        let call = unit.record(pack.core().call, &Values::default());
+        let reach = call.and_then(|(_, row)| unit.buffer.branch_reach(row));
+        Ok(unit.with_call_reach(reach.unwrap_or(MAX_CODE)))
+    }
+
+    /// Takes calls to reach no farther than so many bytes, so that those of functions farther away go through veneers: for
+    /// tests of these. Without it, what calls of the target reach is known from the pack. To be said before the first
+    /// function.
+    #[must_use]
+    pub fn with_call_reach(mut self, bytes: usize) -> Self {
+        self.buffer.reach = bytes.min(self.buffer.reach);
+        self.put_off_veneers();
+        self
+    }
+
+    /// The next veneers come before a call that waits for its function is out of their reach.
+    fn put_off_veneers(&mut self) {
+        self.veneers_at = match self.buffer.reach {
+            MAX_CODE.. => usize::MAX,
+            reach => self.buffer.len() + reach / 2,
+        };
+    }
+
+    /// Puts veneers here for the calls that need some.
+    fn veneers(&mut self, last: bool) {
+        let Some((form, row)) = self.record(self.pack.core().tail_call, &Values::default()) else {
+            return;
+        };
+        let jump = Emit {
+            row,
+            form,
+            target: Target::None,
+            source: 0,
+        };
+        self.buffer
+            .align(self.space.bytes_mut(), FUNCTION_ALIGNMENT);
+        self.buffer.veneers(self.space.bytes_mut(), &jump, last);
+        self.put_off_veneers();
     }
 
     /// Remembers every stencil for [`Program::listing`].
@@ -122,18 +163,7 @@ impl<'p> Unit<'p> {
         target: Target,
         source: u32,
     ) {
-        let (forms, info) = (self.pack.forms(), self.pack.info(op));
-        let found = match info.forms.plain(Outcome::Plain) {
-            None if info.outcome == Outcome::Plain => {
-                forms.admit_span(info.forms.own(false), values)
-            }
-            plain => plain,
-        };
-        let find = || {
-            let form = forms.find(&info.forms, FormKey::registers())?;
-            Some((form, forms.admit(form, values)?))
-        };
-        let Some((form, row)) = found.or_else(find) else {
+        let Some((form, row)) = self.record(op, values) else {
             self.buffer.fail(Error::Missing {
                 what: format!("stencil of operation {} for these values", op.index()),
             });
@@ -148,6 +178,22 @@ impl<'p> Unit<'p> {
         self.buffer.emit(self.space.bytes_mut(), emit, values);
     }
 
+    /// The form of an operation that has its operands in registers, and its first record for these values.
+    fn record(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
+        let (forms, info) = (self.pack.forms(), self.pack.info(op));
+        let found = match info.forms.plain(Outcome::Plain) {
+            None if info.outcome == Outcome::Plain => {
+                forms.admit_span(info.forms.own(false), values)
+            }
+            plain => plain,
+        };
+        let find = || {
+            let form = forms.find(&info.forms, FormKey::registers())?;
+            Some((form, forms.admit(form, values)?))
+        };
+        found.or_else(find)
+    }
+
     /// Appends an instruction that faults, recorded as a trap of that kind.
     pub(crate) fn raise(&mut self, kind: u8, source: u32) {
         let instruction = &self.pack.metadata().machine.trap_instruction;
@@ -157,6 +203,9 @@ impl<'p> Unit<'p> {
 
     /// Begins the code of a function.
     pub(crate) fn begin_function(&mut self, index: u32) {
+        if self.buffer.len() >= self.veneers_at {
+            self.veneers(false);
+        }
         self.buffer
             .align(self.space.bytes_mut(), FUNCTION_ALIGNMENT);
         if index >= MAX_FUNCTIONS {
@@ -191,12 +240,14 @@ impl<'p> Unit<'p> {
             capacity: self.space.bytes_mut().len(),
             wide: self.wide,
             landing_pads: self.landing_pads,
+            reach: self.buffer.reach,
             trace: self.buffer.trace.is_some(),
         }
     }
 
     /// Puts the functions of a part behind those that are there, with the bytes that they would have had if they had been
-    /// compiled in this unit one after another. The part is empty afterwards, and can be filled again.
+    /// compiled in this unit one after another, but for where veneers stand, if there are any. The part is empty afterwards, and
+    /// can be filled again.
     ///
     /// # Errors
     /// [`Error::Limit`] where they do not fit; both are then as they were. [`Error::Misuse`] for a part of a unit with other
@@ -212,6 +263,9 @@ impl<'p> Unit<'p> {
                 at: 0,
             });
         }
+        if self.buffer.len().saturating_add(part.len()) >= self.veneers_at {
+            self.veneers(false);
+        }
         let (memory, code) = (self.space.bytes_mut(), part.space.bytes_mut());
         self.buffer
             .append(memory, &mut part.buffer, code, FUNCTION_ALIGNMENT)
@@ -224,6 +278,9 @@ impl<'p> Unit<'p> {
     /// What went wrong first while code was generated, or [`Error::Memory`].
     pub fn finish(mut self) -> Result<Program> {
         let slot_bytes = self.slot_bytes();
+        if self.veneers_at != usize::MAX {
+            self.veneers(true);
+        }
         self.buffer.link(self.space.bytes_mut());
         if let Some(error) = self.buffer.take_error() {
             return Err(error);
@@ -245,7 +302,7 @@ impl<'p> Unit<'p> {
     }
 }
 
-/// Bytes of code of a unit, at most. Calls on aarch64 reach an eighth of it; one that does not reach is refused.
+/// Bytes of code of a unit, at most. Calls on aarch64 reach an eighth of it; there are veneers for those that do not.
 pub(crate) const MAX_CODE: usize = 1 << 30;
 /// Functions of a unit.
 const MAX_FUNCTIONS: u32 = 1 << 24;

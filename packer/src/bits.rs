@@ -56,6 +56,13 @@ pub mod aarch64 {
         hi: i64::MAX,
         align: 0,
     };
+    /// The `movk` of bits 16 to 31 of a distance of 2 GiB either way.
+    pub const MOVW_NEAR_HIGH: Bits = Bits {
+        fields: G1,
+        lo: -(1 << 31),
+        hi: (1 << 31) - 1,
+        align: 0,
+    };
     /// The `movk` of bits 16 to 31, the last one.
     pub const MOVW_HIGH: Bits = Bits {
         fields: G1,

@@ -38,6 +38,8 @@ impl<'p> CodeBuffer<'p> {
         };
         self.call_fixups
             .extend(part.call_fixups.drain(..).map(moved));
+        self.jump_fixups
+            .extend(part.jump_fixups.drain(..).map(moved));
         for fixup in part.pool_fixups.drain(..).map(moved) {
             self.resolve(memory, &fixup, self.pool);
         }

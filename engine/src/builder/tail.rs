@@ -48,7 +48,7 @@ impl FunctionBuilder<'_, '_> {
         }
         self.hand_over(signature, None);
         let op = self.pack.core().tail_call;
-        self.depart(op, None, Target::Function(index));
+        self.depart(op, None, Target::Jump(index));
     }
 
     /// Leaves the function through a code pointer: pops an i64, then as [`Self::tail_call`].

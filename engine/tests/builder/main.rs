@@ -4,6 +4,7 @@
 mod exits;
 mod landing;
 mod tail;
+mod veneers;
 
 use std::sync::Arc;
 

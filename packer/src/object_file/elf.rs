@@ -109,6 +109,8 @@ fn kind(
             elf::R_AARCH64_LD_PREL_LO19 => Ok((4, true, Some(&bits::aarch64::LOAD19))),
             elf::R_AARCH64_CONDBR19 => Ok((4, true, Some(&bits::aarch64::BRANCH19))),
             elf::R_AARCH64_MOVW_UABS_G0_NC => Ok((4, false, Some(&bits::aarch64::MOVW_LOW))),
+            elf::R_AARCH64_MOVW_PREL_G0_NC => Ok((4, true, Some(&bits::aarch64::MOVW_LOW))),
+            elf::R_AARCH64_MOVW_PREL_G1_NC => Ok((4, true, Some(&bits::aarch64::MOVW_NEAR_HIGH))),
             elf::R_AARCH64_MOVW_UABS_G1 => Ok((4, false, Some(&bits::aarch64::MOVW_HIGH))),
             other => Err(format!("aarch64 ELF relocation {other} is not supported")),
         },

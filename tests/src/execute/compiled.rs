@@ -23,7 +23,8 @@ pub struct Compiled {
     /// The pack it is generated from.
     pub pack: Arc<Pack>,
     /// Whether the builder gets a plan, and constants together with the operations behind them. Without it must generate
-    /// other code with the same meaning.
+    /// other code with the same meaning, in which calls reach nothing but veneers, and indirect branches arrive at landing
+    /// pads.
     pub planned: bool,
 }
 
@@ -50,6 +51,9 @@ impl Compiled {
     /// The builder's.
     pub fn compile(&self, program: &Program, trace: bool) -> copatch::Result<copatch::Program> {
         let mut unit = Unit::new(&self.pack, CODE)?;
+        if !self.planned {
+            unit = unit.with_call_reach(0).with_landing_pads();
+        }
         if trace {
             unit = unit.with_trace();
         }
