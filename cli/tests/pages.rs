@@ -9,6 +9,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use common::Registry;
 
@@ -73,12 +74,12 @@ fn blocks(page: &str) -> Vec<(&str, Vec<&str>)> {
     blocks
 }
 
-/// Does in `folder` what a page says, with the programs of this build. Gives how many commands it had.
-fn follow(page: &str, folder: &Path, registry: &str) -> usize {
+/// Does in `folder` what a page says, with the programs of this build. What differs is told at the end, since a page takes minutes.
+fn follow(page: &str, folder: &Path, registry: &str) {
     let text = fs::read_to_string(Path::new(TREE).join("docs").join(page)).unwrap();
     let programs = Path::new(COPATCH).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    let mut commands = 0;
+    let (mut commands, mut wrong) = (0, String::new());
     for (kind, lines) in blocks(&text) {
         if let Some((_, file)) = kind.split_once(' ') {
             let file = folder.join(file);
@@ -90,6 +91,7 @@ fn follow(page: &str, folder: &Path, registry: &str) -> usize {
         }
         for told in format!("\n{}", lines.join("\n")).split("\n$ ").skip(1) {
             let (command, expected) = told.split_once('\n').unwrap_or((told, ""));
+            let begin = Instant::now();
             let output = Command::new("bash")
                 .args([
                     "-c",
@@ -103,15 +105,16 @@ fn follow(page: &str, folder: &Path, registry: &str) -> usize {
             let said = String::from_utf8(output.stdout)
                 .unwrap()
                 .replace(registry, REGISTRY);
-            assert!(
-                output.status.success() && fits(expected.trim_end(), said.trim_end()),
-                "{page}: $ {command}\n{said}({})",
-                output.status
-            );
+            let took = begin.elapsed().as_secs_f64();
+            println!("{page}: {took:.1} s: $ {command}");
+            if !output.status.success() || !fits(expected.trim_end(), said.trim_end()) {
+                wrong += &format!("{page}: $ {command}\n{said}({})\n", output.status);
+            }
             commands += 1;
         }
     }
-    commands
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(commands > 0, "{page} has no command");
 }
 
 /// Whether the packer was built beside this, and has its compiler; says so if not.
@@ -134,7 +137,7 @@ fn pack_authors() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    assert!(follow("pack-authors.md", folder.path(), &registry.address) > 0);
+    follow("pack-authors.md", folder.path(), &registry.address);
 }
 
 #[test]
@@ -143,6 +146,6 @@ fn tutorial() {
     if std::env::var_os("CARGO_TARGET_DIR").is_some() {
         println!("passed over: CARGO_TARGET_DIR is set");
     } else if has_packer() {
-        assert!(follow("tutorial.md", Path::new(TREE), REGISTRY) > 0);
+        follow("tutorial.md", Path::new(TREE), REGISTRY);
     }
 }
