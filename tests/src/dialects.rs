@@ -13,6 +13,7 @@ pub fn dialect(isa: &str) -> Box<dyn Dialect> {
     match isa {
         "toy" => Box::new(Toy),
         "wasm" => Box::new(Wasm),
+        "python" => Box::new(Python),
         _ => Box::new(Plain),
     }
 }
@@ -39,6 +40,23 @@ impl Dialect for Plain {
             }
         });
         Some(immediates.collect())
+    }
+}
+
+/// Python: operations on values. Those that follow addresses are left out; the front end's own tests cover them.
+#[derive(Clone, Copy, Debug)]
+pub struct Python;
+
+impl Dialect for Python {
+    fn immediates(&self, operation: &Operation, choices: &mut Choices) -> Option<Vec<i64>> {
+        let families = ["mem.", "counted.", "tagged."];
+        if families
+            .iter()
+            .any(|family| operation.name.starts_with(family))
+        {
+            return None;
+        }
+        Plain.immediates(operation, choices)
     }
 }
 
