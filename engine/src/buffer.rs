@@ -409,16 +409,8 @@ impl<'p> CodeBuffer<'p> {
         values: &Values,
     ) {
         let forms = self.forms;
-        let (holes, apart) = match patch {
-            Patch::Value(hole) | Patch::Branch(hole) => (std::slice::from_ref(hole), true),
-            Patch::Holes {
-                first,
-                count,
-                apart,
-                ..
-            } => (forms.holes(*first, *count), *apart),
-        };
-        for hole in holes {
+        let apart = !matches!(patch, Patch::Holes { apart: false, .. });
+        for hole in patch.all(forms) {
             let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
             let at = (start + within) as u32;
             let value = match hole.value(values) {
