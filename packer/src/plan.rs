@@ -121,8 +121,9 @@ pub enum Record {
     },
 }
 
-/// Generic constants on every register assignment: enough to find fields and to see that nothing else moves.
-pub const GENERIC: usize = 3;
+/// Generic constants on every register assignment: with fields known from one assignment, two values find them in the code
+/// of another, and show that nothing else moves.
+pub const GENERIC: usize = 2;
 
 /// All forms and all jobs.
 #[derive(Clone, Debug)]
@@ -455,8 +456,9 @@ fn generic_constants(ranges: &[Range]) -> Vec<Vec<i64>> {
             ranges
                 .iter()
                 .enumerate()
-                // Different constants for different values of one form, so that their fields cannot be mistaken.
-                .map(|(value, range)| choose(range, (index + value) % GENERIC))
+                // Different constants for different values of one form, also over the whole set, so that their fields cannot
+                // be mistaken.
+                .map(|(value, range)| choose(range, (index + value) % (GENERIC + 1)))
                 .collect()
         })
         .collect()
