@@ -63,7 +63,7 @@ pub fn diagnose(clang: Option<&Path>, launcher: Option<&Path>) -> Diagnosis {
     let mut found = None;
     for target in known() {
         let name = &target.name;
-        let Ok((spec, set)) = name.resolve() else {
+        let Ok((spec, set)) = name.resolve(None) else {
             continue;
         };
         let compiler = match Clang::find(clang, &name.triple, &spec, set.as_ref()) {

@@ -41,6 +41,8 @@ pub struct Request {
     pub isa: String,
     /// Target triple and feature set.
     pub target: TargetName,
+    /// Changes to the target, if there are some; see [`Target::changed`].
+    pub target_file: Option<PathBuf>,
     /// The compiler, if it is named.
     pub clang: Option<PathBuf>,
     /// What starts the compiler, if something does; see [`Clang::with_launcher`].
@@ -55,7 +57,7 @@ pub fn build(request: &Request) -> Result<(String, Vec<u8>, Report), BuildError>
     let start = Instant::now();
     let isa = instruction_set(&request.isa)?;
     let name = &request.target;
-    let (target, features) = name.resolve()?;
+    let (target, features) = name.resolve(request.target_file.as_deref())?;
     let clang = Clang::find(
         request.clang.as_deref(),
         &name.triple,

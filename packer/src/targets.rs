@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use copatch_spec::Target;
 use copatch_spec::target::FeatureSet;
@@ -28,19 +29,32 @@ impl TargetName {
         }
     }
 
-    /// What the built-in target files say of it.
+    /// What the built-in target files say of it, with the changes in a file (see [`Target::changed`]), if one is named.
     ///
     /// # Errors
-    /// If there is no file for its architecture, or it has no such feature set.
-    pub fn resolve(&self) -> Result<(Target, Option<FeatureSet>), BuildError> {
+    /// If there is no file for its architecture, the changes make no sense, or it has no such feature set.
+    pub fn resolve(
+        &self,
+        changes: Option<&Path>,
+    ) -> Result<(Target, Option<FeatureSet>), BuildError> {
         let arch = self.triple.split('-').next().unwrap_or("");
-        let target = Target::for_triple(&self.triple).ok_or_else(|| {
-            let known = Target::ARCHITECTURES.join(", ");
-            let triple = &self.triple;
-            BuildError::Spec(format!(
-                "{triple}: no target is called {arch} (known: {known})"
-            ))
-        })?;
+        let target = match changes {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|source| BuildError::Io {
+                    path: path.to_owned(),
+                    source,
+                })?;
+                Target::changed(&self.triple, &text)
+                    .map_err(|flaw| BuildError::Spec(format!("{}: {flaw}", path.display())))?
+            }
+            None => Target::for_triple(&self.triple).ok_or_else(|| {
+                let known = Target::ARCHITECTURES.join(", ");
+                let triple = &self.triple;
+                BuildError::Spec(format!(
+                    "{triple}: no target is called {arch} (known: {known})"
+                ))
+            })?,
+        };
         if self.features.is_empty() {
             return Ok((target, None));
         }

@@ -12,7 +12,15 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 fn packer(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_copatch-packer"));
     command.args(arguments);
-    for name in ["CLANG", "LAUNCHER", "ISA", "TARGET", "JOBS", "OUT"] {
+    for name in [
+        "CLANG",
+        "LAUNCHER",
+        "ISA",
+        "TARGET",
+        "TARGET_FILE",
+        "JOBS",
+        "OUT",
+    ] {
         command.env_remove(format!("COPATCH_{name}"));
     }
     command
@@ -57,6 +65,25 @@ fn code_1_failure() -> Result {
         let output = run(arguments)?;
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    }
+    let folder = tempfile::tempdir()?;
+    let changes = folder.path().join("changes.toml");
+    let build = ["build", "--isa", "toy", "--target", TRIPLE, "--target-file"];
+    for (text, what) in [
+        (None, "No such file"),
+        (Some("scratch = [\"rdi\"]"), "register rdi"),
+        (Some("cratch = []"), "unknown field `cratch`"),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&changes, text)?;
+        }
+        let output = packer(&build).arg(&changes).output()?;
+        assert_eq!(output.status.code(), Some(1), "{what}");
+        let told = stderr(&output);
+        assert!(
+            told.contains("changes.toml: ") && told.contains(what),
+            "{told}"
+        );
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::types::ValueType;
 
 /// A register file: which registers carry values of which types.
@@ -210,29 +211,82 @@ impl Target {
 
     /// The target of that architecture, as a triple begins with it, that comes with copatch, if there is one.
     pub fn builtin(arch: &str) -> Option<Self> {
-        let text = match arch {
-            "aarch64" => include_str!("../target/aarch64/target.toml"),
-            "riscv64" | "riscv64gc" => include_str!("../target/riscv64/target.toml"),
-            "x86_64" => include_str!("../target/x86_64/target.toml"),
-            _ => return None,
-        };
         // A test parses every built-in target.
-        Self::parse(text).ok()
+        Self::parse(builtin(arch)?).ok()
     }
 
     /// The target that comes with copatch for a triple: that of its architecture, with what its system changes.
     pub fn for_triple(triple: &str) -> Option<Self> {
-        let mut parts = triple.split('-');
-        let mut target = Self::builtin(parts.next()?)?;
-        let system = parts.find_map(|part| target.system.remove(part));
-        if let Some(system) = system {
-            let flags = &mut target.clang.flags;
-            flags.retain(|flag| !system.without.contains(flag));
-            target.as_linux = system.as_linux;
-            target.asm.extend(system.asm);
-            target.c_arguments = system.c_arguments.unwrap_or(target.c_arguments);
+        let target = Self::builtin(triple.split('-').next()?)?;
+        Some(target.on_system_of(triple))
+    }
+
+    /// The target for a triple with changes: a text like `target.toml`, whose tables are merged with those of the built-in
+    /// target and whose other values take the place of its. Without a built-in one the text is the whole target.
+    ///
+    /// # Errors
+    /// The parser's message, or what makes no sense about the whole.
+    pub fn changed(triple: &str, changes: &str) -> Result<Self, String> {
+        let said = |error: toml::de::Error| error.to_string();
+        let arch = triple.split('-').next().unwrap_or("");
+        let mut table: toml::Table = builtin(arch).unwrap_or("").parse().map_err(said)?;
+        merge(&mut table, changes.parse().map_err(said)?);
+        let target: Self = table.try_into().map_err(said)?;
+        match target.flaw() {
+            Some(flaw) => Err(flaw),
+            None => Ok(target.on_system_of(triple)),
         }
-        Some(target)
+    }
+
+    /// What makes no sense about it, if something does: a register with two purposes, a range without values.
+    pub fn flaw(&self) -> Option<String> {
+        if self.triples.is_empty() {
+            return Some("triples: there is none".to_owned());
+        }
+        if self.c_arguments.len() != 2 {
+            return Some("c_arguments: the registers of two arguments are asked for".to_owned());
+        }
+        let mut purposes: BTreeMap<&str, String> = BTreeMap::new();
+        let fixed = self.fixed.iter().map(|fixed| (&fixed.register, "fixed"));
+        let scratch = self.scratch.iter().map(|register| (register, "scratch"));
+        let values = self.class.iter().flat_map(|(name, class)| {
+            let registers = class.registers.iter();
+            registers.map(move |register| (register, name.as_str()))
+        });
+        for (register, purpose) in fixed.chain(scratch).chain(values) {
+            if let Some(other) = purposes.insert(register, purpose.to_owned()) {
+                return Some(format!("register {register}: both {other} and {purpose}"));
+            }
+        }
+        for (name, class) in &self.class {
+            let (count, arguments) = (class.registers.len(), usize::from(class.arguments));
+            if count > limits::REGISTERS || arguments > count {
+                return Some(format!(
+                    "class {name}: {count} registers, {arguments} of them for arguments, where there may be {}",
+                    limits::REGISTERS
+                ));
+            }
+            if !class.types.contains(&class.widest) {
+                return Some(format!(
+                    "class {name}: its widest type is none of its types"
+                ));
+            }
+        }
+        let empty = self.immediate.iter().find(|class| class.lo > class.hi);
+        empty.map(|class| format!("immediate {}: no value is in it", class.name))
+    }
+
+    /// With what the triple's system changes.
+    fn on_system_of(mut self, triple: &str) -> Self {
+        let mut parts = triple.split('-').skip(1);
+        if let Some(system) = parts.find_map(|part| self.system.remove(part)) {
+            let flags = &mut self.clang.flags;
+            flags.retain(|flag| !system.without.contains(flag));
+            self.as_linux = system.as_linux;
+            self.asm.extend(system.asm);
+            self.c_arguments = system.c_arguments.unwrap_or(self.c_arguments);
+        }
+        self
     }
 
     /// What is compiled and assembled without regard to the system is so for this triple.
@@ -270,6 +324,28 @@ impl Target {
                 .map(|(name, class)| (name.clone(), class.clone()))
                 .collect(),
             trap_instruction: self.trap_instruction.clone(),
+        }
+    }
+}
+
+/// The text of a built-in target.
+fn builtin(arch: &str) -> Option<&'static str> {
+    Some(match arch {
+        "aarch64" => include_str!("../target/aarch64/target.toml"),
+        "riscv64" | "riscv64gc" => include_str!("../target/riscv64/target.toml"),
+        "x86_64" => include_str!("../target/x86_64/target.toml"),
+        _ => return None,
+    })
+}
+
+/// Puts `changes` over a table; tables within are merged likewise.
+fn merge(table: &mut toml::Table, changes: toml::Table) {
+    for (key, change) in changes {
+        match (table.get_mut(&key), change) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(change)) => merge(inner, change),
+            (_, change) => {
+                table.insert(key, change);
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn build(settings: Settings, keep_going: bool) -> Result<Outcome, Bui
         let request = Request {
             isa: isa.clone(),
             target: target.clone(),
+            target_file: settings.target_file.clone(),
             clang: settings.clang.clone(),
             launcher: settings.launcher.clone(),
         };

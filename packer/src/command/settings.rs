@@ -27,6 +27,9 @@ pub(crate) struct Settings {
     /// The feature set of targets that are named without one, such as x86-64-v3.
     #[arg(long, env = "COPATCH_FEATURES")]
     pub features: Option<String>,
+    /// A file like spec/target/ARCH/target.toml with what is different about the targets.
+    #[arg(long, value_name = "FILE", env = "COPATCH_TARGET_FILE")]
+    pub target_file: Option<PathBuf>,
     /// The compiler; else clang-19, clang.
     #[arg(long, value_name = "PATH", env = "COPATCH_CLANG")]
     pub clang: Option<PathBuf>,
@@ -65,6 +68,7 @@ impl Settings {
                 self.target
             },
             features: self.features.or(file.features),
+            target_file: self.target_file.or(file.target_file),
             clang: self.clang.or(file.clang),
             launcher: self.launcher.or(file.launcher),
             jobs: self.jobs.or(file.jobs),
