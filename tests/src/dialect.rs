@@ -42,6 +42,14 @@ pub trait Dialect {
         takes && !compares && (!gives || operation.name.contains("copysign"))
     }
 
+    /// Steps that make what a vector operation left on the stack the same however it was computed, if a lane may be a NaN:
+    /// unlike those of floats, the kit knows nothing of lanes. They begin by `Tee(value)`, a variable of their own, and leave
+    /// the result there, too.
+    fn settle(&self, operation: &Operation, value: u32) -> Vec<Step> {
+        let _ = (operation, value);
+        Vec::new()
+    }
+
     /// The operation that compares two floats for equality.
     fn equal(&self, ty: ValueType) -> Step {
         op(&format!("{}.eq", ty.name()), &[])
@@ -64,6 +72,10 @@ impl Dialect for Box<dyn Dialect> {
 
     fn shows_nan(&self, operation: &Operation) -> bool {
         (**self).shows_nan(operation)
+    }
+
+    fn settle(&self, operation: &Operation, value: u32) -> Vec<Step> {
+        (**self).settle(operation, value)
     }
 
     fn equal(&self, ty: ValueType) -> Step {

@@ -2,6 +2,7 @@
 
 use copatch::ValueType;
 use copatch_spec::Operation;
+use copatch_spec::isa::ImmediateType;
 
 use crate::choices::Choices;
 use crate::dialect::{Dialect, MEMORY};
@@ -28,18 +29,19 @@ impl Dialect for Plain {
         if operation.uses_mem || operation.uses_ctx {
             return None;
         }
-        let immediates = operation.immediates.iter().map(|ty| {
-            let (lo, hi) = ty.range();
-            match choices.below(4) {
-                0 => lo,
-                1 => hi,
-                2 => (choices.below(256) as i64).clamp(lo, hi),
-                _ => lo.wrapping_add(
-                    (choices.bits() % (hi.abs_diff(lo)).saturating_add(1).max(1)) as i64,
-                ),
-            }
-        });
-        Some(immediates.collect())
+        let immediates = operation.immediates.iter();
+        Some(immediates.map(|ty| any_of(*ty, choices)).collect())
+    }
+}
+
+/// An immediate of that type: its least and greatest, a small one, or any.
+fn any_of(ty: ImmediateType, choices: &mut Choices) -> i64 {
+    let (lo, hi) = ty.range();
+    match choices.below(4) {
+        0 => lo,
+        1 => hi,
+        2 => (choices.below(256) as i64).clamp(lo, hi),
+        _ => lo.wrapping_add((choices.bits() % (hi.abs_diff(lo)).saturating_add(1).max(1)) as i64),
     }
 }
 
@@ -86,7 +88,7 @@ impl Dialect for Toy {
     }
 }
 
-/// WebAssembly: linear memory, globals here and elsewhere, and a table of references. Vectors and calls through tables are left
+/// WebAssembly: linear memory, globals here and elsewhere, vectors, and a table of references. Calls through tables are left
 /// out.
 #[derive(Clone, Copy, Debug)]
 pub struct Wasm;
@@ -124,12 +126,37 @@ impl Dialect for Wasm {
             name if name.starts_with("global.far_") => {
                 Some(vec![offset(OWN + GLOBALS + choices.below(FAR))])
             }
-            name if name.starts_with("global.") => Some(vec![offset(OWN + choices.below(GLOBALS))]),
-            name if operation.uses_mem || name == "memory.far_addr" => {
-                Some(vec![choices.below(0x7000) as i64])
+            // A vector takes two words.
+            name if name.starts_with("global.") => {
+                Some(vec![offset(OWN + choices.below(GLOBALS - 1))])
             }
-            _ => Some(Vec::new()),
+            "memory.far_addr" => Some(vec![choices.below(0x7000) as i64]),
+            _ => {
+                let immediates = operation.immediates.iter().map(|ty| match ty {
+                    ty if operation.uses_mem && !ty.is_lane() => choices.below(0x7000) as i64,
+                    ty => any_of(*ty, choices),
+                });
+                Some(immediates.collect())
+            }
         }
+    }
+
+    fn settle(&self, operation: &Operation, value: u32) -> Vec<Step> {
+        let Some((lanes @ ("f32x4" | "f64x2"), verb)) = operation.name.split_once('.') else {
+            return Vec::new();
+        };
+        if ["eq", "ne", "lt", "gt", "le", "ge"].contains(&verb) {
+            return Vec::new();
+        }
+        // A lane that does not equal itself becomes zero.
+        vec![
+            Step::Tee(value),
+            Step::Get(value),
+            Step::Get(value),
+            op(&format!("{lanes}.eq"), &[]),
+            op("v128.and", &[]),
+            Step::Tee(value),
+        ]
     }
 
     fn confine(&self, operation: &Operation, index: usize, choices: &mut Choices) -> Vec<Step> {

@@ -15,9 +15,10 @@ use copatch_spec::pack::Metadata;
 use copatch_spec::{Operation, Shape};
 
 pub use values::canonical;
+pub(crate) use values::types;
 
 use machine::{Transition, state_machine};
-use values::{constant, pick_signature, pick_types, types};
+use values::{argument, constant, pick_signature, pick_types};
 
 use crate::choices::Choices;
 use crate::dialect::Dialect;
@@ -79,7 +80,7 @@ pub fn generate(metadata: &Metadata, dialect: &dyn Dialect, numbers: &[u64]) -> 
     program.arguments = signatures[0]
         .params
         .iter()
-        .map(|ty| constant(*ty, &mut choices))
+        .map(|ty| argument(*ty, &mut choices))
         .collect();
     let transitions: Vec<Option<Transition>> = signatures
         .windows(2)
@@ -167,7 +168,7 @@ struct Generator<'g, 'c> {
     index: usize,
     kind: Kind,
     /// What function 0 is called with.
-    arguments: &'g [u64],
+    arguments: &'g [u128],
     /// How it goes on in the next function, if it does.
     transition: Option<&'g Transition>,
     choices: &'g mut Choices<'c>,
@@ -299,7 +300,6 @@ impl Generator<'_, '_> {
                 && op.result == result
                 && !op.name.starts_with("core.")
                 && (may_trap || op.traps.is_empty() || op.uses_ctx)
-                && !op.operands.contains(&ValueType::V128)
         };
         let metadata = self.metadata;
         let found: Vec<&Operation> = metadata.ops.iter().filter(fits).collect();
@@ -327,6 +327,12 @@ impl Generator<'_, '_> {
             self.make_canonical(ty);
         }
         self.emit(Step::Op(operation.name.clone(), immediates));
+        if operation.result == Some(ValueType::V128) {
+            let value = self.fresh(ValueType::V128);
+            for step in self.dialect.settle(operation, value) {
+                self.emit(step);
+            }
+        }
         true
     }
 

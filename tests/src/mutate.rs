@@ -90,7 +90,12 @@ pub fn mutants(bytes: &[u8], seed: u64) -> Result<Vec<Mutant>, PackError> {
         });
     }
 
-    for ty in [ValueType::I64, ValueType::F32, ValueType::F64] {
+    for ty in [
+        ValueType::I64,
+        ValueType::F32,
+        ValueType::F64,
+        ValueType::V128,
+    ] {
         let spilled = format!("core.move_{}", ty.name());
         let is_used = ops
             .iter()
@@ -121,14 +126,12 @@ fn some<T: Copy>(all: &[T], choices: &mut Choices) -> Vec<T> {
 
 /// Whether programs of the kit use the operation for its result alone.
 fn is_plain(op: &Operation) -> bool {
-    let vector = &ValueType::V128;
     op.shape == Shape::Next
         && !op.name.starts_with("core.")
         && op.traps.is_empty()
         && op.immediates.is_empty()
         && !(op.uses_mem || op.uses_ctx)
         && op.result.is_some()
-        && !(op.operands.contains(vector) || op.result.as_ref() == Some(vector))
 }
 
 /// Whether one operation's code could stand in for the other's, and is different.

@@ -7,7 +7,7 @@ use copatch::{Signature, ValueType};
 /// One call of the builder.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Pushes a constant.
+    /// Pushes a constant; a vector has these bits in both halves.
     Constant(ValueType, u64),
     /// Pushes a variable.
     Get(u32),
@@ -88,8 +88,8 @@ pub struct Program {
     pub functions: Vec<Function>,
     /// Parameters and results of the helpers; what they do is the kit's, see [`crate::execute`].
     pub helpers: Vec<Signature>,
-    /// A word for each parameter of function 0.
-    pub arguments: Vec<u64>,
+    /// The bits of each parameter of function 0.
+    pub arguments: Vec<u128>,
 }
 
 /// The program as a Rust test. Paste it into a test file beside the front end's dialect.

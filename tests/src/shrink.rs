@@ -49,13 +49,7 @@ fn candidates(program: &Program, function: usize, at: usize, length: usize) -> V
     };
     let mut found = vec![with(&[])];
     if length > 1 {
-        let types = [
-            ValueType::I32,
-            ValueType::I64,
-            ValueType::F32,
-            ValueType::F64,
-        ];
-        found.extend(types.map(|ty| with(&[Step::Constant(ty, 0)])));
+        found.extend(ValueType::ALL.map(|ty| with(&[Step::Constant(ty, 0)])));
     } else if let Some(end) = end(body, at) {
         // Only the frame of a construct goes; what is in it stays.
         let mut smaller = with(&[]);

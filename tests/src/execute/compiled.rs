@@ -10,6 +10,7 @@ use copatch::{
 
 use super::{Executor, Outcome, World, canonical_all, help};
 use crate::dialect::Dialect;
+use crate::generate::types;
 use crate::program::{Function, Program, Step};
 
 /// Address space for the code of a program.
@@ -51,6 +52,9 @@ impl Compiled {
     /// The builder's.
     pub fn compile(&self, program: &Program, trace: bool) -> copatch::Result<copatch::Program> {
         let mut unit = Unit::new(&self.pack, CODE)?;
+        if self.has_vectors() {
+            unit = unit.with_vectors();
+        }
         if !self.planned {
             unit = unit.with_call_reach(0).with_landing_pads();
         }
@@ -141,6 +145,11 @@ impl Compiled {
         Ok(())
     }
 
+    /// Whether an operation of the instruction set itself has vectors.
+    fn has_vectors(&self) -> bool {
+        types(self.pack.metadata()).contains(&ValueType::V128)
+    }
+
     fn op(&self, name: &str) -> copatch::Result<OpId> {
         self.pack.op(name)
     }
@@ -180,14 +189,44 @@ fn plan<'p>(planner: &'p mut Planner, function: &Function) -> &'p Plan {
 struct Host<'p> {
     program: &'p Program,
     code: &'p copatch::Program,
-    calls: Vec<(u32, Vec<u64>)>,
+    calls: Vec<(u32, Vec<u128>)>,
 }
 
-/// A program has at most this many helpers.
-const HELPERS: usize = 4;
+/// Words of a slot.
+fn stride(code: &copatch::Program) -> usize {
+    code.slot_bytes() as usize / 8
+}
+
+/// The words of values, each at the beginning of a slot of that many.
+fn slots(values: &[u128], stride: usize) -> Vec<u64> {
+    let words = |value: &u128| [*value as u64, (value >> 64) as u64];
+    values
+        .iter()
+        .flat_map(|value| words(value).into_iter().take(stride))
+        .collect()
+}
+
+/// The values in slots of that many words.
+fn values(slots: &[u64], stride: usize) -> Vec<u128> {
+    let value = |slot: &[u64]| {
+        let words = slot.iter().rev();
+        words.fold(0, |value, word| value << 64 | u128::from(*word))
+    };
+    slots.chunks(stride.max(1)).map(value).collect()
+}
+
+/// A program has at most this many helpers: one for each type.
+const HELPERS: usize = ValueType::ALL.len();
 /// The helper that gives the address of a function's code.
 const ADDRESS: u32 = HELPERS as u32;
-static TABLE: [Helper; HELPERS + 1] = [helper::<0>, helper::<1>, helper::<2>, helper::<3>, address];
+static TABLE: [Helper; HELPERS + 1] = [
+    helper::<0>,
+    helper::<1>,
+    helper::<2>,
+    helper::<3>,
+    helper::<4>,
+    address,
+];
 
 /// Runs function 0.
 fn run(code: &copatch::Program, program: &Program, mut world: World) -> Result<Outcome, String> {
@@ -206,12 +245,13 @@ fn run(code: &copatch::Program, program: &Program, mut world: World) -> Result<O
     };
     let mut core = Context::new(stack.limit(), TABLE.as_ptr());
     core.host = (&raw mut host).cast();
-    let frame = stack.base();
+    let (frame, stride) = (stack.base(), stride(code));
+    let arguments = slots(&program.arguments, stride);
     let context: *mut Context = world.context.as_mut_ptr().cast();
     // SAFETY: the words begin with room for a context, 8-byte aligned. The stack is new and has room for the arguments.
     unsafe {
         context.write(core);
-        std::ptr::copy_nonoverlapping(program.arguments.as_ptr(), frame, program.arguments.len());
+        std::ptr::copy_nonoverlapping(arguments.as_ptr(), frame, arguments.len());
     }
     // SAFETY: the entry is that of an entry wrapper, which takes its parameters from the frame. Context, helpers and
     // stack outlive the call and are this run's own. The dialect confines accesses to the memory and the context.
@@ -227,24 +267,28 @@ fn run(code: &copatch::Program, program: &Program, mut world: World) -> Result<O
     let end = end.map_err(|trap| trap.kind).map(|()| {
         let count = first.signature.results.len();
         // SAFETY: the wrapper wrote the results to the first slots; the stack is still there.
-        let words = unsafe { std::slice::from_raw_parts(frame, count) };
-        canonical_all(&first.signature.results, words)
+        let words = unsafe { std::slice::from_raw_parts(frame, count * stride) };
+        canonical_all(&first.signature.results, &values(words, stride))
     });
     Ok(world.outcome(end, host.calls))
 }
 
-unsafe extern "C" fn helper<const INDEX: u32>(context: *mut Context, slots: *mut u64) -> u32 {
+unsafe extern "C" fn helper<const INDEX: u32>(context: *mut Context, words: *mut u64) -> u32 {
     let body = || {
         // SAFETY: `run` set `host` to a value that lives until the compiled code has ended.
         let host = unsafe { &mut *(*context).host.cast::<Host>() };
         let Some(signature) = host.program.helpers.get(INDEX as usize) else {
             return Err(copatch::trap_kind::HOST_ERROR);
         };
-        let count = signature.params.len().max(signature.results.len());
+        let (count, stride) = (
+            signature.params.len().max(signature.results.len()),
+            stride(host.code),
+        );
         // SAFETY: compiled code calls a helper with that many slots of its own frame.
-        let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
-        let results = help(&mut host.calls, INDEX, signature, slots)?;
-        slots[..results.len()].copy_from_slice(&results);
+        let words = unsafe { std::slice::from_raw_parts_mut(words, count * stride) };
+        let results = help(&mut host.calls, INDEX, signature, &values(words, stride))?;
+        let results = slots(&results, stride);
+        words[..results.len()].copy_from_slice(&results);
         Ok(())
     };
     // SAFETY: the context is the one that the helper was called with.

@@ -71,7 +71,7 @@ struct Machine<'m> {
     executor: &'m Evaluated,
     program: &'m Program,
     world: World,
-    calls: Vec<(u32, Vec<u64>)>,
+    calls: Vec<(u32, Vec<u128>)>,
     steps: u64,
 }
 
@@ -87,7 +87,7 @@ struct Frame {
 }
 
 impl Machine<'_> {
-    fn call(&mut self, index: usize, mut variables: Vec<u64>) -> Result<Vec<u64>, Stop> {
+    fn call(&mut self, index: usize, mut variables: Vec<u128>) -> Result<Vec<u128>, Stop> {
         let function = self
             .program
             .functions
@@ -96,7 +96,7 @@ impl Machine<'_> {
         let body = function.body.as_slice();
         let ends = ends(body);
         variables.resize(function.signature.params.len() + function.locals.len(), 0);
-        let mut stack: Vec<u64> = Vec::new();
+        let mut stack: Vec<u128> = Vec::new();
         let results = function.signature.results.len();
         let mut frames = vec![Frame {
             target: body.len(),
@@ -118,7 +118,10 @@ impl Machine<'_> {
             next += 1;
             let mut branch = None;
             match step {
-                Step::Constant(ty, bits) => stack.push(canonical_bits(*ty, *bits)),
+                Step::Constant(ty, bits) => {
+                    let both = u128::from(*bits) << 64 | u128::from(*bits);
+                    stack.push(canonical_bits(*ty, both));
+                }
                 Step::Get(var) => stack.push(
                     *variables
                         .get(*var as usize)
@@ -225,7 +228,7 @@ impl Machine<'_> {
     }
 
     /// Pops the arguments of a function.
-    fn arguments(&self, callee: u32, stack: &mut Vec<u64>) -> Result<Vec<u64>, Stop> {
+    fn arguments(&self, callee: u32, stack: &mut Vec<u128>) -> Result<Vec<u128>, Stop> {
         let callee = self.program.functions.get(callee as usize);
         top(
             stack,
@@ -237,7 +240,7 @@ impl Machine<'_> {
         &mut self,
         name: &str,
         immediates: &[i64],
-        stack: &mut Vec<u64>,
+        stack: &mut Vec<u128>,
     ) -> Result<(), Stop> {
         let pack = &self.executor.pack;
         let id = pack
@@ -245,7 +248,14 @@ impl Machine<'_> {
             .map_err(|error| Stop::Broken(error.to_string()))?;
         let operation = &pack.metadata().ops[id.index()];
         let operands = top(stack, operation.operands.len())?;
-        let result = self.evaluate(id, &operands, immediates)?;
+        let mut words = Vec::with_capacity(operands.len());
+        for (ty, operand) in operation.operands.iter().zip(operands) {
+            words.push(operand as u64);
+            if *ty == ValueType::V128 {
+                words.push((operand >> 64) as u64);
+            }
+        }
+        let result = self.evaluate(id, &words, immediates)?;
         stack.extend(operation.result.map(|ty| canonical_bits(ty, result)));
         Ok(())
     }
@@ -256,7 +266,7 @@ impl Machine<'_> {
         op: copatch::OpId,
         operands: &[u64],
         immediates: &[i64],
-    ) -> Result<u64, Stop> {
+    ) -> Result<u128, Stop> {
         let immediates: Vec<u64> = immediates.iter().map(|value| *value as u64).collect();
         let memory = self.world.memory.as_mut_ptr().cast::<u8>();
         let context = self.world.context.as_mut_ptr().cast();
@@ -274,8 +284,7 @@ impl Machine<'_> {
             )
         };
         match ended {
-            // Programs of the kit have no vectors, so that a value is one word.
-            Ok(EvalOutcome::Value(result)) => Ok(result as u64),
+            Ok(EvalOutcome::Value(result)) => Ok(result),
             // Evaluators count an operation's own traps.
             Ok(EvalOutcome::Trap(number)) => {
                 let operation = &self.executor.pack.metadata().ops[op.index()];
@@ -291,19 +300,20 @@ impl Machine<'_> {
 }
 
 /// The bits of a value of that type; unlike [`crate::generate::canonical`], NaNs stay as they are.
-fn canonical_bits(ty: ValueType, bits: u64) -> u64 {
+fn canonical_bits(ty: ValueType, bits: u128) -> u128 {
     match ty {
-        ValueType::I32 | ValueType::F32 => bits & 0xffff_ffff,
-        _ => bits,
+        ValueType::I32 | ValueType::F32 => u128::from(bits as u32),
+        ValueType::I64 | ValueType::F64 => u128::from(bits as u64),
+        ValueType::V128 => bits,
     }
 }
 
-fn pop(stack: &mut Vec<u64>) -> Result<u64, Stop> {
+fn pop(stack: &mut Vec<u128>) -> Result<u128, Stop> {
     stack.pop().ok_or_else(|| broken("the stack is empty"))
 }
 
 /// Pops that many values; the last was on top.
-fn top(stack: &mut Vec<u64>, count: usize) -> Result<Vec<u64>, Stop> {
+fn top(stack: &mut Vec<u128>, count: usize) -> Result<Vec<u128>, Stop> {
     let first = stack
         .len()
         .checked_sub(count)

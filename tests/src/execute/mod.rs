@@ -16,9 +16,9 @@ use crate::program::Program;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The results of function 0, NaNs canonical, or the number of the trap.
-    pub end: Result<Vec<u64>, u8>,
+    pub end: Result<Vec<u128>, u8>,
     /// What the helpers were called with: number and arguments.
-    pub calls: Vec<(u32, Vec<u64>)>,
+    pub calls: Vec<(u32, Vec<u128>)>,
     /// The words that follow the engine's context, but for those that were an address.
     pub context: Vec<u64>,
     /// Linear memory, in words.
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    pub fn outcome(self, end: Result<Vec<u64>, u8>, calls: Vec<(u32, Vec<u64>)>) -> Outcome {
+    pub fn outcome(self, end: Result<Vec<u128>, u8>, calls: Vec<(u32, Vec<u128>)>) -> Outcome {
         let mut context = self.context[CORE_WORDS..].to_vec();
         for index in self.addresses {
             context[index] = 0;
@@ -117,17 +117,19 @@ impl World {
 
 /// What a helper does: it notes its arguments, and its results depend on all of them. Now and then it fails.
 pub(crate) fn help(
-    calls: &mut Vec<(u32, Vec<u64>)>,
+    calls: &mut Vec<(u32, Vec<u128>)>,
     index: u32,
     signature: &Signature,
-    arguments: &[u64],
-) -> Result<Vec<u64>, u8> {
+    arguments: &[u128],
+) -> Result<Vec<u128>, u8> {
     let arguments = canonical_all(&signature.params, arguments);
     let mut mix = u64::from(index) + 1;
     for argument in &arguments {
-        mix = (mix ^ argument)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29);
+        for half in [*argument as u64, (argument >> 64) as u64] {
+            mix = (mix ^ half)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(29);
+        }
     }
     calls.push((index, arguments));
     if mix % 64 == 63 {
@@ -139,19 +141,20 @@ pub(crate) fn help(
         .collect())
 }
 
-fn result(ty: ValueType, bits: u64) -> u64 {
+fn result(ty: ValueType, bits: u64) -> u128 {
     match ty {
-        ValueType::F32 => u64::from((bits as i64 as f32).to_bits()),
-        ValueType::F64 => (bits as i64 as f64).to_bits(),
-        ty => canonical(ty, bits),
+        ValueType::F32 => u128::from((bits as i64 as f32).to_bits()),
+        ValueType::F64 => u128::from((bits as i64 as f64).to_bits()),
+        ValueType::V128 => u128::from(bits) << 64 | u128::from(bits.rotate_left(17)),
+        ty => u128::from(canonical(ty, bits)),
     }
 }
 
-/// Each word as a value of its type, with NaNs canonical.
-pub(crate) fn canonical_all(types: &[ValueType], words: &[u64]) -> Vec<u64> {
-    types
-        .iter()
-        .zip(words)
-        .map(|(ty, word)| canonical(*ty, *word))
-        .collect()
+/// Each value as one of its type, with NaNs canonical.
+pub(crate) fn canonical_all(types: &[ValueType], values: &[u128]) -> Vec<u128> {
+    let one = |(ty, value): (&ValueType, &u128)| match ty {
+        ValueType::V128 => *value,
+        ty => u128::from(canonical(*ty, *value as u64)),
+    };
+    types.iter().zip(values).map(one).collect()
 }

@@ -87,7 +87,7 @@ impl Generator<'_, '_> {
         };
         let first = self.types.iter().position(|found| *found == ty);
         let var = first.unwrap_or(0) * EACH + self.choices.below(EACH);
-        let value = self.arguments.get(var).copied().unwrap_or(0);
+        let value = self.arguments.get(var).copied().unwrap_or(0) as u64;
         let near = value
             .wrapping_add(self.choices.below(3) as u64)
             .wrapping_sub(1);

@@ -6,7 +6,7 @@ use copatch_spec::pack::Metadata;
 use crate::choices::Choices;
 
 /// The types that operations of the table compute, in the order of their discriminants.
-pub(super) fn types(metadata: &Metadata) -> Vec<ValueType> {
+pub(crate) fn types(metadata: &Metadata) -> Vec<ValueType> {
     let own = metadata
         .ops
         .iter()
@@ -14,7 +14,7 @@ pub(super) fn types(metadata: &Metadata) -> Vec<ValueType> {
     let mentioned: Vec<ValueType> = own
         .flat_map(|op| op.operands.iter().chain(&op.result).copied())
         .collect();
-    let known = |ty: &ValueType| mentioned.contains(ty) && *ty != ValueType::V128;
+    let known = |ty: &ValueType| mentioned.contains(ty);
     ValueType::ALL.into_iter().filter(known).collect()
 }
 
@@ -101,5 +101,14 @@ pub fn canonical(ty: ValueType, bits: u64) -> u64 {
         ValueType::F32 => bits & 0xffff_ffff,
         ValueType::F64 if f64::from_bits(bits).is_nan() => 0x7ff8_0000_0000_0000,
         _ => bits,
+    }
+}
+
+/// Bits of an argument: of a vector, two numbers, of which the second may be the first.
+pub(super) fn argument(ty: ValueType, choices: &mut Choices) -> u128 {
+    let low = u128::from(constant(ty, choices));
+    match ty {
+        ValueType::V128 => u128::from(constant(ty, choices)) << 64 | low,
+        _ => low,
     }
 }
