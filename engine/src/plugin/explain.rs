@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use copatch_spec::isa::Operation;
 use copatch_spec::pack::PackView;
 use copatch_spec::pack::tables::HoleRow;
-use copatch_spec::patch::{PatchKind, Source, fill};
+use copatch_spec::patch::{Field, PatchKind, Source, fill};
 use copatch_spec::types::Place;
 use copatch_spec::variants::{Form, FormKey, Outcome, Value};
 use serde::{Deserialize, Serialize};
@@ -302,26 +302,35 @@ fn form_text(form: &Form) -> String {
 
 /// The value that was patched into a window, if its bits tell: the inverse of [`fill`], checked by it.
 fn read_back(kind: &PatchKind, window: u64) -> Option<i64> {
-    let first = kind.fields.first()?;
-    let (mut bits, mut top) = (0u64, 0u32);
-    for field in &kind.fields {
-        let width = u32::from(field.end.checked_sub(field.start)?);
-        let mask = u64::MAX.checked_shr(64u32.checked_sub(width)?)?;
-        let low = window.checked_shr(u32::from(field.start))? & mask;
-        bits |= low.checked_shl(u32::from(field.shift))?;
-        top = top.max(width + u32::from(field.shift));
-    }
-    let unused = 64u32.saturating_sub(top);
-    let signed = if kind.lo < 0 {
-        (bits << unused) as i64 >> unused
-    } else {
-        bits as i64
+    let signed = |value: u64, negate: bool| match negate {
+        true => value.wrapping_neg(),
+        false => value,
     };
-    let sum = signed.wrapping_sub(first.addend);
-    let value = if first.negate {
-        sum.wrapping_neg()
+    let mut fields: Vec<&Field> = kind.fields.iter().collect();
+    fields.sort_by_key(|field| field.shift);
+    fields.first()?;
+    // The value's low bits, which each field adds to: what it holds began with those below it.
+    let (mut value, mut known) = (0u64, 0u32);
+    for field in fields {
+        let (shift, width) = (
+            u32::from(field.shift),
+            u32::from(field.end.checked_sub(field.start)?),
+        );
+        let ones = |count: u32| 1u64.checked_shl(count).map_or(u64::MAX, |bit| bit - 1);
+        let addend = field.addend as u64;
+        let below = signed(value, field.negate).wrapping_add(addend) & ones(shift);
+        let bits = window.checked_shr(u32::from(field.start))? & ones(width);
+        let sum = bits.checked_shl(shift)? | below;
+        if shift + width > known {
+            known = (shift + width).min(64);
+            value = signed(sum.wrapping_sub(addend), field.negate) & ones(known);
+        }
+    }
+    let unused = 64 - known.clamp(1, 64);
+    let value = if kind.lo < 0 {
+        (value << unused) as i64 >> unused
     } else {
-        sum
+        value as i64
     };
     (fill(kind, window, value) == window).then_some(value)
 }
@@ -333,7 +342,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copatch_spec::patch::Field;
 
     fn kind(lo: i64, hi: i64, fields: Vec<Field>) -> PatchKind {
         PatchKind {
@@ -365,6 +373,16 @@ mod tests {
                 2047,
                 vec![field(7, 12, 0, false, 0), field(25, 32, 5, false, 0)],
             ),
+            // In two instructions, as riscv64 adds a distance to the program counter: the upper one makes up for the sign of
+            // the lower.
+            PatchKind {
+                window: 8,
+                ..kind(
+                    -70_000,
+                    70_000,
+                    vec![field(12, 32, 12, false, 0x800), field(52, 64, 0, false, 0)],
+                )
+            },
         ];
         for kind in kinds {
             for value in kind.lo..=kind.hi {
