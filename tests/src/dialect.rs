@@ -42,12 +42,25 @@ pub trait Dialect {
         takes && !compares && (!gives || operation.name.contains("copysign"))
     }
 
-    /// Steps that make what a vector operation left on the stack the same however it was computed, if a lane may be a NaN:
-    /// unlike those of floats, the kit knows nothing of lanes. They begin by `Tee(value)`, a variable of their own, and leave
-    /// the result there, too.
+    /// Steps that make what a vector operation left on the stack the same however it was computed, if a lane may be a NaN.
+    /// They begin by `Tee(value)`, a variable of their own, and leave the result there, too. Where the table lacks an
+    /// operation of theirs, this one is left out.
     fn settle(&self, operation: &Operation, value: u32) -> Vec<Step> {
-        let _ = (operation, value);
-        Vec::new()
+        let Some((lanes @ ("f32x4" | "f64x2"), verb)) = operation.name.split_once('.') else {
+            return Vec::new();
+        };
+        if ["eq", "ne", "lt", "gt", "le", "ge"].contains(&verb) {
+            return Vec::new();
+        }
+        // A lane that does not equal itself becomes zero.
+        vec![
+            Step::Tee(value),
+            Step::Get(value),
+            Step::Get(value),
+            op(&format!("{lanes}.eq"), &[]),
+            op("v128.and", &[]),
+            Step::Tee(value),
+        ]
     }
 
     /// The operation that compares two floats for equality.

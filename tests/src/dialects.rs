@@ -141,24 +141,6 @@ impl Dialect for Wasm {
         }
     }
 
-    fn settle(&self, operation: &Operation, value: u32) -> Vec<Step> {
-        let Some((lanes @ ("f32x4" | "f64x2"), verb)) = operation.name.split_once('.') else {
-            return Vec::new();
-        };
-        if ["eq", "ne", "lt", "gt", "le", "ge"].contains(&verb) {
-            return Vec::new();
-        }
-        // A lane that does not equal itself becomes zero.
-        vec![
-            Step::Tee(value),
-            Step::Get(value),
-            Step::Get(value),
-            op(&format!("{lanes}.eq"), &[]),
-            op("v128.and", &[]),
-            Step::Tee(value),
-        ]
-    }
-
     fn confine(&self, operation: &Operation, index: usize, choices: &mut Choices) -> Vec<Step> {
         let most = match operation.name.as_str() {
             "table.get" | "memory.far_addr" if choices.one_in(16) => return Vec::new(),

@@ -315,6 +315,9 @@ impl Generator<'_, '_> {
         let Some(immediates) = self.dialect.immediates(operation, self.choices) else {
             return false;
         };
+        let Some(settled) = self.settled(operation) else {
+            return false;
+        };
         for (index, ty) in operation.operands.iter().enumerate() {
             self.expression(*ty);
             for step in self.dialect.confine(operation, index, self.choices) {
@@ -327,13 +330,27 @@ impl Generator<'_, '_> {
             self.make_canonical(ty);
         }
         self.emit(Step::Op(operation.name.clone(), immediates));
-        if operation.result == Some(ValueType::V128) {
-            let value = self.fresh(ValueType::V128);
-            for step in self.dialect.settle(operation, value) {
-                self.emit(step);
-            }
+        for step in settled {
+            self.emit(step);
         }
         true
+    }
+
+    /// What comes behind an operation that may leave NaNs in a vector; `None` if the table has no operations for it.
+    fn settled(&mut self, operation: &Operation) -> Option<Vec<Step>> {
+        let next = self.variables.len() as u32;
+        let steps = match operation.result {
+            Some(ValueType::V128) => self.dialect.settle(operation, next),
+            _ => Vec::new(),
+        };
+        if !steps.is_empty() {
+            self.fresh(ValueType::V128);
+        }
+        let known = |step: &Step| match step {
+            Step::Op(name, _) => self.has(name),
+            _ => true,
+        };
+        steps.iter().all(known).then_some(steps)
     }
 
     /// Replaces a NaN on top of the stack by the canonical one: the value if it equals itself, else that.
@@ -550,7 +567,7 @@ impl Generator<'_, '_> {
             is_loop: false,
         });
         self.expression(ValueType::I32);
-        if self.choices.one_in(2) && self.dialect_has_and() {
+        if self.choices.one_in(2) && self.has("i32.and") {
             self.emit(Step::Constant(ValueType::I32, 3));
             self.emit(Step::Op("i32.and".to_owned(), Vec::new()));
         }
@@ -560,8 +577,8 @@ impl Generator<'_, '_> {
         self.consume(label);
     }
 
-    fn dialect_has_and(&self) -> bool {
-        self.metadata.ops.iter().any(|op| op.name == "i32.and")
+    fn has(&self, name: &str) -> bool {
+        self.metadata.ops.iter().any(|op| op.name == name)
     }
 }
 
