@@ -102,6 +102,15 @@ const FAR: usize = 4;
 /// Elements of the table, whose descriptor comes last.
 const ENTRIES: u64 = 8;
 
+/// An offset that stays in the memory behind an address that is confined: where encodings of offsets end, or any.
+fn near_offset(choices: &mut Choices) -> i64 {
+    const BORDERS: [i64; 6] = [0x7f, 0x80, 0x7ff, 0x800, 0xfff, 0x1000];
+    match choices.one_in(4) {
+        true => choices.pick(&BORDERS).copied().unwrap_or_default(),
+        false => choices.below(0x7000) as i64,
+    }
+}
+
 /// A word's byte offset from the context.
 fn offset(word: usize) -> i64 {
     (8 * (CORE_WORDS + word)) as i64
@@ -130,10 +139,10 @@ impl Dialect for Wasm {
             name if name.starts_with("global.") => {
                 Some(vec![offset(OWN + choices.below(GLOBALS - 1))])
             }
-            "memory.far_addr" => Some(vec![choices.below(0x7000) as i64]),
+            "memory.far_addr" => Some(vec![near_offset(choices)]),
             _ => {
                 let immediates = operation.immediates.iter().map(|ty| match ty {
-                    ty if operation.uses_mem && !ty.is_lane() => choices.below(0x7000) as i64,
+                    ty if operation.uses_mem && !ty.is_lane() => near_offset(choices),
                     ty => any_of(*ty, choices),
                 });
                 Some(immediates.collect())
