@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::buffer::Emitted;
 use crate::memory::{Code, MemoryError};
 use crate::pack::Pack;
-use crate::sites::Sites;
+use crate::sites::{CALLS_OUT, Sites};
 use crate::trap::registry;
 
 /// A stretch of code in which a fault is a trap.
@@ -71,6 +71,15 @@ impl Image {
 
     /// The site that covers an address. Async-signal-safe: neither locks nor allocates.
     pub fn site(&self, pc: usize) -> Option<TrapSite> {
+        self.covered(pc).filter(|site| site.kind != CALLS_OUT)
+    }
+
+    /// Whether an address lies in code that calls a helper. Async-signal-safe.
+    pub fn calls_out(&self, pc: usize) -> bool {
+        self.covered(pc).is_some_and(|site| site.kind == CALLS_OUT)
+    }
+
+    fn covered(&self, pc: usize) -> Option<TrapSite> {
         self.sites
             .find(u32::try_from(pc.checked_sub(self.code.base())?).ok()?)
     }

@@ -3,6 +3,10 @@
 
 use crate::program::TrapSite;
 
+/// In place of a trap's number: code that calls a helper. A fault there is none of its own, and it cannot be left in the middle:
+/// where C keeps few registers (riscv64), it has the context's, and those of C's that it uses instead, somewhere else.
+pub(crate) const CALLS_OUT: u8 = u8::MAX;
+
 /// A site with all it may have: two words follow, where it begins from the start of its function and its source.
 const WIDE: u32 = 1 << 31;
 /// The fields of other sites, from the lowest bits up: bytes covered, bytes between the site before and this one, how far

@@ -14,6 +14,7 @@ use super::{FunctionBuilder, Signature};
 use crate::buffer::Target;
 use crate::pack::OpId;
 use crate::plan::Plan;
+use crate::sites::CALLS_OUT;
 
 /// Hands out argument registers.
 pub(super) struct Places {
@@ -102,8 +103,10 @@ impl FunctionBuilder<'_, '_> {
         if info.shape != Shape::Helper {
             return self.misuse("core.helper is not a helper");
         }
+        let start = self.unit.buffer.len();
         self.unit
             .emit_values(op, 0, &values, Target::None, self.pos);
+        self.unit.buffer.site(start, CALLS_OUT, self.pos);
         for ty in results {
             self.push(*ty, At::Slot);
         }

@@ -97,7 +97,7 @@ unsafe fn take(info: *mut libc::siginfo_t, context: *mut c_void) -> bool {
         None => return false,
     };
     thread::note_trap(trap);
-    // The context's register is intact in all compiled code, and the unwind stencil needs nothing else.
+    // The context's register is intact wherever compiled code faults, and the unwind stencil needs nothing more.
     // SAFETY: points into the handler's ucontext, which the system restores registers from.
     unsafe { registers.pc.write(image.unwind()) };
     true

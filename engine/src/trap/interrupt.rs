@@ -80,7 +80,8 @@ impl Interrupt {
     /// Asks to stop what runs now; or, if nothing does, what runs next.
     ///
     /// Returns when the thread that runs has noticed: at once if it is in a host function, else after microseconds, or
-    /// when it gets a processor. A thread that blocks SIGURG notices only at the next host function.
+    /// when it gets a processor. A thread that blocks SIGURG notices only at the next host function; on riscv64 one that
+    /// does hardly anything but call helpers may take a tenth of a second.
     pub fn request(&self) {
         let shared = &*self.shared;
         shared.requested.store(true, Ordering::SeqCst);
@@ -299,8 +300,10 @@ unsafe fn stop(context: *mut c_void) -> bool {
     let Some(image) = (unsafe { registry::find(pc) }) else {
         return false;
     };
-    // In the shims the context's stack pointer may not be what the unwind stencil needs.
-    let Some(function) = image.function(pc) else {
+    // In the shims the context's stack pointer may not be what the unwind stencil needs, nor may the context's register
+    // where a helper is called.
+    let intact = ucontext::C_KEEPS_CONTEXT || !image.calls_out(pc);
+    let Some(function) = image.function(pc).filter(|_| intact) else {
         return false;
     };
     thread::note_trap(Trap {
@@ -309,7 +312,7 @@ unsafe fn stop(context: *mut c_void) -> bool {
         source: image.site(pc).map(|site| site.source),
         pc,
     });
-    // The context's register is intact in all compiled code, and the unwind stencil needs nothing else.
+    // Everywhere else the context's register is intact, and the unwind stencil needs nothing more.
     // SAFETY: points into the handler's ucontext, which the system restores registers from.
     unsafe { registers.pc.write(image.unwind()) };
     true

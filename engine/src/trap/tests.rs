@@ -9,7 +9,7 @@ use super::*;
 use crate::context::Helper;
 use crate::memory::{CodeSpace, Reservation, Stack, page_size};
 use crate::program::Image;
-use crate::sites::Sites;
+use crate::sites::{CALLS_OUT, Sites};
 
 /// `core.entry`, `core.unwind`, then the functions below, one after another.
 #[rustfmt::skip]
@@ -60,7 +60,8 @@ fn program() -> Program {
     };
     site(0x54, TRAP, 0x58, 2, kind::UNREACHABLE);
     site(0x5a, LOAD, 0x5a, 8, kind::OUT_OF_BOUNDS);
-    site(0x72, HELPER, 0x93, 2, kind::HOST_ERROR);
+    site(0x72, HELPER, 0x80, 8, CALLS_OUT);
+    sites.push(0x93, 2, 1000 + HELPER, kind::HOST_ERROR);
     let image = Image {
         code: space.publish(CODE.len(), false).unwrap(),
         entries: vec![0x49, 0x54, 0x5a, 0x62, 0x67, 0x72, 0x95],
@@ -280,6 +281,8 @@ fn sites_cover_their_bytes_and_no_others() {
         .collect();
     let expected: Vec<usize> = (0x58..0x62).chain(0x93..0x95).collect();
     assert_eq!(found, expected);
+    let calls = (0..CODE.len()).filter(|at| program.image.calls_out(base + at));
+    assert!(calls.eq(0x80..0x88));
     assert_eq!(program.site(0), None);
     assert_eq!(program.site(usize::MAX), None);
 }

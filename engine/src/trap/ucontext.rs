@@ -24,6 +24,10 @@ pub(crate) const fn supported() -> bool {
     ))
 }
 
+/// Whether functions of C keep the context's register, as they do where `preserve_none` chose it. On riscv64 it is one of
+/// C's own argument registers, and code that calls a helper has its value elsewhere meanwhile.
+pub(super) const C_KEEPS_CONTEXT: bool = !cfg!(target_arch = "riscv64");
+
 /// The registers in the third argument of a signal handler.
 ///
 /// # Safety

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "runs generated code")]
 
 mod exits;
+mod interrupted;
 mod landing;
 mod tail;
 mod veneers;
