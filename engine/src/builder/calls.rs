@@ -106,7 +106,11 @@ impl FunctionBuilder<'_, '_> {
         let start = self.unit.buffer.len();
         self.unit
             .emit_values(op, 0, &values, Target::None, self.pos);
-        self.unit.buffer.site(start, CALLS_OUT, self.pos);
+        // Before its first instruction everything is still where it was: a loop of nothing but calls can be left there.
+        let moved = start + 1;
+        if moved < self.unit.buffer.len() {
+            self.unit.buffer.site(moved, CALLS_OUT, self.pos);
+        }
         for ty in results {
             self.push(*ty, At::Slot);
         }
