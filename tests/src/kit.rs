@@ -226,9 +226,12 @@ impl Kit {
             Ok(()) => Ok(()),
             Err(TestError::Fail(_, numbers)) => {
                 let program = shrink(self.program(&numbers), self.pack.metadata(), |program| {
+                    if !self.is_settled(program) {
+                        return false;
+                    }
                     watch.run(program);
                     let found = self.agree(program).err();
-                    found.is_some_and(|found| found.between.1 != NOBODY) && self.is_settled(program)
+                    found.is_some_and(|found| found.between.1 != NOBODY)
                 });
                 let reason = self.agree(&program).err();
                 let reason = reason.map_or_else(String::new, |found| found.to_string());

@@ -14,8 +14,8 @@ pub(crate) fn types(metadata: &Metadata) -> Vec<ValueType> {
     let mentioned: Vec<ValueType> = own
         .flat_map(|op| op.operands.iter().chain(&op.result).copied())
         .collect();
-    let known = |ty: &ValueType| mentioned.contains(ty);
-    ValueType::ALL.into_iter().filter(known).collect()
+    let all = ValueType::ALL.into_iter();
+    all.filter(|ty| mentioned.contains(ty)).collect()
 }
 
 pub(super) fn pick_types(
@@ -104,7 +104,7 @@ pub fn canonical(ty: ValueType, bits: u64) -> u64 {
     }
 }
 
-/// Bits of an argument: of a vector, two numbers, of which the second may be the first.
+/// Bits of an argument: those of a constant, or of a vector's halves, each by itself.
 pub(super) fn argument(ty: ValueType, choices: &mut Choices) -> u128 {
     let low = u128::from(constant(ty, choices));
     match ty {
