@@ -133,6 +133,7 @@ pub struct Pack {
     classes: Vec<ClassInfo>,
     /// The class of each value type, [`NONE`] if its values have none.
     class_of: [u8; 5],
+    slot_bytes: u32,
 }
 
 impl Pack {
@@ -233,6 +234,13 @@ impl Pack {
             .map_or("unknown trap", String::as_str)
     }
 
+    /// Bytes of a slot, by which variables, arguments and results follow one another in memory: 16 where an operation of the
+    /// instruction set has vectors, else 8.
+    #[inline]
+    pub fn slot_bytes(&self) -> u32 {
+        self.slot_bytes
+    }
+
     /// The tables.
     ///
     /// # Errors
@@ -303,6 +311,7 @@ struct Index {
     core: Core,
     classes: Vec<ClassInfo>,
     class_of: [u8; 5],
+    slot_bytes: u32,
 }
 
 impl Index {
@@ -429,6 +438,18 @@ impl Index {
                 .class_of(ty)
                 .map_or(NONE, |class| class as u8)
         });
+        // The engine's own operations move vectors, whether there are any or not.
+        let own = || {
+            metadata
+                .ops
+                .iter()
+                .filter(|op| !op.name.starts_with("core."))
+        };
+        let mut types = own().flat_map(|op| op.operands.iter().chain(&op.result));
+        let slot_bytes = match types.any(|ty| *ty == ValueType::V128) {
+            true => 16,
+            false => 8,
+        };
         Ok(Self {
             metadata,
             ops,
@@ -436,6 +457,7 @@ impl Index {
             core,
             classes,
             class_of,
+            slot_bytes,
         })
     }
 
@@ -447,6 +469,7 @@ impl Index {
             core,
             classes,
             class_of,
+            slot_bytes,
         } = self;
         Ok(Arc::new(Pack {
             bytes,
@@ -457,6 +480,7 @@ impl Index {
             core,
             classes,
             class_of,
+            slot_bytes,
         }))
     }
 }

@@ -12,7 +12,6 @@ use crate::unit::Unit;
 pub struct Parts<'p> {
     pub(crate) pack: &'p Arc<Pack>,
     pub(crate) capacity: usize,
-    pub(crate) wide: bool,
     pub(crate) landing_pads: bool,
     pub(crate) reach: usize,
     pub(crate) trace: bool,
@@ -25,7 +24,6 @@ impl<'p> Parts<'p> {
     /// [`Error::Memory`](crate::Error::Memory) where it cannot be had.
     pub fn part(&self) -> Result<Part<'p>> {
         let mut unit = Unit::empty(self.pack, self.capacity)?;
-        unit.wide = self.wide;
         unit.landing_pads = self.landing_pads;
         unit.buffer.reach = self.reach;
         // Where they stand depends on what lies before the part.

@@ -105,7 +105,6 @@ impl Program {
         sites: Sites,
         shim: u32,
         unwind: u32,
-        slot_bytes: u32,
         listing: Option<Vec<Emitted>>,
     ) -> Result<Self, MemoryError> {
         let frame_bias = pack.metadata().machine.frame_bias as usize;
@@ -116,7 +115,7 @@ impl Program {
             shim,
             unwind,
             frame_bias,
-            slot_bytes,
+            slot_bytes: pack.slot_bytes(),
             listing,
         })
     }
@@ -177,7 +176,7 @@ impl Program {
     }
 
     /// Bytes from one argument or result in memory to the next, see
-    /// [`Unit::slot_bytes`](crate::Unit::slot_bytes).
+    /// [`Pack::slot_bytes`].
     #[inline]
     pub fn slot_bytes(&self) -> u32 {
         self.image.slot_bytes

@@ -24,7 +24,6 @@ pub struct Unit<'p> {
     pub(crate) space: CodeSpace,
     shim: u32,
     unwind: u32,
-    pub(crate) wide: bool,
     pub(crate) landing_pads: bool,
     /// The size of the code from which on veneers may be needed.
     pub(crate) veneers_at: usize,
@@ -55,7 +54,6 @@ impl<'p> Unit<'p> {
             space: CodeSpace::new(capacity.min(MAX_CODE))?,
             shim: 0,
             unwind: 0,
-            wide: false,
             landing_pads: false,
             veneers_at: usize::MAX,
         };
@@ -106,14 +104,6 @@ impl<'p> Unit<'p> {
         self
     }
 
-    /// Gives each variable and operand in memory 16 bytes, as vectors need, in place of 8. To be said before the first
-    /// function.
-    #[must_use]
-    pub fn with_vectors(mut self) -> Self {
-        self.wide = true;
-        self
-    }
-
     /// Begins functions and the targets of branch tables with the instruction at which indirect branches may arrive:
     /// `endbr64`, `bti`, `lpad`. Where the processor and the system check that (Linux on aarch64 with BTI), the code is
     /// published so that they do: an indirect branch to any other place is then an illegal instruction, which no trap
@@ -122,12 +112,6 @@ impl<'p> Unit<'p> {
     pub fn with_landing_pads(mut self) -> Self {
         self.landing_pads = true;
         self
-    }
-
-    /// Bytes of a slot, by which arguments and results follow one another in memory: 8, or 16 in a unit
-    /// [`with_vectors`](Self::with_vectors).
-    pub fn slot_bytes(&self) -> u32 {
-        if self.wide { 16 } else { 8 }
     }
 
     /// Bytes of code so far.
@@ -238,7 +222,6 @@ impl<'p> Unit<'p> {
         Parts {
             pack: self.pack,
             capacity: self.space.bytes_mut().len(),
-            wide: self.wide,
             landing_pads: self.landing_pads,
             reach: self.buffer.reach,
             trace: self.buffer.trace.is_some(),
@@ -250,14 +233,11 @@ impl<'p> Unit<'p> {
     /// can be filled again.
     ///
     /// # Errors
-    /// [`Error::Limit`] where they do not fit; both are then as they were. [`Error::Misuse`] for a part of a unit with other
-    /// slots or another pack.
+    /// [`Error::Limit`] where they do not fit; both are then as they were. [`Error::Misuse`] for a part of a unit of another
+    /// pack, or with other landing pads.
     pub fn join(&mut self, part: &mut Part<'p>) -> Result<()> {
         let part = &mut part.unit;
-        if part.wide != self.wide
-            || part.landing_pads != self.landing_pads
-            || !Arc::ptr_eq(part.pack, self.pack)
-        {
+        if part.landing_pads != self.landing_pads || !Arc::ptr_eq(part.pack, self.pack) {
             return Err(Error::Misuse {
                 what: "a part of another unit",
                 at: 0,
@@ -277,7 +257,6 @@ impl<'p> Unit<'p> {
     /// # Errors
     /// What went wrong first while code was generated, or [`Error::Memory`].
     pub fn finish(mut self) -> Result<Program> {
-        let slot_bytes = self.slot_bytes();
         if self.veneers_at != usize::MAX {
             self.veneers(true);
         }
@@ -296,7 +275,6 @@ impl<'p> Unit<'p> {
             sites,
             self.shim,
             self.unwind,
-            slot_bytes,
             listing,
         )?)
     }

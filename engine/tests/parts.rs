@@ -170,16 +170,16 @@ fn a_part_that_does_not_fit_is_refused_and_kept() {
 #[test]
 fn misuse_is_an_error() {
     let pack = pack();
-    let mut narrow = unit(&pack);
-    let mut wide = unit(&pack).with_vectors();
-    let mut part = narrow.parts().part().expect("memory");
-    assert!(matches!(wide.join(&mut part), Err(Error::Misuse { .. })));
+    let mut without = unit(&pack);
+    let mut with = unit(&pack).with_landing_pads();
+    let mut part = without.parts().part().expect("memory");
+    assert!(matches!(with.join(&mut part), Err(Error::Misuse { .. })));
 
     let mut builder = part.builder();
     builder.begin(0, &signature(), &[], &Plan::default());
     drop(builder);
-    narrow.join(&mut part).expect("there is room");
-    assert!(matches!(narrow.finish(), Err(Error::Misuse { .. })));
+    without.join(&mut part).expect("there is room");
+    assert!(matches!(without.finish(), Err(Error::Misuse { .. })));
 
     let mut unit = unit(&pack);
     let mut part = unit.parts().part().expect("memory");

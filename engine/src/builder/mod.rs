@@ -142,7 +142,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         for (index, class) in pack.classes().iter().enumerate().take(CLASSES) {
             (count[index], arguments[index]) = (class.registers, class.arguments);
         }
-        let stride = unit.slot_bytes();
+        let stride = pack.slot_bytes();
         Self {
             templates: unit.templates,
             unit,

@@ -210,7 +210,7 @@ impl Engine {
 
     /// A unit for code of WebAssembly, of at most so many bytes.
     pub(crate) fn unit(&self, capacity: usize) -> Result<Unit<'_>, Error> {
-        let unit = Unit::new(self.pack(), capacity)?.with_vectors();
+        let unit = Unit::new(self.pack(), capacity)?;
         Ok(match self.inner.config.landing_pads {
             true => unit.with_landing_pads(),
             false => unit,

@@ -10,7 +10,6 @@ use copatch::{
 
 use super::{Executor, Outcome, World, canonical_all, help};
 use crate::dialect::Dialect;
-use crate::generate::types;
 use crate::program::{Function, Program, Step};
 
 /// Address space for the code of a program.
@@ -52,9 +51,6 @@ impl Compiled {
     /// The builder's.
     pub fn compile(&self, program: &Program, trace: bool) -> copatch::Result<copatch::Program> {
         let mut unit = Unit::new(&self.pack, CODE)?;
-        if self.has_vectors() {
-            unit = unit.with_vectors();
-        }
         if !self.planned {
             unit = unit.with_call_reach(0).with_landing_pads();
         }
@@ -143,11 +139,6 @@ impl Compiled {
             }
         }
         Ok(())
-    }
-
-    /// Whether an operation of the instruction set itself has vectors.
-    fn has_vectors(&self) -> bool {
-        types(self.pack.metadata()).contains(&ValueType::V128)
     }
 
     fn op(&self, name: &str) -> copatch::Result<OpId> {

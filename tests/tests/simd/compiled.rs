@@ -102,7 +102,7 @@ fn compile(pack: &Arc<Pack>, count: u32, mut body: impl FnMut(&mut Builder, u32)
         params: vec![ValueType::I32],
         results: Vec::new(),
     };
-    let mut unit = Unit::new(pack, 16 << 20).unwrap().with_vectors();
+    let mut unit = Unit::new(pack, 16 << 20).unwrap();
     let plan = Plan::default();
     let mut builder = FunctionBuilder::new(&mut unit);
     for index in 0..count {
