@@ -126,6 +126,14 @@ static inline void mem_put_f32(uint64_t at, uint64_t index, double value) { ((fl
 /* Integers of digits of 30 bits */
 struct digits { uint64_t word; uint32_t low, high; };
 static inline struct digits *digits_at(uint64_t at, int32_t offset) { return (struct digits *)(at + (int64_t)offset); }
+/* For several accesses: those of different sizes reach different distances on aarch64, and each offset would get other instructions. */
+static inline struct digits *all_digits_at(uint64_t at, int32_t offset) {
+    struct digits *d = digits_at(at, offset);
+#ifdef __aarch64__
+    __asm__("" : "+r"(d));
+#endif
+    return d;
+}
 static inline uint64_t two_digits(const struct digits *d) { return d->low + ((uint64_t)d->high << 30); }
 static inline uint64_t sign_of(uint64_t a) { return (uint64_t)((int64_t)a >> 63); }
 static inline uint64_t magnitude(uint64_t a) { return (a ^ sign_of(a)) - sign_of(a); }
@@ -136,31 +144,39 @@ static inline void put_digits(struct digits *d, uint64_t word, uint64_t value) {
     if (value >> 30) d->high = (uint32_t)(value >> 30);
 }
 static inline uint32_t counted_not_one(uint64_t at, int32_t offset) { return digits_at(at, offset)->word + 1 > 2; }
-static inline uint64_t counted_one(uint64_t at, int32_t offset) { return digits_at(at, offset)->word * digits_at(at, offset)->low; }
+static inline uint64_t counted_one(uint64_t at, int32_t offset) {
+    const struct digits *d = all_digits_at(at, offset);
+    return d->word * d->low;
+}
 static inline uint32_t counted_not_two(uint64_t at, int32_t offset) { return ((digits_at(at, offset)->word + 2) & ~4ull) != 0; }
 static inline uint64_t counted_two(uint64_t at, int32_t offset) {
-    return (uint64_t)((int64_t)digits_at(at, offset)->word >> 1) * two_digits(digits_at(at, offset));
+    const struct digits *d = all_digits_at(at, offset);
+    return (uint64_t)((int64_t)d->word >> 1) * two_digits(d);
 }
 static inline uint32_t counted_misfits(uint64_t at, uint64_t value, int32_t offset) {
     uint64_t word = digits_at(at, offset)->word, square = magnitude(value) >> 30 ? 4 : 1;
     return ((word * word ^ square) | magnitude(value) >> 60) != 0;
 }
 static inline void counted_put(uint64_t at, uint64_t value, int32_t offset) {
-    uint64_t word = magnitude(digits_at(at, offset)->word);
-    put_digits(digits_at(at, offset), (word ^ sign_of(value)) - sign_of(value), value);
+    struct digits *d = all_digits_at(at, offset);
+    uint64_t word = magnitude(d->word);
+    put_digits(d, (word ^ sign_of(value)) - sign_of(value), value);
 }
 static inline uint32_t tagged_not_one(uint64_t at, int32_t offset) { return digits_at(at, offset)->word >= 16; }
 static inline uint64_t tagged_one(uint64_t at, int32_t offset) {
-    return (1 - (digits_at(at, offset)->word & 3)) * digits_at(at, offset)->low;
+    const struct digits *d = all_digits_at(at, offset);
+    return (1 - (d->word & 3)) * d->low;
 }
 static inline uint32_t tagged_not_two(uint64_t at, int32_t offset) { return digits_at(at, offset)->word >> 3 != 2; }
 static inline uint64_t tagged_two(uint64_t at, int32_t offset) {
-    return (1 - (digits_at(at, offset)->word & 3)) * two_digits(digits_at(at, offset));
+    const struct digits *d = all_digits_at(at, offset);
+    return (1 - (d->word & 3)) * two_digits(d);
 }
 static inline uint32_t tagged_misfits(uint64_t at, uint64_t value, int32_t offset) {
     uint64_t count = magnitude(value) >> 30 ? 2 : 1;
     return ((digits_at(at, offset)->word >> 3 ^ count) | magnitude(value) >> 60) != 0;
 }
 static inline void tagged_put(uint64_t at, uint64_t value, int32_t offset) {
-    put_digits(digits_at(at, offset), (digits_at(at, offset)->word & ~2ull) | (sign_of(value) & 2), value);
+    struct digits *d = all_digits_at(at, offset);
+    put_digits(d, (d->word & ~2ull) | (sign_of(value) & 2), value);
 }
