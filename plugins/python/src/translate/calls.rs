@@ -378,8 +378,8 @@ impl Translator<'_> {
         let slot = match slot {
             Slot::Range { var, step } => Slot::RangeIterator { var, step },
             Slot::Value { ty, .. } => return self.list_iterator(&[&slot], Items::One(ty)),
-            // An iterator's iterator is itself.
-            Slot::ListIterator { .. } => slot,
+            // An iterator's iterator is itself; comprehensions of later patch releases ask for it.
+            Slot::RangeIterator { .. } | Slot::ListIterator { .. } => slot,
             _ => return Err(Stop::Leave("an iterator of an object")),
         };
         self.state.stack.push(slot);
