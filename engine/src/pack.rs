@@ -439,16 +439,12 @@ impl Index {
                 .map_or(NONE, |class| class as u8)
         });
         // The engine's own operations move vectors, whether there are any or not.
-        let own = || {
-            metadata
-                .ops
-                .iter()
-                .filter(|op| !op.name.starts_with("core."))
-        };
-        let mut types = own().flat_map(|op| op.operands.iter().chain(&op.result));
-        let slot_bytes = match types.any(|ty| *ty == ValueType::V128) {
-            true => 16,
-            false => 8,
+        let own = metadata.ops.iter().filter(|op| !op.is_core());
+        let mut types = own.flat_map(|op| op.operands.iter().chain(&op.result));
+        let slot_bytes = if types.any(|ty| *ty == ValueType::V128) {
+            16
+        } else {
+            8
         };
         Ok(Self {
             metadata,

@@ -140,6 +140,11 @@ impl Operation {
     pub fn c_name(&self) -> String {
         self.name.replace('.', "_")
     }
+
+    /// Whether it is one of those that the engine itself uses, which every instruction set has: their names begin with `core.`.
+    pub fn is_core(&self) -> bool {
+        self.name.starts_with("core.")
+    }
 }
 
 /// Where one declared form has its operands and its result.

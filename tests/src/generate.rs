@@ -298,7 +298,7 @@ impl Generator<'_, '_> {
         let fits = |op: &&Operation| {
             op.shape == Shape::Next
                 && op.result == result
-                && !op.name.starts_with("core.")
+                && !op.is_core()
                 && (may_trap || op.traps.is_empty() || op.uses_ctx)
         };
         let metadata = self.metadata;

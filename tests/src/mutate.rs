@@ -127,7 +127,7 @@ fn some<T: Copy>(all: &[T], choices: &mut Choices) -> Vec<T> {
 /// Whether programs of the kit use the operation for its result alone.
 fn is_plain(op: &Operation) -> bool {
     op.shape == Shape::Next
-        && !op.name.starts_with("core.")
+        && !op.is_core()
         && op.traps.is_empty()
         && op.immediates.is_empty()
         && !(op.uses_mem || op.uses_ctx)

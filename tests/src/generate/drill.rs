@@ -38,7 +38,7 @@ impl Generator<'_, '_> {
             op.shape == Shape::Next
                 && op.result.is_some_and(|ty| self.types.contains(&ty))
                 && op.operands.iter().all(|ty| self.types.contains(ty))
-                && !op.name.starts_with("core.")
+                && !op.is_core()
         };
         let operations: Vec<&Operation> = self.metadata.ops.iter().filter(fits).collect();
         // Operands are variables and constants.

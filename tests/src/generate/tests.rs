@@ -74,10 +74,7 @@ fn programs_are_valid_and_use_every_step_and_operation() {
                 };
             }
         }
-        let operations = metadata
-            .ops
-            .iter()
-            .filter(|op| !op.name.starts_with("core."));
+        let operations = metadata.ops.iter().filter(|op| !op.is_core());
         for name in operations.map(|op| op.name.as_str()) {
             assert!(seen.contains(name), "{name} is never used");
         }

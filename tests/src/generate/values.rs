@@ -7,10 +7,7 @@ use crate::choices::Choices;
 
 /// The types that operations of the table compute, in the order of their discriminants.
 pub(crate) fn types(metadata: &Metadata) -> Vec<ValueType> {
-    let own = metadata
-        .ops
-        .iter()
-        .filter(|op| !op.name.starts_with("core."));
+    let own = metadata.ops.iter().filter(|op| !op.is_core());
     let mentioned: Vec<ValueType> = own
         .flat_map(|op| op.operands.iter().chain(&op.result).copied())
         .collect();
