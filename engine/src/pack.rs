@@ -373,6 +373,9 @@ impl Index {
             info.plain = info.base == FormKey::registers() && info.tie == NONE;
             ops.push(info);
         }
+        if view.forms.len() > copatch_spec::limits::FORMS {
+            return Err(fault("too many forms"));
+        }
         let forms = Forms::new(view, &metadata.kinds)
             .ok_or_else(|| fault("a table refers to a row that does not exist"))?;
         for (row, form) in (0..).zip(view.forms) {

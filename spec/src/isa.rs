@@ -257,6 +257,13 @@ impl InstructionSet {
     pub fn parse(table: &str, source: &str) -> Result<Self, IsaError> {
         let core = parse_table("core", CORE_TABLE)?;
         let own = parse_table("isa", table)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+        if !own.name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !own.name.chars().all(plain)
+        {
+            let what = "the instruction set's name, which its packs' folder has, is of letters, digits and . _ + - alone";
+            return Err(fault(&own.name, "(all)", what));
+        }
         let mut traps = core.traps.clone();
         traps.extend(own.traps.iter().cloned());
         let mut ops = Vec::new();

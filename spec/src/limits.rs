@@ -12,6 +12,8 @@ pub const TRAPS: usize = 64;
 pub const KINDS: usize = 256;
 /// Operations of an instruction set.
 pub const OPS: usize = 4096;
+/// Forms of all operations: an engine numbers them in 16 bits, and needs numbers that are none.
+pub const FORMS: usize = u16::MAX as usize - 1;
 /// Value registers of a class.
 pub const REGISTERS: usize = 16;
 /// Bytes of code in one stencil.
@@ -26,3 +28,5 @@ pub const CODE_PADDING: usize = 32;
 pub const CONSTANT_ALIGNMENT: usize = 16;
 /// Alignment of a pack's sections in the file, in bytes.
 pub const ALIGNMENT: usize = 64;
+/// Alignment of each evaluator within its section, in bytes.
+pub const EVALUATOR_ALIGNMENT: usize = 16;

@@ -219,6 +219,16 @@ fn names_are_words_and_bodies_are_distinct() {
     assert!(error.contains("rename one"), "{error}");
 }
 
+/// It names the folder that packs are written to.
+#[test]
+fn an_instruction_sets_name_is_one_word() {
+    for name in ["", "/tmp/t", "../t", "a/b", "a b", ".", "a\\n"] {
+        let text = table("").replace("\"t\"", &format!("\"{name}\""));
+        let error = InstructionSet::parse(&text, "").expect_err(name);
+        assert!(error.to_string().contains("letters, digits"), "{error}");
+    }
+}
+
 #[test]
 fn tables_have_limits() {
     let core = InstructionSet::parse(&table(""), "").expect("core alone");

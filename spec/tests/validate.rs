@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use copatch_spec::isa::Shape;
+use copatch_spec::limits;
 use copatch_spec::pack::tables::{
     AlternativeRow, DomainRow, EvaluatorRow, FormRow, Header, HoleListRow, HoleRow, Section,
     SectionKind, StencilRow,
@@ -12,7 +13,7 @@ use copatch_spec::pack::{
     StencilParts, validate,
 };
 use copatch_spec::patch::{Field, PatchKind, Source};
-use copatch_spec::variants::{Outcome, forms};
+use copatch_spec::variants::{FormKey, Outcome, forms};
 use copatch_spec::{InstructionSet, Target};
 use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
@@ -274,6 +275,8 @@ fn each_single_fault_in_a_table_is_named() {
         .iter()
         .position(|hole| hole.source == Source::Pool.encode())
         .unwrap();
+    let mut evaluators = view.evaluators.iter();
+    let evaluated = evaluators.position(|row| row.length.get() != 0).unwrap();
     for (what, message) in [
         (
             "operation 9999 does not exist",
@@ -433,6 +436,12 @@ fn each_single_fault_in_a_table_is_named() {
                 row.length = u32::MAX.into()
             }),
         ),
+        (
+            "not aligned",
+            with_row(Evaluators, evaluated, |row: &mut EvaluatorRow| {
+                row.code = (row.code.get() + 1).into()
+            }),
+        ),
     ] {
         assert!(message.contains(what), "expected {what:?}, got {message:?}");
     }
@@ -527,9 +536,70 @@ fn each_single_fault_in_the_metadata_is_named() {
             "more arguments",
             with_metadata(|data| data.machine.classes[0].1.arguments = 200),
         ),
+        (
+            "its swap i32.no does not fit",
+            with_metadata(|data| data.ops[0].swap = Some("i32.no".to_owned())),
+        ),
+        (
+            "its swap core.jump does not fit",
+            with_metadata(|data| {
+                let binary = data.ops.iter_mut().find(|op| op.operands.len() == 2);
+                binary.unwrap().swap = Some("core.jump".to_owned());
+            }),
+        ),
+        (
+            "control characters",
+            with_metadata(|data| data.compiler = "clang\u{1b}[2J".to_owned()),
+        ),
+        (
+            "control characters",
+            with_metadata(|data| data.ops[0].name.push('\n')),
+        ),
+        (
+            "too many traps",
+            with_metadata(|data| data.ops[0].traps = vec![0; 65]),
+        ),
     ] {
         assert!(message.contains(what), "expected {what:?}, got {message:?}");
     }
+}
+
+#[test]
+fn forms_have_numbers_of_16_bits() {
+    let bytes = pack();
+    let (_, metadata) = validate(&bytes).unwrap();
+    let form = || FormParts {
+        op: 0,
+        key: FormKey::registers(),
+        values: 0,
+        alternatives: vec![],
+    };
+    let writer = PackWriter {
+        forms: (0..=limits::FORMS).map(|_| form()).collect(),
+        ..PackWriter::default()
+    };
+    let error = writer.write(&metadata).expect_err("too many");
+    assert!(error.to_string().contains("too many forms"), "{error}");
+    // Rows of nothing behind those that are there: their number is looked at first. Other sections stay aligned.
+    let mut bytes = bytes;
+    let more = limits::FORMS.next_multiple_of(16) * size_of::<FormRow>();
+    let (mut forms, at) = section(&bytes, SectionKind::Forms);
+    let end = forms.offset.get() as usize + forms.length.get() as usize;
+    forms.length = (forms.length.get() + more as u64).into();
+    bytes[at..at + size_of::<Section>()].copy_from_slice(forms.as_bytes());
+    for kind in SectionKind::ALL {
+        let (mut row, at) = section(&bytes, kind);
+        if row.offset.get() as usize >= end {
+            row.offset = (row.offset.get() + more as u64).into();
+            bytes[at..at + size_of::<Section>()].copy_from_slice(row.as_bytes());
+        }
+    }
+    bytes.splice(end..end, vec![0; more]);
+    let length = bytes.len() as u64;
+    bytes[16..24].copy_from_slice(&length.to_le_bytes());
+    seal(&mut bytes);
+    let error = validate(&bytes).expect_err("too many");
+    assert!(error.to_string().contains("too many forms"), "{error}");
 }
 
 #[test]

@@ -13,13 +13,14 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::tables::{DomainRow, FormRow, Header, HoleRow, Section, SectionKind, StencilRow};
 use super::{Metadata, PackError, PackView, view};
 use crate::isa::{Operation, Shape};
-use crate::limits;
+use crate::limits::{self, EVALUATOR_ALIGNMENT};
 use crate::patch::{PatchKind, Source};
 use crate::target::Machine;
 use crate::types::Place;
 use crate::variants::{Form, FormKey, forms};
 
-/// Checks `bytes` in full and gives the decoded metadata. Linear in the size of the pack.
+/// Checks `bytes` in full and gives the decoded metadata. Takes time by the number of rows, and for each hole list and each stencil
+/// by the number of its holes, which lists may share.
 ///
 /// This finds damage, not malice: code that passes may still do anything. Where a pack comes from is for its user
 /// to judge.
@@ -104,6 +105,27 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
 
 fn check_metadata(metadata: &Metadata) -> Result<(), String> {
     check_machine(&metadata.machine)?;
+    let of_machine = &metadata.machine.classes;
+    let registers = of_machine.iter().flat_map(|(_, class)| &class.registers);
+    let operations = metadata.ops.iter().map(|op| &op.name);
+    let texts = [
+        &metadata.isa,
+        &metadata.triple,
+        &metadata.features,
+        &metadata.compiler,
+    ];
+    let lists = [&metadata.cpu, &metadata.flags, &metadata.traps]
+        .into_iter()
+        .flatten();
+    // They are shown on terminals, also of packs that nobody trusts.
+    let mut shown = texts
+        .into_iter()
+        .chain(lists)
+        .chain(registers)
+        .chain(operations);
+    ensure(shown.all(|text| !text.contains(char::is_control)), || {
+        "a name with control characters".to_owned()
+    })?;
     ensure(metadata.traps.len() <= limits::TRAPS, || {
         "too many traps".to_owned()
     })?;
@@ -215,6 +237,15 @@ fn check_op(op: &Operation, metadata: &Metadata) -> Result<(), String> {
             "it is tied to an operand that has not the result's type".to_owned()
         })?;
     }
+    let is_swapped = |other: &Operation| other.operands.iter().rev().eq(&op.operands);
+    if let Some(swap) = &op.swap {
+        let mut others = metadata.ops.iter();
+        let found = others.any(|other| other.name == *swap && is_swapped(other));
+        ensure(found, || format!("its swap {swap} does not fit"))?;
+    }
+    ensure(op.traps.len() <= limits::TRAPS, || {
+        "too many traps".to_owned()
+    })?;
     let known = |trap: &u8| usize::from(*trap) < metadata.traps.len();
     ensure(op.traps.iter().all(known), || {
         "a trap without a name".to_owned()
@@ -316,6 +347,9 @@ fn check_forms(
     metadata: &Metadata,
     at: &Offsets<'_>,
 ) -> Result<(), PackError> {
+    if view.forms.len() > limits::FORMS {
+        return Err(at.fault::<FormRow>(SectionKind::Forms, limits::FORMS, "too many forms"));
+    }
     let mut previous = None;
     let mut alternatives = 0;
     let mut stencils = 0;
@@ -493,12 +527,13 @@ fn check_evaluators(
             length == 0
         } else {
             length > 0
+                && code.is_multiple_of(EVALUATOR_ALIGNMENT)
                 && code
                     .checked_add(length)
                     .is_some_and(|end| end <= view.evaluator_code.len())
         };
         if !fits {
-            let what = "an evaluator outside its section";
+            let what = "an evaluator outside its section, or not aligned";
             return Err(at.fault::<super::tables::EvaluatorRow>(
                 SectionKind::Evaluators,
                 index,

@@ -10,7 +10,7 @@ use super::tables::{
     SectionKind, StencilRow,
 };
 use super::{FORMAT_VERSION, MAGIC, Metadata, PackError};
-use crate::limits::{ALIGNMENT, CODE_PADDING, STENCIL_BYTES};
+use crate::limits::{ALIGNMENT, CODE_PADDING, FORMS, STENCIL_BYTES};
 use crate::variants::FormKey;
 
 /// The values for which an alternative's template is right, one for each of the form's values.
@@ -75,6 +75,9 @@ impl PackWriter {
     /// When something does not fit the tables' widths or the metadata cannot be encoded.
     pub fn write(&self, metadata: &Metadata) -> Result<Vec<u8>, PackError> {
         let too_many = |what: &str| PackError::new(0, format!("too many {what} for the format"));
+        if self.forms.len() > FORMS {
+            return Err(too_many("forms"));
+        }
         let mut forms = Vec::new();
         let mut alternatives = Vec::new();
         let mut domains = Vec::<DomainRow>::new();
