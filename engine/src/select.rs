@@ -1,5 +1,6 @@
 //! Which pack fits this machine: by target triple and by what the processor can do.
 
+use std::cmp::Reverse;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -44,10 +45,10 @@ impl Key {
     }
 }
 
-/// Whether this processor has all of the named features.
+/// Whether this processor has a feature; of what is not known of, it has none.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn processor_has(features: &[String]) -> bool {
-    features.iter().all(|feature| match feature.as_str() {
+fn processor_has(feature: &str) -> bool {
+    match feature {
         "avx2" => is_x86_feature_detected!("avx2"),
         "bmi1" => is_x86_feature_detected!("bmi1"),
         "bmi2" => is_x86_feature_detected!("bmi2"),
@@ -58,13 +59,19 @@ pub(crate) fn processor_has(features: &[String]) -> bool {
         "popcnt" => is_x86_feature_detected!("popcnt"),
         "sse4.2" => is_x86_feature_detected!("sse4.2"),
         _ => false,
-    })
+    }
 }
 
-/// Whether this processor has all of the named features: none is known of here, so only the baseline runs.
+/// Whether this processor has a feature: none is known of here, so only the baseline runs.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn processor_has(features: &[String]) -> bool {
-    features.is_empty()
+fn processor_has(_: &str) -> bool {
+    false
+}
+
+/// Those of the named features that this processor lacks.
+pub(crate) fn lacking(features: &[String]) -> Vec<&str> {
+    let names = features.iter().map(String::as_str);
+    names.filter(|feature| !processor_has(feature)).collect()
 }
 
 /// Whether a pack file of that name, `<triple>[+features].pack`, is for a triple; vendors and versions make no difference.
@@ -78,16 +85,27 @@ pub fn host_triple() -> String {
     Triple::host().to_string()
 }
 
-/// Opens the best of several packs that runs here: the one that needs most processor features.
+/// The names of the packs for a machine, best first: those with a feature set come before the baseline, and of two sets the one whose
+/// name is longer or, of the same length, greater (`x86-64-v4`, `x86-64-v3`).
+fn ranked(names: impl Iterator<Item = String>, host: &Key) -> Vec<String> {
+    let fitting = |name: String| {
+        let (key, features) = Key::of_file(&name)?;
+        let rank = (features.len(), features.to_owned());
+        (key == *host).then_some((Reverse(rank), name))
+    };
+    let mut ranked: Vec<_> = names.filter_map(fitting).collect();
+    ranked.sort();
+    ranked.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Opens the best of several packs of which the processor has all features.
 fn best(
     candidates: impl Iterator<Item = String> + Clone,
     mut open: impl FnMut(&str) -> Result<Arc<Pack>>,
 ) -> Result<Arc<Pack>> {
     let host = Key::of(&Triple::host());
-    let fits = |name: &String| Key::of_file(name).is_some_and(|(key, _)| key == host);
-    let mut names: Vec<String> = candidates.clone().filter(fits).collect();
-    // Feature sets first, longest name first; the baseline comes last.
-    names.sort_by_key(|name| (std::cmp::Reverse(name.len()), name.clone()));
+    let names = ranked(candidates.clone(), &host);
+    let mut needs = String::new();
     for name in &names {
         let pack = open(name)?;
         let metadata = pack.metadata();
@@ -101,11 +119,13 @@ fn best(
                 what,
             });
         }
-        if processor_has(&metadata.cpu) {
+        let lacking = lacking(&metadata.cpu).join(", ");
+        if lacking.is_empty() {
             return Ok(pack);
         }
+        needs += &format!("; {name} needs {lacking}, which this processor lacks");
     }
-    let candidates = candidates.collect::<Vec<_>>().join(", ");
+    let candidates = candidates.collect::<Vec<_>>().join(", ") + &needs;
     let candidates = if candidates.is_empty() {
         "no packs at all".to_owned()
     } else {
@@ -229,6 +249,21 @@ mod tests {
         assert!(is_for(file, "x86_64-unknown-linux-musl"));
         assert!(!is_for(file, "x86_64-unknown-linux-gnux32"));
         assert!(!is_for(file, "no triple") && !is_for("README.md", "no triple"));
+    }
+
+    /// Whatever the length of the triples that they are named with.
+    #[test]
+    fn feature_sets_come_before_the_baseline() {
+        let host = host_triple();
+        let long = host.replacen("-unknown-", "-a-long-name-", 1);
+        let names = [
+            format!("{host}+a.pack"),
+            format!("{long}.pack"),
+            format!("{host}+set-v4.pack"),
+            format!("{host}+set-v3.pack"),
+        ];
+        let order = [2, 3, 0, 1].map(|at: usize| names[at].clone());
+        assert_eq!(ranked(names.into_iter(), &key(&host)), order);
     }
 
     #[test]
