@@ -460,3 +460,40 @@ fn a_registry_that_says_nothing_is_given_up_on() {
     assert!(told.contains("timed out"), "{told}");
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn a_token_that_is_none_is_the_registrys_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut asked = [0; 4096];
+            let read = client.read(&mut asked).unwrap();
+            let answer = match asked[..read].starts_with(b"GET /token") {
+                true => "200 OK\r\ncontent-length: 16\r\n\r\n{\"token\":\"a\\nb\"}".to_owned(),
+                false => format!(
+                    "401 Unauthorized\r\nwww-authenticate: Bearer realm=\"http://{address}/token\",service=\"here\"\r\n\
+                     content-length: 0\r\n\r\n"
+                ),
+            };
+            let _ = client.write_all(
+                format!(
+                    "HTTP/1.1 {}",
+                    answer.replacen("\r\n", "\r\nconnection: close\r\n", 1)
+                )
+                .as_bytes(),
+            );
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let reference = format!("{address}/copatch/toy:1");
+    let list = ["packs", "list", "--plain-http", &reference];
+    let (code, told) = said(&command(COPATCH, folder.path()).args(list).output().unwrap());
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains(&reference) && told.contains("malformed"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -109,6 +110,26 @@ impl Registry {
         self.reference.whole()
     }
 
+    /// Waits for what a registry answers. The client trusts that some of that (a token, a location) is well formed; where it is
+    /// not, this is the registry's failure.
+    fn wait<T>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = oci_client::errors::Result<T>>,
+    ) -> Result<oci_client::errors::Result<T>, Failure> {
+        let wait = AssertUnwindSafe(|| self.runtime.block_on(answer));
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let answer = std::panic::catch_unwind(wait);
+        std::panic::set_hook(hook);
+        answer.map_err(|_| {
+            failed(format!(
+                "{}: {what}: the registry's answer is malformed",
+                self.name()
+            ))
+        })
+    }
+
     fn fault(&self, what: &str, error: &dyn std::error::Error) -> Failure {
         // The cause of a network failure is at the end of the chain; other errors say themselves what theirs is.
         let mut text = format!("{}: {what}: {error}", self.name());
@@ -134,7 +155,7 @@ impl Registry {
     /// The index; `None` if there is nothing of that name yet.
     fn pull_index(&self) -> Result<Option<OciImageIndex>, Failure> {
         let pulled = self.client.pull_manifest(&self.reference, &self.auth);
-        match self.runtime.block_on(pulled) {
+        match self.wait("the index", pulled)? {
             Ok((OciManifest::ImageIndex(index), _)) => Ok(Some(index)),
             Ok(_) => Err(failed(format!("{}: not an index of packs", self.name()))),
             Err(error) if is_missing(&error) => Ok(None),
@@ -147,8 +168,7 @@ impl Registry {
         let reference = self.reference.clone_with_digest(entry.digest.clone());
         let pulled = self.client.pull_image_manifest(&reference, &self.auth);
         let (manifest, _) = self
-            .runtime
-            .block_on(pulled)
+            .wait(&entry.name, pulled)?
             .map_err(|error| self.fault(&entry.name, &error))?;
         let layer = |media_type: &str| {
             let found = manifest
@@ -183,8 +203,7 @@ impl Registry {
         // By its digest alone: addresses elsewhere, which a manifest may give, are not followed.
         let digest = blob.digest.as_str();
         let pulled = self.client.pull_blob(&self.reference, digest, &mut out);
-        self.runtime
-            .block_on(pulled)
+        self.wait(&entry.name, pulled)?
             .map_err(|error| self.fault(&entry.name, &error))?;
         Ok(out.bytes)
     }
@@ -212,7 +231,7 @@ impl Registry {
                 .push_manifest_list(&self.reference, &self.auth, index)
                 .await
         };
-        let pushed = self.runtime.block_on(pushed);
+        let pushed = self.wait("push", pushed)?;
         pushed
             .map(|_| ())
             .map_err(|error| self.fault("push", &error))

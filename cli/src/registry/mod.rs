@@ -221,6 +221,10 @@ fn push(registry: &Registry, packs: &[PathBuf]) -> Result<i32, Failure> {
     for path in packs {
         let pack = std::fs::read(path).map_err(|error| Failure::of(path, error))?;
         let name = name_of(&pack).map_err(|what| Failure::of(path, what))?;
+        if !is_safe(&name) {
+            let what = format!("{name} cannot be the name of a pack in a registry");
+            return Err(Failure::of(path, what));
+        }
         let beside = signature_file(path);
         let signature = std::fs::read_to_string(&beside)
             .map_err(|error| Failure::of(&beside, format!("{error}; sign the pack first")))?;
