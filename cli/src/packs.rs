@@ -46,19 +46,24 @@ impl Packs {
 
 /// Public keys, each given as itself or as the name of its file.
 pub(crate) fn keys(given: &[String]) -> Result<TrustedKeys, Failure> {
-    let mut keys = String::new();
+    let misused = |line: String| Failure {
+        code: MISUSED,
+        line,
+    };
+    let mut all = String::new();
     for key in given {
         // No key is the name of a file by accident.
-        let text = match Path::new(key).exists() {
-            true => {
-                std::fs::read_to_string(key).map_err(|error| Failure::of(Path::new(key), error))?
-            }
-            false => key.clone(),
+        let file = Path::new(key);
+        let keys = if file.exists() {
+            let text = std::fs::read_to_string(file).map_err(|error| Failure::of(file, error))?;
+            TrustedKeys::parse(&text).map_err(|error| misused(format!("{key}: {error}")))?
+        } else {
+            // As much of it as a public key has: it may be a secret one.
+            let told: String = key.chars().take(56).collect();
+            TrustedKeys::parse(key)
+                .map_err(|_| misused(format!("--trust {told}: neither a file nor a key")))?
         };
-        keys = keys + &text + "\n";
+        all += &keys.to_string();
     }
-    TrustedKeys::parse(&keys).map_err(|error| Failure {
-        code: MISUSED,
-        line: error.to_string(),
-    })
+    TrustedKeys::parse(&all).map_err(|error| misused(error.to_string()))
 }

@@ -32,11 +32,13 @@ impl TrustedKeys {
     /// # Ok::<(), copatch::Error>(())
     /// ```
     pub fn parse(text: &str) -> Result<Self> {
-        let lines = text.lines().map(str::trim);
-        let is_key = |line: &&str| !line.is_empty() && !line.starts_with("untrusted comment:");
-        let keys = lines.filter(is_key).map(|line| {
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let is_key =
+            |(_, line): &(u32, &str)| !line.is_empty() && !line.starts_with("untrusted comment:");
+        let keys = lines.filter(is_key).map(|(number, line)| {
+            // Without the line, which may be a secret key.
             let key = PublicKey::from_base64(line).map_err(|error| Error::Key {
-                what: format!("{line:?}: {error}"),
+                what: format!("line {number}: {error}"),
             })?;
             Ok((line.to_owned(), key))
         });

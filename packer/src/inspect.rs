@@ -13,20 +13,15 @@ use crate::disassembly::listing;
 use crate::stencil::{Relocation, hole};
 
 /// What `inspect --op` prints: every form and alternative of an operation, with the code of its first registers, or of
-/// all of them.
+/// all of them; `None` if there is no such operation.
 ///
 /// # Errors
-/// If the pack is not valid or has no such operation.
-pub fn operation(bytes: &[u8], name: &str, all: bool) -> Result<String, PackError> {
+/// If the pack is not valid.
+pub fn operation(bytes: &[u8], name: &str, all: bool) -> Result<Option<String>, PackError> {
     let (view, metadata) = validate(bytes)?;
-    let number = metadata
-        .ops
-        .iter()
-        .position(|op| op.name == name)
-        .ok_or_else(|| PackError {
-            offset: 0,
-            what: format!("no operation is called {name}"),
-        })?;
+    let Some(number) = metadata.ops.iter().position(|op| op.name == name) else {
+        return Ok(None);
+    };
     let mut out = String::new();
     for row in view.forms {
         if usize::from(row.op.get()) != number {
@@ -59,7 +54,7 @@ pub fn operation(bytes: &[u8], name: &str, all: bool) -> Result<String, PackErro
             }
         }
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 /// The record that is shown where one must do: all positions have different registers.

@@ -63,7 +63,10 @@ pub fn generate(secret: &Path, public: &Path, password: Option<String>) -> Resul
     let secret_text = pair.sk.to_box(None).map_err(fault)?.into_string();
     let public_text = pair.pk.to_box().map_err(fault)?.into_string();
     write_new(secret, secret_text.as_bytes(), 0o600)?;
-    write_new(public, public_text.as_bytes(), 0o644)
+    write_new(public, public_text.as_bytes(), 0o644).inspect_err(|_| {
+        // One without the other is of no use, and would be in the way of the next try.
+        let _ = std::fs::remove_file(secret);
+    })
 }
 
 /// Who signs.
@@ -113,16 +116,16 @@ impl Signer {
     }
 }
 
-/// Checks the signature beside a pack file with a public key: the key's text, or the content of its file. Gives the trusted
-/// comment.
+/// Checks the signature beside a pack file with a public key: the key's text, or the content of its file. `named` stands for the key
+/// in errors. Gives the trusted comment.
 ///
 /// # Errors
 /// If there is no signature, or it does not fit.
-pub fn check(pack: &Path, bytes: &[u8], key: &str) -> Result<String, SignError> {
+pub fn check(pack: &Path, bytes: &[u8], named: &str, key: &str) -> Result<String, SignError> {
     let last = key.lines().rfind(|line| !line.trim().is_empty());
     let key = PublicKey::from_base64(last.unwrap_or("").trim());
     let key = key.map_err(|source| SignError::Key {
-        what: "the public key".to_owned(),
+        what: named.to_owned(),
         source,
     })?;
     let text = read(&signature_file(pack))?;

@@ -80,7 +80,7 @@ fn an_operation_is_shown_with_its_holes() -> Result {
         "core.jump - (5 bytes) 0: e9 00 00 00 00 jmp 5 ; 1: HOLE_T0"
     );
     let output = packer(&["inspect", path, "--op", "no.such"])?;
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("no operation is called no.such"));
     Ok(())
 }

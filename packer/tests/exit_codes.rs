@@ -106,6 +106,17 @@ fn code_2_usage() -> Result {
         told.contains("packer.toml") && told.contains("iza"),
         "{told}"
     );
+    let build = ["build", "--isa", "toy", "--target", TRIPLE];
+    for jobs in [0, 513] {
+        let text = format!("jobs = {jobs}\n");
+        std::fs::write(folder.path().join("packer.toml"), text)?;
+        let (number, told) = code(&build)?;
+        assert_eq!(number, Some(2), "{told}");
+        assert!(told.contains("1 to 512"), "{told}");
+    }
+    let (number, told) = code(&["build", "--config", "no.toml"])?;
+    assert_eq!(number, Some(2), "{told}");
+    assert!(told.contains("no.toml"), "{told}");
     Ok(())
 }
 
@@ -252,5 +263,26 @@ fn progress_is_for_terminals_without_ci_and_no_color() -> Result {
     assert!(!shown(Some("NO_COLOR"))?);
     let output = run(&["doctor"])?;
     assert_eq!(stderr(&output), "");
+    Ok(())
+}
+
+/// Where nobody can be told, the exit code tells, and the other targets have their turn.
+#[test]
+fn a_full_standard_error_changes_no_exit_code() -> Result {
+    let full = || std::fs::File::create("/dev/full");
+    let output = packer(&["verify", "/nonexistent/some.pack"])
+        .stderr(full()?)
+        .output()?;
+    assert_eq!(output.status.code(), Some(1));
+    let build = "build --isa toy --target vax-dec-ultrix,vax-dec-vms --format json";
+    let arguments: Vec<&str> = build.split(' ').collect();
+    let output = packer(&arguments).stderr(full()?).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(
+        told["error"]["targets"].as_array().map(Vec::len),
+        Some(2),
+        "{told}"
+    );
     Ok(())
 }

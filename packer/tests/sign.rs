@@ -173,3 +173,16 @@ fn a_damaged_pack_is_not_signed() -> Result {
     );
     Ok(())
 }
+
+#[test]
+fn keys_that_are_not_made_leave_nothing() -> Result {
+    let case = Case::new()?;
+    let (code, told) = case.packer("keygen --secret one.key --public one.pub", Some(""))?;
+    assert_eq!(code, Some(2), "{told}");
+    std::fs::write(case.at("one.pub"), "")?;
+    let (code, told) = case.packer("keygen --secret one.key --public one.pub", Some("word"))?;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("one.pub"), "{told}");
+    assert!(!case.at("one.key").exists());
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! `build`: one target after the other, each into its file. One that fails does not keep the others from being built.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use copatch_packer::error::BuildError;
@@ -10,8 +11,11 @@ use copatch_packer::report::Report;
 use copatch_packer::targets::{TargetName, known};
 use serde_json::{Value, json};
 
-use super::output::{Outcome, fault};
+use super::output::{Outcome, complain, fault, say};
 use super::settings::Settings;
+
+/// Jobs that run at a time. Each has a thread, which looks for work all the time: thousands of them stop a machine.
+const JOBS: RangeInclusive<usize> = 1..=512;
 
 /// What came of a target.
 type Row = (TargetName, Result<Report, BuildError>);
@@ -28,7 +32,16 @@ pub(crate) fn build(settings: Settings, keep_going: bool) -> Result<Outcome, Bui
     let last = targets.pop().ok_or_else(|| missing("target"))?;
     // What is wrong with it is said once, not once a target.
     pipeline::instruction_set(&isa)?;
+    if let Some(jobs) = settings.jobs
+        && !JOBS.contains(&jobs)
+    {
+        let (least, most) = JOBS.into_inner();
+        return Err(BuildError::Usage(format!(
+            "{jobs} jobs at a time; there can be {least} to {most}"
+        )));
+    }
     let pool = rayon::ThreadPoolBuilder::new()
+        // For 0, as many as there are processors.
         .num_threads(settings.jobs.unwrap_or(0))
         .build()
         .map_err(|error| BuildError::Spec(error.to_string()))?;
@@ -50,12 +63,12 @@ pub(crate) fn build(settings: Settings, keep_going: bool) -> Result<Outcome, Bui
     for target in targets {
         let result = one(&target);
         if let Err(error) = &result {
-            eprintln!("copatch-packer: {target}: {error}");
+            complain(&format_args!("{target}: {error}"));
         }
         rows.push((target, result));
     }
     let outcome = outcome(&rows)?;
-    eprint!("{}", table(&rows));
+    say(&table(&rows));
     Ok(outcome)
 }
 
@@ -89,8 +102,9 @@ fn outcome(rows: &[Row]) -> Result<Outcome, BuildError> {
         .collect();
     if !refused.is_empty() {
         let error = BuildError::Refused(refused);
-        eprintln!("copatch-packer: {error}");
+        complain(&error);
         outcome.code = error.exit_code();
+        outcome.error = Some(fault(&error));
     }
     let mut failed: Vec<Value> = Vec::new();
     for (target, row) in rows {

@@ -4,6 +4,7 @@ mod build;
 pub(crate) mod output;
 pub(crate) mod settings;
 
+use std::env::VarError;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,10 @@ pub(crate) fn inspect(path: &Path, op: Option<&str>, all: bool) -> Result<Outcom
     match op {
         Some(op) => {
             let text = inspect::operation(&bytes, op, all).map_err(fault)?;
+            let text = text.ok_or_else(|| {
+                let file = path.display();
+                BuildError::Usage(format!("{file}: no operation is called {op}"))
+            })?;
             Outcome::new(text.as_str(), &json!({ "op": op, "listing": text }))
         }
         None => {
@@ -50,7 +55,10 @@ pub(crate) fn verify(path: &Path, key: Option<&str>) -> Result<Outcome, BuildErr
     let bytes = read(path)?;
     let (_, metadata) = validate(&bytes).map_err(|source| in_file(path, source))?;
     let signed = match key {
-        Some(key) => Some(sign::check(path, &bytes, &key_text(key)?)?),
+        Some(key) => {
+            let (named, key) = public_key(key)?;
+            Some(sign::check(path, &bytes, &named, &key)?)
+        }
         None => None,
     };
     let (isa, triple, length) = (&metadata.isa, &metadata.triple, bytes.len());
@@ -72,17 +80,30 @@ pub(crate) fn verify(path: &Path, key: Option<&str>) -> Result<Outcome, BuildErr
     )
 }
 
-/// A key is given as itself or as the name of its file.
-fn key_text(key: &str) -> Result<String, BuildError> {
-    match Path::new(key).exists() {
-        true => Ok(String::from_utf8_lossy(&read(Path::new(key))?).into_owned()),
-        false => Ok(key.to_owned()),
+/// A key, which is given as itself or as the name of its file, after what it is called in errors.
+fn public_key(key: &str) -> Result<(String, String), BuildError> {
+    if Path::new(key).exists() {
+        let text = String::from_utf8_lossy(&read(Path::new(key))?).into_owned();
+        return Ok((key.to_owned(), text));
+    }
+    // As much of it as a public key has: it may be a secret one.
+    let told: String = key.chars().take(56).collect();
+    let named = format!("--key {told}, which is no file");
+    Ok((named, key.to_owned()))
+}
+
+/// The password of a secret key. What a build machine does not know is empty there, so that is no password.
+fn password() -> Result<Option<String>, BuildError> {
+    match std::env::var(PASSWORD) {
+        Ok(password) => Ok(Some(password).filter(|password| !password.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(BuildError::Usage(format!("{PASSWORD} is not UTF-8"))),
     }
 }
 
 /// `keygen`.
 pub(crate) fn keygen(secret: &Path, public: &Path, plain: bool) -> Result<Outcome, BuildError> {
-    let password = std::env::var(PASSWORD).ok();
+    let password = password()?;
     if password.is_none() && !plain {
         let what = format!("give a password in {PASSWORD}, or --no-password");
         return Err(BuildError::Usage(what));
@@ -97,7 +118,7 @@ pub(crate) fn keygen(secret: &Path, public: &Path, plain: bool) -> Result<Outcom
 
 /// `sign`.
 pub(crate) fn sign(packs: &[PathBuf], key: &Path) -> Result<Outcome, BuildError> {
-    let signer = sign::Signer::open(key, std::env::var(PASSWORD).ok())?;
+    let signer = sign::Signer::open(key, password()?)?;
     let mut signatures = Vec::new();
     for pack in packs {
         signatures.push(signer.sign(pack)?.display().to_string());

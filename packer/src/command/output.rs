@@ -1,5 +1,6 @@
 //! What commands print: text for people, or one JSON object whose schema has a version.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -46,6 +47,16 @@ impl Outcome {
     }
 }
 
+/// Says something on standard error. Where that is gone, the exit code still tells.
+pub(crate) fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Says what is wrong on standard error.
+pub(crate) fn complain(what: &impl Display) {
+    say(&format!("copatch-packer: {what}\n"));
+}
+
 /// An error as data.
 pub(crate) fn fault(error: &BuildError) -> Value {
     let mut fault = json!({ "code": error.exit_code(), "message": error.to_string() });
@@ -70,7 +81,7 @@ pub(crate) fn finish(
             (outcome.code, outcome.text, object)
         }
         Err(error) => {
-            eprintln!("copatch-packer: {error}");
+            complain(&error);
             let object = json!({ "error": fault(&error) });
             (error.exit_code(), String::new(), object)
         }
@@ -86,7 +97,7 @@ pub(crate) fn finish(
     match std::io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("copatch-packer: standard output: {error}");
+            complain(&format_args!("standard output: {error}"));
             ExitCode::from(1)
         }
         _ => ExitCode::from(code),

@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     /// A program that starts the compiler: sccache, distcc, icecc.
     #[arg(long, value_name = "PATH", env = "COPATCH_LAUNCHER")]
     pub launcher: Option<PathBuf>,
-    /// How many jobs run at a time; else as many as there are processors.
+    /// How many jobs run at a time, up to 512; else as many as there are processors.
     #[arg(short = 'j', long, value_name = "N", env = "COPATCH_JOBS")]
     pub jobs: Option<usize>,
     /// Folder for the packs; else packs/<instruction set>.
@@ -53,9 +53,9 @@ impl Settings {
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(self);
             }
-            Err(source) => {
-                let path = path.to_owned();
-                return Err(BuildError::Io { path, source });
+            Err(error) => {
+                let what = format!("{}: {error}", path.display());
+                return Err(BuildError::Usage(what));
             }
         };
         let file: Self = toml::from_str(&text)
