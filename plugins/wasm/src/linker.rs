@@ -187,7 +187,7 @@ impl<T: 'static> Linker<T> {
         self.definitions.get(module)?.get(name)
     }
 
-    /// What is provided under that name, in this store.
+    /// What is provided under that name, in this store; nothing in a store of another engine.
     pub fn get(
         &self,
         mut store: impl AsContextMut<Data = T>,
@@ -195,6 +195,10 @@ impl<T: 'static> Linker<T> {
         name: &str,
     ) -> Option<Extern> {
         let mut store = store.as_context_mut();
+        // The numbers that types have are the engine's.
+        if !store.engine().same(&self.engine) {
+            return None;
+        }
         Some(match self.find(module, name)? {
             Definition::Item(item) => *item,
             Definition::Host(host) => {
@@ -216,6 +220,11 @@ impl<T: 'static> Linker<T> {
         module: &Module,
     ) -> Result<Instance> {
         let mut store = store.as_context_mut();
+        if !store.engine().same(&self.engine) {
+            return Err(Error::msg(
+                "the linker is for another engine than the store",
+            ));
+        }
         let mut imports = Vec::with_capacity(module.description().imports.len());
         for import in &module.description().imports {
             let item = self.get(&mut store, &import.module, &import.name);

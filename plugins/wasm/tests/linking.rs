@@ -428,3 +428,21 @@ fn types_no_longer_used_are_forgotten() {
     }
     assert!(format!("{engine:?}").matches("FuncType").count() < 10);
 }
+
+/// A type has another number in each engine, by which `call_indirect` knows it: an integer would be taken for a reference.
+#[test]
+fn a_linker_provides_nothing_in_another_engines_stores() {
+    let mut linker: Linker<()> = Linker::new(engine());
+    linker.func_wrap("host", "id", |value: i64| value).unwrap();
+    let other = copatch_wasm::Engine::default();
+    let text = r#"(module
+        (type $forge (func (param i64) (result funcref)))
+        (type $id (func (param i64) (result i64)))
+        (import "host" "id" (func $f (type $id))))"#;
+    let module = copatch_wasm::Module::new(&other, wat::parse_str(text).unwrap()).unwrap();
+    let mut store = Store::new(&other, ());
+    let error = linker.instantiate(&mut store, &module).unwrap_err();
+    assert!(error.to_string().contains("another engine"), "{error}");
+    assert!(linker.get(&mut store, "host", "id").is_none());
+    assert!(linker.get(Store::new(engine(), ()), "host", "id").is_some());
+}
