@@ -81,7 +81,8 @@ pub use plan::{Plan, Planner};
 pub use program::{Program, TrapSite};
 pub use select::{host_triple, is_for};
 pub use trap::{
-    HostGuard, Interrupt, Running, Trap, call, helper_guard, kind as trap_kind, native_stack_left,
+    HostGuard, Interrupt, Reason, Running, Trap, call, helper_guard, kind as trap_kind,
+    native_stack_left,
 };
 pub use trust::{PackFolder, TrustedKeys};
 pub use unit::Unit;

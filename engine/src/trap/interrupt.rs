@@ -38,7 +38,8 @@ const AGAIN: u8 = 2;
 
 #[derive(Debug, Default)]
 struct Shared {
-    requested: AtomicBool,
+    /// The bits of those [`Reason`]s for which it is to stop.
+    requested: AtomicU8,
     /// Whether somebody was told of the request.
     delivered: AtomicBool,
     mode: AtomicU8,
@@ -58,6 +59,15 @@ thread_local! {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a program is to be stopped: one reason can be taken back and leaves the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody wants it.
+    Asked = 1,
+    /// Its time is over.
+    Deadline = 2,
 }
 
 /// A means to stop a program from another thread. Clones are the same one.
@@ -82,20 +92,21 @@ impl Interrupt {
     /// Returns when the thread that runs has noticed: at once if it is in a host function, else after microseconds, or
     /// when it gets a processor. A thread that blocks SIGURG notices only at the next host function; on riscv64 one that
     /// does hardly anything but call helpers may take a tenth of a second.
-    pub fn request(&self) {
+    pub fn request(&self, reason: Reason) {
         let shared = &*self.shared;
-        shared.requested.store(true, Ordering::SeqCst);
+        shared.requested.fetch_or(reason as u8, Ordering::SeqCst);
         let _asking = lock(&shared.asking);
         let mut pause = Duration::from_micros(20);
         loop {
             {
                 let thread = lock(&shared.thread);
                 let Some(thread) = *thread else { return };
-                if !shared.requested.load(Ordering::SeqCst) {
+                if shared.requested.load(Ordering::SeqCst) == 0 {
                     return;
                 }
                 shared.answer.store(NO_ANSWER, Ordering::SeqCst);
-                // SAFETY: the thread is alive, since it takes itself out of `shared.thread` under the lock that is held.
+                // SAFETY: the thread is alive, since it takes itself out of `shared.thread` under the lock that is held, which
+                // `enter` has its caller promise.
                 unsafe { libc::pthread_kill(thread, SIGNAL) };
             }
             for round in 0..1000 {
@@ -121,16 +132,19 @@ impl Interrupt {
     pub fn check(&self) -> bool {
         // The handler on this thread looks at `mode` and the flag in the other order.
         compiler_fence(Ordering::SeqCst);
-        let requested = self.shared.requested.load(Ordering::Relaxed);
+        let requested = self.shared.requested.load(Ordering::Relaxed) != 0;
         if requested {
             self.shared.delivered.store(true, Ordering::Relaxed);
         }
         requested
     }
 
-    /// Takes back a request that nobody was told of yet.
-    pub fn clear(&self) {
-        self.shared.requested.store(false, Ordering::SeqCst);
+    /// Takes back a request for that reason that nobody was told of yet.
+    pub fn clear(&self, reason: Reason) {
+        let shared = &*self.shared;
+        shared
+            .requested
+            .fetch_and(!(reason as u8), Ordering::SeqCst);
     }
 
     /// Marks that the current thread runs compiled code until the guard is dropped. Call [`Interrupt::check`] before
@@ -138,7 +152,11 @@ impl Interrupt {
     ///
     /// # Panics
     /// If another thread is running it.
-    pub fn enter(&self) -> Running<'_> {
+    ///
+    /// # Safety
+    /// The guard is dropped, not forgotten, and before those that this thread had from this function earlier: a signal handler
+    /// follows the list of them, and the thread's name is used as long as they live.
+    pub unsafe fn enter(&self) -> Running<'_> {
         let shared = &*self.shared;
         let before = shared.mode.load(Ordering::Relaxed);
         if before == AWAY {
@@ -196,7 +214,7 @@ impl Drop for Running<'_> {
             let mut thread = lock(&shared.thread);
             *thread = None;
             if shared.delivered.swap(false, Ordering::SeqCst) {
-                shared.requested.store(false, Ordering::SeqCst);
+                shared.requested.store(0, Ordering::SeqCst);
             }
         }
     }
@@ -265,9 +283,10 @@ unsafe extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, con
 unsafe fn answer(context: *mut c_void) -> bool {
     let mut any = false;
     let mut at = RUNNING.get();
-    // SAFETY: what is in the list is alive: guards borrow it, and take it out before they end.
+    // SAFETY: what is in the list is alive: guards borrow it, and take it out before they end, the last one first, which `enter` has its
+    // caller promise.
     while let Some(shared) = unsafe { at.as_ref() } {
-        if shared.requested.load(Ordering::SeqCst) {
+        if shared.requested.load(Ordering::SeqCst) != 0 {
             any = true;
             let answer = match shared.mode.load(Ordering::Relaxed) {
                 // SAFETY: the caller's promise.

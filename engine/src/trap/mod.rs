@@ -31,7 +31,7 @@ use crate::context::Context;
 use crate::program::Program;
 
 pub(crate) use handler::install;
-pub use interrupt::{HostGuard, Interrupt, Running};
+pub use interrupt::{HostGuard, Interrupt, Reason, Running};
 pub use thread::native_stack_left;
 pub(crate) use ucontext::supported;
 

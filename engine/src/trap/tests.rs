@@ -490,10 +490,11 @@ fn code_that_spins_is_stopped_from_another_thread() {
             let interrupt = interrupt.clone();
             move || {
                 std::thread::sleep(std::time::Duration::from_micros(round * 20));
-                interrupt.request();
+                interrupt.request(Reason::Asked);
             }
         });
-        let running = interrupt.enter();
+        // SAFETY: it is dropped below, and is the only one.
+        let running = unsafe { interrupt.enter() };
         // Whether the request came before or after this, exactly one of the two notices.
         if !interrupt.check() {
             let trap = machine.call(SPIN, null_mut()).unwrap_err();
@@ -509,11 +510,14 @@ fn code_that_spins_is_stopped_from_another_thread() {
 #[test]
 fn nobody_waits_for_a_host_function() {
     let interrupt = Interrupt::new();
-    let running = interrupt.enter();
+    // SAFETY: it is dropped below, and is the only one.
+    let running = unsafe { interrupt.enter() };
     let host = interrupt.host();
     let other = interrupt.clone();
     // Would never end if this thread had to come out first.
-    std::thread::spawn(move || other.request()).join().unwrap();
+    std::thread::spawn(move || other.request(Reason::Asked))
+        .join()
+        .unwrap();
     drop(host);
     assert!(interrupt.check());
     drop(running);

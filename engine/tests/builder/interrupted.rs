@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use copatch::{Helper, Interrupt, trap_kind};
+use copatch::{Helper, Interrupt, Reason, trap_kind};
 
 use super::*;
 
@@ -32,10 +32,11 @@ fn calls_of_helpers_are_stopped_before_or_after() {
             let interrupt = interrupt.clone();
             move || {
                 thread::sleep(Duration::from_micros(round * 5));
-                interrupt.request();
+                interrupt.request(Reason::Asked);
             }
         });
-        let running = interrupt.enter();
+        // SAFETY: it is dropped below, and is the only one.
+        let running = unsafe { interrupt.enter() };
         let ended = if interrupt.check() {
             None
         } else {
@@ -57,6 +58,6 @@ fn calls_of_helpers_are_stopped_before_or_after() {
             assert_eq!(end.map_err(|trap| trap.kind), Err(trap_kind::INTERRUPTED));
         }
         // What came too late is not for the next round.
-        interrupt.clear();
+        interrupt.clear(Reason::Asked);
     }
 }

@@ -145,7 +145,10 @@ unsafe fn enter(
             stack_limit,
         }
     };
-    let running = deadline.as_ref().map(|deadline| deadline.enter());
+    // SAFETY: dropped at the end of this call, and so before those of the calls around it.
+    let running = deadline
+        .as_ref()
+        .map(|deadline| unsafe { deadline.interrupt().enter() });
     if let Some(deadline) = &deadline
         // SAFETY: the caller's promise.
         && deadline.passed(unsafe { root.as_ref() }.engine.epoch())

@@ -1,9 +1,8 @@
 //! Stopping programs from outside: by a handle, or by epochs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use copatch::{HostGuard, Interrupt, Running};
+use copatch::{HostGuard, Interrupt, Reason};
 
 /// When, and by whom, programs of a store are stopped.
 #[derive(Debug)]
@@ -29,17 +28,15 @@ impl Deadline {
 
     /// Sets another epoch.
     pub fn set(&self, at: u64) {
-        let before = self.at.swap(at, Ordering::SeqCst);
-        if before != u64::MAX {
-            // The one before may have been reached when nothing ran any more.
-            self.interrupt.clear();
-        }
+        self.at.store(at, Ordering::SeqCst);
+        // The one before may have been reached when nothing ran any more.
+        self.interrupt.clear(Reason::Deadline);
     }
 
     /// An epoch has begun.
     pub fn reach(&self, epoch: u64) {
         if self.at.load(Ordering::SeqCst) <= epoch {
-            self.interrupt.request();
+            self.interrupt.request(Reason::Deadline);
         }
     }
 
@@ -53,8 +50,9 @@ impl Deadline {
         self.interrupt.check()
     }
 
-    pub fn enter(self: &Arc<Self>) -> Running<'_> {
-        self.interrupt.enter()
+    /// What programs of the store enter and leave by.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     pub fn host(&self) -> HostGuard<'_> {
@@ -97,6 +95,6 @@ impl InterruptHandle {
     ///
     /// Returns when the thread that runs has noticed, which takes microseconds where a processor is free for it.
     pub fn interrupt(&self) {
-        self.interrupt.request();
+        self.interrupt.request(Reason::Asked);
     }
 }

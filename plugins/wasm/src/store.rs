@@ -252,8 +252,14 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
     /// As [`Store::set_epoch_deadline`].
     pub fn set_epoch_deadline(&mut self, ticks: u64) {
         let opaque = self.opaque_mut();
-        let at = opaque.engine.epoch().saturating_add(ticks);
-        opaque.deadline().set(at);
+        let engine = opaque.engine.clone();
+        let epoch = engine.epoch();
+        let deadline = opaque.deadline();
+        deadline.set(epoch.saturating_add(ticks));
+        // One that began meanwhile may have been taken for the deadline before.
+        if engine.epoch() != epoch {
+            deadline.reach(engine.epoch());
+        }
     }
 
     fn into_data_mut(self) -> &'a mut T {

@@ -355,3 +355,30 @@ fn epochs_stop_what_has_reached_its_deadline() {
     engine.increment_epoch();
     call(&mut store, instance, "g").unwrap();
 }
+
+/// Whoever sets a deadline for each call does not take back what a watchdog asks for.
+#[test]
+fn a_new_deadline_leaves_what_a_handle_asked_for() {
+    let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+    let text = r#"(module (import "host" "stop" (func $stop)) (func (export "short"))
+        (func (export "stopped") (call $stop)))"#;
+    let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+    let mut linker = Linker::new(&engine);
+    let stop = |mut caller: Caller<'_, ()>| {
+        caller.interrupt_handle().interrupt();
+        caller.set_epoch_deadline(1000);
+    };
+    linker.func_wrap("host", "stop", stop).unwrap();
+    let mut store = Store::new(&engine, ());
+    store.set_epoch_deadline(1000);
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    assert!(interrupted(call(&mut store, instance, "stopped")));
+    store.interrupt_handle().interrupt();
+    store.set_epoch_deadline(1000);
+    assert!(interrupted(call(&mut store, instance, "short")));
+    // A deadline that came when nothing ran is over with the next one.
+    store.set_epoch_deadline(1);
+    engine.increment_epoch();
+    store.set_epoch_deadline(1000);
+    assert!(!interrupted(call(&mut store, instance, "short")));
+}
