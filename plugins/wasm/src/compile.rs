@@ -34,7 +34,8 @@ pub(crate) struct Output<'p> {
     pub worked: Worked,
 }
 
-/// Address space for the code of a module: stencils take far less than this for a byte of WebAssembly.
+/// Address space for the code of a module: hardly any takes more than this for a byte of WebAssembly. Code that brings a thousand
+/// values to where a branch wants them does, and some long operations of the baseline, if there is nothing else.
 fn capacity(input: &Input<'_>) -> usize {
     (1 << 20)
         + input.description.code_bytes.saturating_mul(64)
@@ -50,8 +51,25 @@ pub(crate) fn generate<'p>(
     input: &Input<'_>,
     bodies: &[Body<'_>],
 ) -> Result<Output<'p>, Error> {
+    match generate_within(engine, input, bodies, capacity(input)) {
+        // With as much room as code can have.
+        Err(error) if parallel::depends_on_place(&error) => {
+            generate_within(engine, input, bodies, usize::MAX)
+        }
+        output => output,
+    }
+}
+
+/// [`generate`], in that much address space.
+fn generate_within<'p>(
+    engine: &'p Engine,
+    input: &Input<'_>,
+    bodies: &[Body<'_>],
+    capacity: usize,
+) -> Result<Output<'p>, Error> {
+    let begin = || begin(engine, input, capacity);
     let Some((first, body)) = bodies.first() else {
-        let unit = begin(engine, input)?;
+        let unit = begin()?;
         return Ok(Output {
             unit,
             worked: Worked::default(),
@@ -66,7 +84,7 @@ pub(crate) fn generate<'p>(
     let spans = parallel::spans(bodies, engine.jobs());
     if spans.len() > 1
         && let Some(output) = parallel::generate(
-            || begin(engine, input),
+            begin,
             || Worker::new(&context, &facts),
             &spans,
             engine.jobs(),
@@ -74,7 +92,7 @@ pub(crate) fn generate<'p>(
     {
         return Ok(output);
     }
-    let mut unit = begin(engine, input)?;
+    let mut unit = begin()?;
     let mut worker = Worker::new(&context, &facts);
     worker.compile(FunctionBuilder::new(&mut unit), bodies)?;
     let worked = worker.worked;
@@ -82,8 +100,8 @@ pub(crate) fn generate<'p>(
 }
 
 /// A unit with the wrappers of imported functions.
-fn begin<'p>(engine: &'p Engine, input: &Input<'_>) -> Result<Unit<'p>, Error> {
-    let mut unit = engine.unit(capacity(input))?;
+fn begin<'p>(engine: &'p Engine, input: &Input<'_>, capacity: usize) -> Result<Unit<'p>, Error> {
+    let mut unit = engine.unit(capacity)?;
     if input.trace {
         unit = unit.with_trace();
     }

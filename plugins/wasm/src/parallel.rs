@@ -46,7 +46,7 @@ pub(crate) fn spans<'s, 'b>(bodies: &'s [Body<'b>], jobs: usize) -> Vec<&'s [Bod
 
 /// Whether one thread may come to another end, or say something else: where there was no room for code, or no memory. Anything else
 /// that the engine refuses is a fault, which compiling anew would hide.
-fn depends_on_place(error: &Error) -> bool {
+pub(crate) fn depends_on_place(error: &Error) -> bool {
     let (Error::Function { source, .. } | Error::Engine(source)) = error else {
         return false;
     };

@@ -451,3 +451,18 @@ fn a_last_read_survives_what_is_emitted_just_before_it() {
         [zero, zero, zero, Val::I32(9), Val::I32(9)]
     );
 }
+
+/// Hundreds of bytes of code for a byte of WebAssembly: more than is reserved at first.
+#[test]
+fn few_bytes_that_become_much_code_are_compiled() {
+    let results = "i32 ".repeat(1000);
+    let functions = "(func (type $t) (call 0))".repeat(400);
+    let text = format!(
+        "(module (type $t (func (result {results}))) (func (type $t) {} ) {functions}
+            (func (export \"last\") (result i32) (call 400) {}))",
+        "(i32.const 7) ".repeat(1000),
+        "(drop)".repeat(999)
+    );
+    let mut instance = instance(&text);
+    assert_eq!(instance.invoke("last", &[]).unwrap(), i32s([7]));
+}
