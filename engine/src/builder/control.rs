@@ -6,7 +6,12 @@ use super::pending::Condition;
 use super::state::{At, Operand, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Label, Target};
+use crate::error::Error;
 use crate::forms::Values;
+
+/// Parameters and results of all constructs that are open at once: a few bytes of a program can open one with a thousand.
+const MAX_TYPES: u32 = 1 << 22;
+const TYPES: &str = "the parameters and results of open blocks";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
@@ -54,10 +59,14 @@ impl FunctionBuilder<'_, '_> {
 
     fn open(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) {
         let start = self.types.len() as u32;
-        let (middle, end) = (
+        let (mut middle, mut end) = (
             start + params.len() as u32,
             start + (params.len() + results.len()) as u32,
         );
+        if end > MAX_TYPES {
+            self.unit.buffer.fail(Error::Limit { what: TYPES });
+            (middle, end) = (start, start);
+        }
         // Most blocks have neither.
         if start != end {
             self.types.extend_from_slice(params);

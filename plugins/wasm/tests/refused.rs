@@ -147,3 +147,23 @@ fn programs_with_changed_bytes_are_survived() {
     }
     assert!(programs > 9);
 }
+
+/// Two bytes of code open a block, and its types may be thousands.
+#[test]
+fn blocks_have_so_many_types_together_and_no_more() {
+    let values = "i32 ".repeat(1000);
+    let nested = |depth: usize| {
+        format!(
+            "(module (type $t (func (param {values}) (result {values}))) (func (type $t) {} {} {}))",
+            (0..1000)
+                .map(|at| format!("(local.get {at})"))
+                .collect::<String>(),
+            "block (type $t) ".repeat(depth),
+            "end ".repeat(depth)
+        )
+    };
+    let compile = |text: &str| Module::new(engine(), wat::parse_str(text).unwrap());
+    assert!(compile(&nested(1000)).is_ok());
+    let message = compile(&nested(3000)).unwrap_err().to_string();
+    assert!(message.contains("results of open blocks"), "{message}");
+}
