@@ -113,6 +113,9 @@ impl Memory {
     /// [`Error::Memory`] or [`Error::Engine`] where memory cannot be had, [`Error::Limit`] if the store's limiter refuses.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self> {
         let mut store = store.as_context_mut();
+        let growth = Growth::counts(store.opaque(), [0, 0, 1]);
+        // SAFETY: the store is borrowed for this call alone.
+        unsafe { allowed(store.root(), growth) }?;
         let id = Self::make(&mut store, ty)?;
         Ok(Self(store.opaque().handle(id as usize)))
     }
@@ -253,6 +256,9 @@ impl Table {
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Self> {
         let mut store = store.as_context_mut();
         check(ValType::Ref(ty.element()), init.into())?;
+        let growth = Growth::counts(store.opaque(), [0, 1, 0]);
+        // SAFETY: the store is borrowed for this call alone.
+        unsafe { allowed(store.root(), growth) }?;
         let word = init.to_word(store.opaque());
         let id = Self::make(&mut store, ty)?;
         let opaque = store.opaque_mut();

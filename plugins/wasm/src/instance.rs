@@ -59,23 +59,14 @@ impl Instance {
         let mut store = store.as_context_mut();
         check_imports(store.opaque(), module, imports)?;
         let description = module.description();
-        let opaque = store.opaque();
-        let growth = Growth::Counts {
-            instances: opaque.instances.len() + 1,
-            tables: opaque.tables.len()
-                + description
-                    .tables
-                    .iter()
-                    .filter(|table| table.init.is_some())
-                    .count(),
-            memories: opaque.memories.len()
-                + usize::from(
-                    description
-                        .memory
-                        .as_ref()
-                        .is_some_and(|memory| !memory.imported),
-                ),
-        };
+        let tables = description
+            .tables
+            .iter()
+            .filter(|table| table.init.is_some());
+        let memory = description.memory.as_ref();
+        let memories = memory.is_some_and(|memory| !memory.imported);
+        let more = [1, tables.count(), usize::from(memories)];
+        let growth = Growth::counts(store.opaque(), more);
         // SAFETY: the store is borrowed for this call alone.
         unsafe { allowed(store.root(), growth) }?;
         let index = place(&mut store, module, imports)?;

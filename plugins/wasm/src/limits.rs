@@ -1,6 +1,7 @@
 //! Limits that the embedder sets.
 
 use crate::error::{Error, Result};
+use crate::opaque::Opaque;
 
 /// Asked before memories and tables are made or grow, and before instances are made.
 pub trait ResourceLimiter {
@@ -64,6 +65,15 @@ pub(crate) enum Growth {
 }
 
 impl Growth {
+    /// What a store has, and so many more instances, tables and memories.
+    pub fn counts(store: &Opaque, [instances, tables, memories]: [usize; 3]) -> Self {
+        Growth::Counts {
+            instances: store.instances.len() + instances,
+            tables: store.tables.len() + tables,
+            memories: store.memories.len() + memories,
+        }
+    }
+
     pub fn ask(self, limiter: &mut dyn ResourceLimiter) -> Result<bool> {
         let within = |count: usize, limit: usize, what: &str| match count > limit {
             true => Err(Error::Limit {

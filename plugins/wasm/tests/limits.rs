@@ -73,6 +73,14 @@ fn what_is_larger_than_its_limit_is_not_made() {
     assert!(Memory::new(&mut store, MemoryType::new(16, None)).is_ok());
     let huge = TableType::new(RefType::Func, u32::MAX, None);
     assert!(Table::new(&mut store, huge, Ref::Func(None)).is_err());
+    let mut few = limited(StoreLimitsBuilder::new().memories(1).tables(1).build());
+    let small = TableType::new(RefType::Func, 1, None);
+    for made in [true, false] {
+        let memory = Memory::new(&mut few, MemoryType::new(1, None));
+        assert_eq!(memory.is_ok(), made);
+        let table = Table::new(&mut few, small, Ref::Func(None));
+        assert_eq!(table.is_ok(), made);
+    }
     let empty = module("(module)");
     for made in [true, true, false, false] {
         assert_eq!(Instance::new(&mut store, &empty, &[]).is_ok(), made);
