@@ -1,4 +1,5 @@
 //! Which front end a file is for.
+#![allow(unsafe_code)] // Plugins are the user's word.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,9 @@ pub(crate) fn choose(
 ) -> Result<Box<dyn FrontEnd>, Failure> {
     let plugin_failure = |line: String| Failure { code: FAILED, line };
     for path in named {
-        let plugin =
-            PluginLibrary::load(path).map_err(|error| plugin_failure(error.to_string()))?;
+        // SAFETY: the user says that this library may run here.
+        let plugin = unsafe { PluginLibrary::load(path) }
+            .map_err(|error| plugin_failure(error.to_string()))?;
         if plugin.try_probe(bytes).map_err(plugin_failure)? {
             return Ok(Box::new(plugin));
         }
@@ -28,7 +30,8 @@ pub(crate) fn choose(
     // A plugin that nobody named and that does not work is in nobody's way until it is the one that is missing.
     let mut broken = Vec::new();
     for path in find_plugins() {
-        let claims = PluginLibrary::load(&path)
+        // SAFETY: whoever can put a library where plugins lie could as well change this program or what starts it.
+        let claims = unsafe { PluginLibrary::load(&path) }
             .map_err(|error| error.to_string())
             .and_then(|plugin| Ok((plugin.try_probe(bytes)?, plugin)));
         match claims {

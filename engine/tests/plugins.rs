@@ -3,6 +3,8 @@
 //! `examples/plugin.rs` is the library. Libraries with a wrong table are made with the C
 //! compiler, and those tests say so where there is none.
 
+#![allow(unsafe_code, reason = "loads libraries")]
+
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsString;
 use std::fs;
@@ -53,7 +55,8 @@ fn example() -> PathBuf {
 }
 
 fn load() -> PluginLibrary {
-    PluginLibrary::load(&example()).unwrap()
+    // SAFETY: the library is one that the tests made.
+    unsafe { PluginLibrary::load(&example()) }.unwrap()
 }
 
 fn compile(word: &str) -> Box<dyn Compiled> {
@@ -189,7 +192,8 @@ fn a_panic_inside_is_an_error_that_names_its_place() {
 }
 
 fn error(path: &Path) -> PluginError {
-    PluginLibrary::load(path).unwrap_err()
+    // SAFETY: the library is one that the tests made.
+    unsafe { PluginLibrary::load(path) }.unwrap_err()
 }
 
 #[test]
@@ -244,7 +248,8 @@ fn truncated_libraries_are_refused() {
     }
     // And the same bytes in full are accepted, so that the above says something.
     fs::write(&path, &whole).unwrap();
-    assert!(PluginLibrary::load(&path).is_ok());
+    // SAFETY: the library is one that the tests made.
+    assert!(unsafe { PluginLibrary::load(&path) }.is_ok());
 }
 
 #[test]

@@ -86,18 +86,21 @@ impl std::fmt::Debug for PluginTable {
 impl PluginLibrary {
     /// Loads a shared library that exports a plugin.
     ///
-    /// This runs its code, as everything done with it does: load only what you would run.
+    /// This runs its code, as everything done with it does.
     ///
     /// # Errors
     /// [`PluginError`].
-    pub fn load(path: &Path) -> Result<Self, PluginError> {
+    ///
+    /// # Safety
+    /// The library must be trusted as one trusts a program: its code runs in this process, and what it says of itself is believed.
+    pub unsafe fn load(path: &Path) -> Result<Self, PluginError> {
         // A bare name would make the system look in places of its own.
         let path = path.canonicalize().map_err(|source| PluginError::File {
             path: path.to_owned(),
             source,
         })?;
         check_whole(&path)?;
-        // SAFETY: initialisers run here; the caller trusts the library. RTLD_NOW makes missing symbols an error of this
+        // SAFETY: initialisers run here; the caller vouches for the library. RTLD_NOW makes missing symbols an error of this
         // call instead of the end of the process later.
         let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
         let library = library.map_err(|error| PluginError::Load {
