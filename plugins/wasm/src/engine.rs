@@ -39,8 +39,8 @@ impl Config {
         }
     }
 
-    /// Bytes of stack for the variables of compiled functions, in each store. Where it ends, and where three quarters of
-    /// the thread's own stack end, calls trap with [`TrapCode::StackOverflow`].
+    /// Bytes of stack for the variables of compiled functions, in each store. Where it ends, and where all but
+    /// 256 KiB of the thread's own stack are in use, calls trap with [`TrapCode::StackOverflow`].
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
         self.max_wasm_stack = bytes;
         self
