@@ -145,6 +145,13 @@ impl Operation {
     pub fn is_core(&self) -> bool {
         self.name.starts_with("core.")
     }
+
+    /// Whether the operation that it names as `swap`, if it does, is among these and takes its operands in the other order.
+    pub fn swaps_within(&self, ops: &[Operation]) -> bool {
+        let fits = |other: &Operation| other.operands.iter().rev().eq(&self.operands);
+        let found = |swap: &String| ops.iter().any(|other| other.name == *swap && fits(other));
+        self.swap.as_ref().is_none_or(found)
+    }
 }
 
 /// Where one declared form has its operands and its result.
@@ -154,6 +161,12 @@ pub struct FormSpec {
     pub operands: Vec<Place>,
     /// The result's place; [`Place::Register`] if the operation has none.
     pub result: Place,
+}
+
+/// Whether a file or folder may have that name wherever packs go: letters, digits and `._+-`, of which none comes first.
+pub fn is_file_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    name.chars().all(fits) && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// An op table with its C bodies, `core` included.
@@ -257,10 +270,7 @@ impl InstructionSet {
     pub fn parse(table: &str, source: &str) -> Result<Self, IsaError> {
         let core = parse_table("core", CORE_TABLE)?;
         let own = parse_table("isa", table)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-        if !own.name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !own.name.chars().all(plain)
-        {
+        if !is_file_name(&own.name) {
             let what = "the instruction set's name, which its packs' folder has, is of letters, digits and . _ + - alone";
             return Err(fault(&own.name, "(all)", what));
         }
@@ -287,9 +297,7 @@ impl InstructionSet {
         }
         for op in &ops {
             if let Some(swap) = &op.swap
-                && !ops.iter().any(|other| {
-                    other.name == *swap && other.operands.iter().rev().eq(&op.operands)
-                })
+                && !op.swaps_within(&ops)
             {
                 return Err(fault(
                     &own.name,

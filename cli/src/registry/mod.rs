@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use copatch::spec::isa::is_file_name;
 use copatch::spec::pack::{PackError, signature_file, validate};
 use copatch::{TrustedKeys, host_triple, is_for};
 
@@ -165,14 +166,12 @@ fn file_of(name: &str) -> &str {
     name.split_once('/').map_or(name, |(_, file)| file)
 }
 
-/// Whether a name leads to one file below a folder: two parts of letters, digits and a few signs.
+/// Whether a name leads to one file below a folder, of an instruction set's.
 fn is_safe(name: &str) -> bool {
-    let plain = |part: &str| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-        part.chars().all(fits) && part.starts_with(|c: char| c.is_ascii_alphanumeric())
-    };
     let parts = name.split_once('/');
-    parts.is_some_and(|(isa, file)| plain(isa) && plain(file) && file.ends_with(".pack"))
+    parts.is_some_and(|(isa, file)| {
+        is_file_name(isa) && is_file_name(file) && file.ends_with(".pack")
+    })
 }
 
 /// Checks that a pack is signed by whom we trust, in order, and what its name says. `from` stands for it in errors.

@@ -5,7 +5,9 @@ use crate::error::{Error, Result, TrapCode};
 use crate::func::Func;
 use crate::limits::Growth;
 use crate::memory::LinearMemory;
-use crate::opaque::{Handle, MAX_TABLE, MemoryData, Opaque, allowed, grow_memory, grow_table};
+use crate::opaque::{
+    Handle, MAX_TABLE, MemoryData, Opaque, admit, allowed, grow_memory, grow_table,
+};
 use crate::store::{AsContext, AsContextMut, StoreContext, StoreContextMut};
 use crate::table;
 use crate::types::{ExternType, GlobalType, MemoryType, TableType, ValType};
@@ -113,9 +115,7 @@ impl Memory {
     /// [`Error::Memory`] or [`Error::Engine`] where memory cannot be had, [`Error::Limit`] if the store's limiter refuses.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Self> {
         let mut store = store.as_context_mut();
-        let growth = Growth::counts(store.opaque(), [0, 0, 1]);
-        // SAFETY: the store is borrowed for this call alone.
-        unsafe { allowed(store.root(), growth) }?;
+        admit(&mut store, [0, 0, 1])?;
         let id = Self::make(&mut store, ty)?;
         Ok(Self(store.opaque().handle(id as usize)))
     }
@@ -256,9 +256,7 @@ impl Table {
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Self> {
         let mut store = store.as_context_mut();
         check(ValType::Ref(ty.element()), init.into())?;
-        let growth = Growth::counts(store.opaque(), [0, 1, 0]);
-        // SAFETY: the store is borrowed for this call alone.
-        unsafe { allowed(store.root(), growth) }?;
+        admit(&mut store, [0, 1, 0])?;
         let word = init.to_word(store.opaque());
         let id = Self::make(&mut store, ty)?;
         let opaque = store.opaque_mut();

@@ -11,9 +11,8 @@ use crate::error::{Error, Result};
 use crate::externals::{Extern, Global, Memory, Table};
 use crate::func::Func;
 use crate::layout;
-use crate::limits::Growth;
 use crate::module::{Item, Module, Place, Placement};
-use crate::opaque::{Handle, Opaque, allowed};
+use crate::opaque::{Handle, Opaque, admit};
 use crate::store::{AsContext, AsContextMut, StoreContextMut};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 
@@ -65,10 +64,7 @@ impl Instance {
             .filter(|table| table.init.is_some());
         let memory = description.memory.as_ref();
         let memories = memory.is_some_and(|memory| !memory.imported);
-        let more = [1, tables.count(), usize::from(memories)];
-        let growth = Growth::counts(store.opaque(), more);
-        // SAFETY: the store is borrowed for this call alone.
-        unsafe { allowed(store.root(), growth) }?;
+        admit(&mut store, [1, tables.count(), usize::from(memories)])?;
         let index = place(&mut store, module, imports)?;
         initialize(store.opaque_mut(), index)?;
         if let Some(start) = description.start {

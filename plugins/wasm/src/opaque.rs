@@ -16,6 +16,7 @@ use crate::interrupt::Deadline;
 use crate::limits::Growth;
 use crate::memory::LinearMemory;
 use crate::record::{Record, Records};
+use crate::store::StoreContextMut;
 use crate::table::{Entry, Table};
 use crate::types::{GlobalType, RefType, ValType};
 
@@ -352,6 +353,16 @@ pub(crate) unsafe fn allowed(root: Root, growth: Growth) -> Result<bool> {
         Some(ask) => ask(root, growth),
         None => Ok(true),
     }
+}
+
+/// Asks the embedder's limiter for so many more instances, tables and memories.
+///
+/// # Errors
+/// [`Error::Limit`](crate::Error::Limit), and what the limiter gives.
+pub(crate) fn admit<T>(store: &mut StoreContextMut<'_, T>, more: [usize; 3]) -> Result<()> {
+    let growth = Growth::counts(store.opaque(), more);
+    // SAFETY: the store is borrowed for this call alone.
+    unsafe { allowed(store.root(), growth) }.map(drop)
 }
 
 impl Opaque {

@@ -237,12 +237,10 @@ fn check_op(op: &Operation, metadata: &Metadata) -> Result<(), String> {
             "it is tied to an operand that has not the result's type".to_owned()
         })?;
     }
-    let is_swapped = |other: &Operation| other.operands.iter().rev().eq(&op.operands);
-    if let Some(swap) = &op.swap {
-        let mut others = metadata.ops.iter();
-        let found = others.any(|other| other.name == *swap && is_swapped(other));
-        ensure(found, || format!("its swap {swap} does not fit"))?;
-    }
+    ensure(op.swaps_within(&metadata.ops), || {
+        let swap = op.swap.as_deref().unwrap_or_default();
+        format!("its swap {swap} does not fit")
+    })?;
     ensure(op.traps.len() <= limits::TRAPS, || {
         "too many traps".to_owned()
     })?;

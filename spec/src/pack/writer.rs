@@ -10,7 +10,7 @@ use super::tables::{
     SectionKind, StencilRow,
 };
 use super::{FORMAT_VERSION, MAGIC, Metadata, PackError};
-use crate::limits::{ALIGNMENT, CODE_PADDING, FORMS, STENCIL_BYTES};
+use crate::limits::{ALIGNMENT, CODE_PADDING, EVALUATOR_ALIGNMENT, FORMS, STENCIL_BYTES};
 use crate::variants::FormKey;
 
 /// The values for which an alternative's template is right, one for each of the form's values.
@@ -177,7 +177,10 @@ impl PackWriter {
                 });
                 continue;
             };
-            evaluator_code.resize(evaluator_code.len().next_multiple_of(16), 0);
+            evaluator_code.resize(
+                evaluator_code.len().next_multiple_of(EVALUATOR_ALIGNMENT),
+                0,
+            );
             evaluators.push(EvaluatorRow {
                 code: (evaluator_code.len() as u32).into(),
                 length: (bytes.len() as u32).into(),
