@@ -190,14 +190,45 @@ impl<'p> CodeBuffer<'p> {
         self.fail(Error::Limit { what: CODE_SPACE });
     }
 
-    /// Copies a stencil and patches its holes. This is the hot path: a table load, copies of fixed size, a few stores.
+    /// Copies a stencil that has no hole, or one for a value. Gives `None`, and does nothing, for any other: that is for
+    /// [`Self::emit`].
+    ///
+    /// This is the hot path: a table load, copies of fixed size, a store. It calls nothing, so that whoever comes here has few
+    /// registers to save.
+    #[inline(always)]
+    pub fn emit_simple(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
+        let code = self.view.code.get(row.code.get() as usize..)?;
+        let code = code.first_chunk::<ROOM>()?;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let length = usize::from(row.length.get());
+        if length > 2 * CHUNK || self.trace.is_some() {
+            return None;
+        }
+        copy_first(room, code, length);
+        let list = row.holes.get();
+        if list != 0 {
+            let Patch::Value(hole) = self.forms.patch(list)? else {
+                return None;
+            };
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
+            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        }
+        self.len = start + length;
+        Some(())
+    }
+
+    /// Copies a stencil and patches its holes.
     #[inline(always)]
     pub fn emit(&mut self, memory: &mut [u8], emit: Emit, values: &Values) {
         let start = self.len;
         let Some(row) = self.view.stencils.get(emit.row as usize) else {
             return self.refuse(emit.row);
         };
-        // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
+        // As above.
         let code = self.view.code.get(row.code.get() as usize..);
         let Some(code) = code.and_then(<[u8]>::first_chunk::<ROOM>) else {
             return self.emit_at_end(memory, &Emit { ..emit }, values);
@@ -207,27 +238,18 @@ impl<'p> CodeBuffer<'p> {
             return self.full();
         };
         let length = usize::from(row.length.get());
-        room[..CHUNK].copy_from_slice(&code[..CHUNK]);
-        if length > CHUNK {
-            room[CHUNK..2 * CHUNK].copy_from_slice(&code[CHUNK..2 * CHUNK]);
-        }
+        copy_first(room, code, length);
         if length > 2 * CHUNK {
             copy_rest(room, code, length);
         }
         self.len = start + length;
-        let list = row.holes.get();
-        if list != 0 {
-            match self.forms.patch(list) {
-                Some(Patch::Value(hole)) => self.patch_value(room, code, start, hole, values),
-                Some(Patch::Branch(hole)) if let Target::Label(label) = emit.target => {
-                    self.patch_branch(room, code, start, hole, label);
-                }
-                // What is rarely needed is put together where it is needed.
-                Some(patch) => {
-                    self.patch_holes(room, code, start, patch, &Emit { ..emit }, values);
-                }
-                None => self.refuse(emit.row),
+        match self.forms.patch(row.holes.get()) {
+            Some(Patch::Branch(hole)) if let Target::Label(label) = emit.target => {
+                self.patch_branch(room, code, start, hole, label);
             }
+            // What is rarely needed is put together where it is needed.
+            Some(patch) => self.patch_holes(room, code, start, patch, &Emit { ..emit }, values),
+            None => self.refuse(emit.row),
         }
         if self.trace.is_some() {
             self.record(start, &Emit { ..emit }, values);
@@ -365,6 +387,7 @@ impl<'p> CodeBuffer<'p> {
         values: &Values,
     ) {
         match patch {
+            Patch::Value(hole) => self.patch_value(room, code, start, hole, values),
             Patch::Holes {
                 first,
                 count,
@@ -567,6 +590,15 @@ const REACH: &str = "distance that an instruction of this machine reaches within
 const CHUNK: usize = 16;
 /// Room for any stencil, and for the eight bytes of a hole at its end.
 const ROOM: usize = STENCIL_BYTES + CODE_PADDING;
+
+/// Copies the first two chunks, or the first alone if there is no more.
+#[inline(always)]
+fn copy_first(room: &mut [u8; ROOM], code: &[u8; ROOM], length: usize) {
+    room[..CHUNK].copy_from_slice(&code[..CHUNK]);
+    if length > CHUNK {
+        room[CHUNK..2 * CHUNK].copy_from_slice(&code[CHUNK..2 * CHUNK]);
+    }
+}
 
 /// Copies what lies behind the first two chunks.
 #[inline(never)]

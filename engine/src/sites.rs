@@ -41,6 +41,25 @@ struct Near {
     source: u32,
 }
 
+impl Near {
+    /// A site in one word, if it fits there.
+    #[inline(always)]
+    fn word(self, start: u32, length: u16, source: u32, kind: u8) -> Option<u32> {
+        let (length, kind) = (u32::from(length), u32::from(kind));
+        let gap = start.wrapping_sub(self.end);
+        let delta = source.wrapping_sub(self.source);
+        let fits = (gap | delta) >> NEAR_BITS | length >> LENGTH_BITS | kind >> KIND_BITS == 0;
+        fits.then_some(((kind << NEAR_BITS | delta) << NEAR_BITS | gap) << LENGTH_BITS | length)
+    }
+
+    /// Goes on behind a site.
+    #[inline(always)]
+    fn pass(&mut self, start: u32, length: u16, source: u32) {
+        self.end = start.wrapping_add(u32::from(length));
+        self.source = source;
+    }
+}
+
 impl Sites {
     /// Begins a function, whose code lies behind all that is there.
     pub fn begin(&mut self, function: u32, code: u32) {
@@ -58,28 +77,28 @@ impl Sites {
     /// Adds a site behind all that are there, to the function that was begun last.
     #[inline(always)]
     pub fn push(&mut self, start: u32, length: u16, source: u32, kind: u8) {
-        let (length, kind) = (u32::from(length), u32::from(kind));
-        let gap = start.wrapping_sub(self.near.end);
-        let delta = source.wrapping_sub(self.near.source);
-        self.near = Near {
-            end: start.wrapping_add(length),
-            source,
-        };
-        if (gap | delta) >> NEAR_BITS | length >> LENGTH_BITS | kind >> KIND_BITS == 0 {
-            let near = kind << NEAR_BITS | delta;
-            self.words
-                .push((near << NEAR_BITS | gap) << LENGTH_BITS | length);
-        } else {
-            self.push_wide(start, length, source, kind);
+        match self.near.word(start, length, source, kind) {
+            // Asked before, so that the usual case calls nothing.
+            Some(word) if self.words.len() < self.words.capacity() => {
+                self.near.pass(start, length, source);
+                self.words.push(word);
+            }
+            _ => self.push_any(start, length, source, kind),
         }
     }
 
     #[inline(never)]
-    fn push_wide(&mut self, start: u32, length: u32, source: u32, kind: u32) {
-        let begin = self.blocks.last().map_or(0, |block| block.code);
-        let start = start.wrapping_sub(begin);
-        self.words
-            .extend([WIDE | kind << u16::BITS | length, start, source]);
+    fn push_any(&mut self, start: u32, length: u16, source: u32, kind: u8) {
+        match self.near.word(start, length, source, kind) {
+            Some(word) => self.words.push(word),
+            None => {
+                let begin = self.blocks.last().map_or(0, |block| block.code);
+                let first = WIDE | u32::from(kind) << u16::BITS | u32::from(length);
+                self.words
+                    .extend([first, start.wrapping_sub(begin), source]);
+            }
+        }
+        self.near.pass(start, length, source);
     }
 
     /// Puts the functions of another list behind, whose code was moved up by `distance` bytes. The other is empty afterwards.

@@ -331,7 +331,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         match self.mode {
             Mode::Ready => true,
             Mode::Waiting => {
-                self.flush_to(Reg::NONE);
+                self.flush_top();
                 true
             }
             Mode::Dead => false,

@@ -7,7 +7,7 @@ use copatch_spec::variants::{FormKey, Outcome};
 
 use super::moves::From;
 use super::ops::OPERANDS;
-use super::state::{At, Owner, Reg, RegSet, each};
+use super::state::{At, Owner, Reg, RegSet, first};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Emit, Label, Target};
 use crate::forms::FormId;
@@ -101,31 +101,88 @@ impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, which has no result in a register.
     #[inline(never)]
     pub(super) fn emit_effect(&mut self) {
-        self.emit_pending(Reg::NONE, Target::None);
+        self.emit_pending(Reg::NONE);
     }
 
     /// Emits the pending operation, if there is one, into a register of the builder's choice.
     #[inline]
     pub(super) fn flush(&mut self) {
         if self.mode == Mode::Waiting {
-            self.flush_to(Reg::NONE);
+            self.flush_top();
         }
     }
 
-    /// Emits the pending operation into `wanted` (or, for no register, one of the builder's choice), which the top
-    /// operand then is.
+    /// Emits the pending operation into a register of the builder's choice, which the top operand then is.
     #[inline(never)]
-    pub(super) fn flush_to(&mut self, wanted: Reg) -> Reg {
-        let reg = self.emit_result(wanted);
-        if let Some(top) = self.stack.len().checked_sub(1) {
-            self.registers.give_temp(reg, top);
-            self.stack[top].at = At::Reg(reg);
+    pub(super) fn flush_top(&mut self) {
+        let Some(top) = self.stack.len().checked_sub(1) else {
+            return;
+        };
+        let Some(reg) = self.quick_register(self.stack[top].ty) else {
+            return self.flush_any(top);
+        };
+        self.mode = Mode::Ready;
+        let row = self.row(reg);
+        self.release();
+        self.registers.give_temp(reg, top);
+        self.stack[top].at = At::Reg(reg);
+        self.emit_record(self.pending.choice.form, row);
+    }
+
+    /// [`Self::flush_top`] where a register is to be made free, or the operation is an unusual one.
+    #[inline(never)]
+    fn flush_any(&mut self, top: usize) {
+        let reg = self.emit_result(Reg::NONE);
+        self.registers.give_temp(reg, top);
+        self.stack[top].at = At::Reg(reg);
+    }
+
+    /// The register for a result that nothing else decides, if that is easily said.
+    #[inline(always)]
+    pub(super) fn quick_register(&self, ty: ValueType) -> Option<Reg> {
+        if !self.usual() {
+            return None;
         }
-        reg
+        let class = self.class_of(ty);
+        let dying = self.pending.dying & self.registers.of_class(class);
+        match first(dying) {
+            None => self.registers.available(class),
+            reg => reg,
+        }
+    }
+
+    /// Whether the pending operation is emitted as it is and shares no register.
+    #[inline(always)]
+    pub(super) fn usual(&self) -> bool {
+        let emission = self.pending.emission;
+        emission.tie == NONE && !emission.negated
+    }
+
+    /// Emits the pending operation, a [`Self::usual`] one whose result is the top operand, into the variable that holds this register
+    /// or will.
+    #[inline(always)]
+    pub(super) fn emit_into(&mut self, var: u32, reg: Reg) {
+        self.mode = Mode::Ready;
+        let row = self.row(reg);
+        self.release();
+        self.stack.pop();
+        self.settled = self.settled.min(self.stack.len());
+        self.bind(var, reg, true);
+        self.emit_record(self.pending.choice.form, row);
+    }
+
+    /// The record of the pending operation, which shares no register, for this register of its result, if it has one.
+    #[inline(always)]
+    fn row(&self, result: Reg) -> u32 {
+        let mut index = self.pending.index;
+        if result != Reg::NONE {
+            index = index * u32::from(self.pending.emission.radix) + result.number();
+        }
+        self.pending.choice.stencils + index
     }
 
     /// Emits the pending operation, whose result is the top operand, into a register that nothing holds yet.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn emit_result(&mut self, wanted: Reg) -> Reg {
         self.mode = Mode::Ready;
         let Some(ty) = self.stack.last().map(|operand| operand.ty) else {
@@ -139,7 +196,7 @@ impl FunctionBuilder<'_, '_> {
         } else {
             wanted
         };
-        self.emit_pending(reg, Target::None);
+        self.emit_pending(reg);
         reg
     }
 
@@ -148,7 +205,7 @@ impl FunctionBuilder<'_, '_> {
     #[cold]
     fn negate(&mut self, ty: ValueType) {
         self.pending.emission.negated = false;
-        self.flush_to(Reg::NONE);
+        self.flush_top();
         let not = self.not_op;
         if self.prepare(not, self.pack.info(not), &[]) {
             self.operations -= 1;
@@ -164,7 +221,7 @@ impl FunctionBuilder<'_, '_> {
             return self.tied_register(class);
         }
         let set = dying & self.registers.of_class(class);
-        match each(set).next() {
+        match first(set) {
             Some(reg) => reg,
             None => self.allocate(class),
         }
@@ -189,22 +246,18 @@ impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, whose result (if it is not to be branched on) goes to a register, and frees what it
     /// used up.
     #[inline(always)]
-    fn emit_pending(&mut self, result: Reg, target: Target) {
-        let choice = self.pending.choice;
+    fn emit_pending(&mut self, result: Reg) {
         if self.pending.emission.tie != NONE {
-            return self.emit_tied(result, target);
+            return self.emit_tied(result);
         }
-        let mut index = self.pending.index;
-        if result != Reg::NONE {
-            index = index * u32::from(self.pending.emission.radix) + result.number();
-        }
-        self.emit_record(choice.form, choice.stencils + index, target);
+        let row = self.row(result);
         self.release();
+        self.emit_record(self.pending.choice.form, row);
     }
 
     /// Emits an operation whose result shares a register with an operand.
     #[inline(never)]
-    fn emit_tied(&mut self, wanted: Reg, target: Target) {
+    fn emit_tied(&mut self, wanted: Reg) {
         let tie = usize::from(self.pending.emission.tie) & (OPERANDS - 1);
         let choice = self.pending.choice;
         let info = self.pack.info(choice.op);
@@ -231,7 +284,7 @@ impl FunctionBuilder<'_, '_> {
         let index = self.pending.regs().iter().fold(0, |index, reg| {
             index * self.registers.radix(reg.class()) + reg.number()
         });
-        self.emit_record(choice.form, choice.stencils + index, target);
+        self.emit_record(choice.form, choice.stencils + index);
         self.release();
         if wanted != Reg::NONE && shared != wanted {
             self.move_to_reg(ty, wanted, From::Reg(shared));
@@ -245,10 +298,30 @@ impl FunctionBuilder<'_, '_> {
         self.registers.release(self.pending.dying);
     }
 
-    /// Appends a stencil. One piece of code for all who emit: the builder's, which runs from end to end for each operation, has
-    /// to stay in a processor's 32 KiB of instructions, which is worth more than the calls.
+    /// Appends a stencil that branches nowhere. One piece of code for all who emit: the builder's, which runs from end to end for
+    /// each operation, has to stay in a processor's 32 KiB of instructions, which is worth more than the calls.
     #[inline(never)]
-    fn emit_record(&mut self, form: FormId, row: u32, target: Target) {
+    fn emit_record(&mut self, form: FormId, row: u32) {
+        let unit = &mut *self.unit;
+        let start = unit.buffer.len();
+        let memory = unit.space.bytes_mut();
+        if unit.buffer.emit_simple(memory, row, &self.values).is_none() {
+            return self.emit_other(form, row);
+        }
+        let (kind, source) = (self.pending.emission.fault, self.pending.source);
+        if kind != NONE {
+            unit.buffer.site(start, kind, source);
+        }
+    }
+
+    /// [`Self::emit_record`] of a stencil with more holes, or where there is little room.
+    #[inline(never)]
+    fn emit_other(&mut self, form: FormId, row: u32) {
+        self.emit_to(form, row, Target::None);
+    }
+
+    /// Appends any stencil.
+    fn emit_to(&mut self, form: FormId, row: u32, target: Target) {
         let emit = Emit {
             row,
             form,
@@ -330,12 +403,15 @@ impl FunctionBuilder<'_, '_> {
     pub(super) fn emit_branch(&mut self, branches: &Branches, when: bool, label: Label) {
         let which = usize::from(when == self.pending.emission.negated);
         let row = branches.stencils[which] + self.pending.index;
-        self.emit_record(branches.forms[which], row, Target::Label(label));
         self.release();
+        self.emit_to(branches.forms[which], row, Target::Label(label));
     }
 
     /// Emits the pending operation that jumps through a table.
     pub(super) fn emit_table(&mut self, table: (u32, u32)) {
-        self.emit_pending(Reg::NONE, Target::Table(table.0, table.1));
+        let choice = self.pending.choice;
+        let row = choice.stencils + self.pending.index;
+        self.release();
+        self.emit_to(choice.form, row, Target::Table(table.0, table.1));
     }
 }

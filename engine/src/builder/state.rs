@@ -47,10 +47,16 @@ pub(crate) type RegSet = u64;
 #[inline]
 pub(crate) fn each(mut set: RegSet) -> impl Iterator<Item = Reg> {
     std::iter::from_fn(move || {
-        let reg = (set != 0).then(|| Reg(set.trailing_zeros() as u8));
+        let reg = first(set);
         set &= set.wrapping_sub(1);
         reg
     })
+}
+
+/// The first of a set of registers.
+#[inline]
+pub(crate) fn first(set: RegSet) -> Option<Reg> {
+    (set != 0).then(|| Reg(set.trailing_zeros() as u8))
 }
 
 /// Where an operand of the stack is. Constants and variable reads are not materialised until they are used.
@@ -331,8 +337,7 @@ impl Registers {
     /// A register that is free, not reserved and not in use.
     #[inline]
     pub fn available(&self, class: u8) -> Option<Reg> {
-        let set = self.free & !self.pinned & !self.locked & self.of_class(class);
-        (set != 0).then_some(Reg(set.trailing_zeros() as u8))
+        first(self.free & !self.pinned & !self.locked & self.of_class(class))
     }
 
     /// How many registers could be had beside `but`: what is neither reserved nor read by the operation in hand.

@@ -207,6 +207,27 @@ impl FunctionBuilder<'_, '_> {
     /// Pops the result of the pending operation into a variable.
     #[inline(never)]
     fn set_pending(&mut self, var: u32) {
+        // As elsewhere, the usual case calls nothing until it is done.
+        if let Some(state) = self.vars.get(var as usize)
+            && state.reads == 0
+            && let Some(top) = self.stack.last()
+            && self.usual()
+        {
+            let (own, pin) = (state.reg, state.pin);
+            let reg = match if pin == Reg::NONE { own } else { pin } {
+                Reg::NONE => self.quick_register(top.ty),
+                wanted if wanted == own || self.registers.free & wanted.bit() != 0 => Some(wanted),
+                _ => None,
+            };
+            if let Some(reg) = reg {
+                return self.emit_into(var, reg);
+            }
+        }
+        self.set_pending_any(var);
+    }
+
+    #[inline(never)]
+    fn set_pending_any(&mut self, var: u32) {
         let Some(state) = self.vars.get(var as usize) else {
             return self.misuse("no such variable");
         };
