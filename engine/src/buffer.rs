@@ -34,8 +34,8 @@ pub(crate) enum Target {
     Function(u32),
     /// The same, of a jump, which reaches every function.
     Jump(u32),
-    /// A range of the entries given to [`CodeBuffer::table_entries`].
-    Table(u32, u32),
+    /// The entries given to [`CodeBuffer::table_entries`] from this one on.
+    Table(u32),
 }
 
 /// A stencil as it was emitted, for listings.
@@ -511,7 +511,8 @@ impl<'p> CodeBuffer<'p> {
                 fixup.what = function;
                 self.jump_fixups.push(fixup);
             }
-            (Source::Table, Target::Table(first, end)) => {
+            (Source::Table, Target::Table(first)) => {
+                let end = self.table_entries.len() as u32;
                 self.table_fixups.push((fixup, first, end));
             }
             (Source::Target(_) | Source::Table, _) => self.fail(Error::Internal {
@@ -573,12 +574,12 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// Adds entries to the table that the next stencil with a table uses; gives their range.
+    /// Adds entries to the table that the next stencil with a table uses; gives the first one's number.
     #[inline]
-    pub fn table_entries(&mut self, labels: impl IntoIterator<Item = Label>) -> (u32, u32) {
+    pub fn table_entries(&mut self, labels: impl IntoIterator<Item = Label>) -> u32 {
         let first = self.table_entries.len() as u32;
         self.table_entries.extend(labels);
-        (first, self.table_entries.len() as u32)
+        first
     }
 }
 

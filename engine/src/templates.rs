@@ -39,6 +39,8 @@ struct Blank {
     /// The hole's bits in the eight bytes from `within`; none where the stencil has no such hole.
     mask: u64,
     within: u8,
+    /// Which value fills it.
+    value: u8,
 }
 
 impl Blank {
@@ -48,6 +50,7 @@ impl Blank {
         addend: 0,
         mask: 0,
         within: 0,
+        value: 0,
     };
 
     fn new(domain: Interval, hole: Option<&Hole>) -> Option<Self> {
@@ -67,10 +70,25 @@ impl Blank {
         }
     }
 
+    /// The first byte behind those that an admitted value changes.
+    fn end(&self) -> usize {
+        let bits = u64::BITS - self.mask.leading_zeros();
+        usize::from(self.within) + bits.div_ceil(8) as usize
+    }
+
     /// Where the eight bytes begin that an admitted value changes.
     #[inline(always)]
     fn within(&self) -> usize {
         usize::from(self.within) & 7
+    }
+
+    /// Its own of a stencil's values.
+    #[inline(always)]
+    fn of<const N: usize>(&self, values: [i64; N]) -> i64 {
+        if N == 1 {
+            return values[0];
+        }
+        values[usize::from(self.value) % N]
     }
 
     /// What an admitted value makes of these eight bytes.
@@ -82,7 +100,7 @@ impl Blank {
     }
 }
 
-/// A stencil with its bytes and `N` holes.
+/// A stencil with its bytes and `N` holes, in the order in which they lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Template<const N: usize> {
     blanks: [Blank; N],
@@ -146,7 +164,14 @@ impl<const N: usize> Template<N> {
                 .iter()
                 .filter(|hole| usize::from(hole.source) == value);
             *blank = Blank::new(domain, own.next())?;
+            blank.value = value as u8;
             if own.next().is_some() {
+                return None;
+            }
+        }
+        template.blanks.sort_by_key(|blank| blank.within);
+        for pair in template.blanks.windows(2) {
+            if pair[0].end() > usize::from(pair[1].within) {
                 return None;
             }
         }
@@ -158,25 +183,18 @@ impl<const N: usize> Template<N> {
     fn admits(&self, values: [i64; N]) -> bool {
         self.blanks
             .iter()
-            .zip(values)
-            .all(|(blank, value)| blank.domain.admits(value))
+            .all(|blank| blank.domain.admits(blank.of(values)))
     }
 
     /// Writes the stencil with these values, which it admits, to the beginning of `room`; spoils what lies behind it there.
     #[inline(always)]
     pub fn write(&self, room: &mut [u8; BYTES], values: [i64; N]) {
         *room = self.code;
-        if N == 1 {
-            // What was just copied is not read again, which would wait for the copy.
-            let within = self.blanks[0].within();
-            let bits = self.blanks[0].fill(&self.code[within..within + 8], values[0]);
-            room[within..within + 8].copy_from_slice(&bits);
-            return;
-        }
-        // In whatever order holes lie: a window may reach into one that was filled.
-        for (blank, value) in self.blanks.iter().zip(values) {
+        // What was just written is not read again, which would wait until it is in the cache: where a window reaches into the
+        // blank behind it, that is written later.
+        for blank in &self.blanks {
             let within = blank.within();
-            let bits = blank.fill(&room[within..within + 8], value);
+            let bits = blank.fill(&self.code[within..within + 8], blank.of(values));
             room[within..within + 8].copy_from_slice(&bits);
         }
     }

@@ -440,14 +440,14 @@ impl FunctionBuilder<'_, '_> {
         let labels = targets.iter().chain([&default]);
         // That they exist was seen when they were settled for.
         let labels = labels.map(|depth| frames[last - *depth as usize].label);
-        let range = self.unit.buffer.table_entries(labels);
-        self.emit_table(range);
+        let first = self.unit.buffer.table_entries(labels);
+        self.emit_table(first);
     }
 
     /// Emits a branch table, and behind it the moves to targets that need some, and landing pads if there are to be any.
     fn table_with_stubs(&mut self, targets: &[u32], default: u32) {
         let depths = || targets.iter().chain([&default]).copied();
-        let (mut range, mut stubs) = (None, false);
+        let (mut first, mut stubs) = (None, false);
         // What was found of the last layout.
         let mut known = (None, false);
         for depth in depths() {
@@ -477,9 +477,9 @@ impl FunctionBuilder<'_, '_> {
                 None => self.frames[index].label,
             };
             let entry = self.unit.buffer.table_entries([label]);
-            range = Some((range.map_or(entry.0, |(first, _)| first), entry.1));
+            first = first.or(Some(entry));
         }
-        self.emit_table(range.unwrap_or((0, 0)));
+        self.emit_table(first.unwrap_or(0));
         for depth in depths().take_while(|_| stubs) {
             let Some(index) = self.frame_at(depth) else {
                 return;

@@ -126,7 +126,7 @@ impl FunctionBuilder<'_, '_> {
         self.release();
         self.registers.give_temp(reg, top);
         self.stack[top].at = At::Reg(reg);
-        self.emit_record(self.pending.choice.form, row);
+        self.emit_record(row);
     }
 
     /// [`Self::flush_top`] where a register is to be made free, or the operation is an unusual one.
@@ -168,7 +168,7 @@ impl FunctionBuilder<'_, '_> {
         self.stack.pop();
         self.settled = self.settled.min(self.stack.len());
         self.bind(var, reg, true);
-        self.emit_record(self.pending.choice.form, row);
+        self.emit_record(row);
     }
 
     /// The record of the pending operation, which shares no register, for this register of its result, if it has one.
@@ -252,7 +252,7 @@ impl FunctionBuilder<'_, '_> {
         }
         let row = self.row(result);
         self.release();
-        self.emit_record(self.pending.choice.form, row);
+        self.emit_record(row);
     }
 
     /// Emits an operation whose result shares a register with an operand.
@@ -284,7 +284,7 @@ impl FunctionBuilder<'_, '_> {
         let index = self.pending.regs().iter().fold(0, |index, reg| {
             index * self.registers.radix(reg.class()) + reg.number()
         });
-        self.emit_record(choice.form, choice.stencils + index);
+        self.emit_record(choice.stencils + index);
         self.release();
         if wanted != Reg::NONE && shared != wanted {
             self.move_to_reg(ty, wanted, From::Reg(shared));
@@ -298,15 +298,15 @@ impl FunctionBuilder<'_, '_> {
         self.registers.release(self.pending.dying);
     }
 
-    /// Appends a stencil that branches nowhere. One piece of code for all who emit: the builder's, which runs from end to end for
+    /// Appends a stencil of the pending operation's form, which branches nowhere. One piece of code for all who emit: the builder's, which runs from end to end for
     /// each operation, has to stay in a processor's 32 KiB of instructions, which is worth more than the calls.
     #[inline(never)]
-    fn emit_record(&mut self, form: FormId, row: u32) {
+    fn emit_record(&mut self, row: u32) {
         let unit = &mut *self.unit;
         let start = unit.buffer.len();
         let memory = unit.space.bytes_mut();
         if unit.buffer.emit_simple(memory, row, &self.values).is_none() {
-            return self.emit_other(form, row);
+            return self.emit_other(row);
         }
         let (kind, source) = (self.pending.emission.fault, self.pending.source);
         if kind != NONE {
@@ -316,8 +316,8 @@ impl FunctionBuilder<'_, '_> {
 
     /// [`Self::emit_record`] of a stencil with more holes, or where there is little room.
     #[inline(never)]
-    fn emit_other(&mut self, form: FormId, row: u32) {
-        self.emit_to(form, row, Target::None);
+    fn emit_other(&mut self, row: u32) {
+        self.emit_to(self.pending.choice.form, row, Target::None);
     }
 
     /// Appends any stencil.
@@ -407,11 +407,11 @@ impl FunctionBuilder<'_, '_> {
         self.emit_to(branches.forms[which], row, Target::Label(label));
     }
 
-    /// Emits the pending operation that jumps through a table.
-    pub(super) fn emit_table(&mut self, table: (u32, u32)) {
+    /// Emits the pending operation that jumps through the table of the entries from `first` on.
+    pub(super) fn emit_table(&mut self, first: u32) {
         let choice = self.pending.choice;
         let row = choice.stencils + self.pending.index;
         self.release();
-        self.emit_to(choice.form, row, Target::Table(table.0, table.1));
+        self.emit_to(choice.form, row, Target::Table(first));
     }
 }

@@ -194,7 +194,7 @@ impl<'a> Validator<'a> {
         let [a, b, _] = instruction.operands;
         if self.operands.len() > self.floor() + 1
             && let Some(top) = self.operands.last_chunk_mut::<2>()
-            && u16::from_le_bytes([top[0].0, top[1].0]) == u16::from_le_bytes([a.0, b.0])
+            && both(top, a, b)
         {
             top[0] = instruction.result;
             self.operands.pop();
@@ -223,7 +223,7 @@ impl<'a> Validator<'a> {
         let height = self.operands.len().wrapping_sub(2);
         if self.operands.len() > self.floor() + 1
             && let Some(top) = self.operands.last_chunk::<2>()
-            && u16::from_le_bytes([top[0].0, top[1].0]) == u16::from_le_bytes([a.0, b.0])
+            && both(top, a, b)
         {
             self.operands.truncate(height);
             return Ok(());
@@ -518,6 +518,13 @@ impl<'a> Validator<'a> {
             None => Err(unknown("local", index)),
         }
     }
+}
+
+/// Whether two operands are of these types. They are looked at one by one: the upper one was often just pushed, and a processor that
+/// reads both at once waits until that is in its cache.
+#[inline(always)]
+fn both([below, top]: &[Type; 2], a: Type, b: Type) -> bool {
+    (below.0 ^ a.0) | (top.0 ^ b.0) == 0
 }
 
 /// The fault of an index beyond the end of its index space.
