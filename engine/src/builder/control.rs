@@ -107,6 +107,9 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         self.block(&[], &[]);
+        if count == 1 {
+            return;
+        }
         let Some(first) = self.frames.last().copied() else {
             return;
         };

@@ -139,14 +139,15 @@ impl Holders {
 }
 
 /// What a label expects: which variables are in which registers, and which of their slots may be out of date; all other
-/// variables are in their slots.
+/// variables are in their slots. In the order of [`Registers`], for the same reason.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Layout {
     /// Registers that hold variables.
     pub bound: RegSet,
+    holders: Holders,
     /// Those whose variable's slot may be out of date.
     pub dirty: RegSet,
-    holders: Holders,
 }
 
 impl Layout {
@@ -180,24 +181,28 @@ pub(crate) enum Owner {
 }
 
 /// The registers of all classes.
+///
+/// Sets that are changed together do not lie side by side: two of them in one vector would be read together when one of them was
+/// just written, which a processor does not do before that is in its cache.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Registers {
-    /// Of no meaning for free registers.
-    holders: Holders,
+    /// Registers without an owner.
+    pub free: RegSet,
+    /// Registers reserved for a variable by the present loop.
+    pub pinned: RegSet,
+    /// Registers that hold variables.
+    pub vars: RegSet,
+    /// Registers that the operation in hand reads.
+    pub locked: RegSet,
+    /// Those of the ones that hold variables whose variable's slot is out of date.
+    pub dirty: RegSet,
     /// How many registers each class has.
     count: [u8; CLASSES],
     /// The registers of each class.
     class: [RegSet; CLASSES],
-    /// Registers without an owner.
-    pub free: RegSet,
-    /// Registers that hold variables.
-    pub vars: RegSet,
-    /// Those of them whose variable's slot is out of date.
-    pub dirty: RegSet,
-    /// Registers reserved for a variable by the present loop.
-    pub pinned: RegSet,
-    /// Registers that the operation in hand reads.
-    pub locked: RegSet,
+    /// Of no meaning for free registers.
+    holders: Holders,
     /// Where the search for a victim goes on.
     pub next_victim: [u8; CLASSES],
 }

@@ -163,39 +163,39 @@ impl<'a> Worker<'a> {
     /// The first that is invalid or too large.
     pub fn compile(
         &mut self,
-        mut builder: FunctionBuilder<'_, '_>,
+        builder: FunctionBuilder<'_, '_>,
         bodies: &[Body<'_>],
     ) -> Result<(), Error> {
+        let mut generator = Generator::new(builder, self.context);
         for (function, body) in bodies {
-            builder = self.function(builder, function.index, body)?;
+            self.function(&mut generator, function.index, body)?;
         }
         Ok(())
     }
 
     /// The body of function `index`.
-    fn function<'u, 'p>(
+    fn function(
         &mut self,
-        builder: FunctionBuilder<'u, 'p>,
+        generator: &mut Generator<'a, '_, '_>,
         index: u32,
         body: &FunctionBody<'_>,
-    ) -> Result<FunctionBuilder<'u, 'p>, Error> {
-        let (mut builder, complete) = self.attempt(builder, index, body, true)?;
-        if !complete {
-            builder.abandon();
-            (builder, _) = self.attempt(builder, index, body, false)?;
+    ) -> Result<(), Error> {
+        if !self.attempt(generator, index, body, true)? {
+            generator.builder.abandon();
+            self.attempt(generator, index, body, false)?;
         }
-        Ok(builder)
+        Ok(())
     }
 
     /// [`Self::function`], with a plan that may be made of a sample. Gives whether that was good enough; else nothing was
     /// finished.
-    fn attempt<'u, 'p>(
+    fn attempt(
         &mut self,
-        mut builder: FunctionBuilder<'u, 'p>,
+        generator: &mut Generator<'a, '_, '_>,
         index: u32,
         body: &FunctionBody<'_>,
         sample: bool,
-    ) -> Result<(FunctionBuilder<'u, 'p>, bool), Error> {
+    ) -> Result<bool, Error> {
         // Modules are smaller than 2^30 bytes.
         let mut cursor = Cursor::new(body.as_bytes(), body.range().end as u32);
         let begin = cursor.offset();
@@ -221,33 +221,27 @@ impl<'a> Worker<'a> {
         if far {
             self.locals.extend(SCRATCH);
         }
-        builder.at(start);
-        builder.begin(index, signature, &self.locals, plan);
-        let mut generator = Generator {
-            builder,
-            context,
-            scratch: scratch as u32,
-            far,
-            incomplete: false,
-        };
-        let visited = self.visit.instructions(cursor, &mut generator);
-        let Generator {
-            mut builder,
-            incomplete,
-            ..
-        } = generator;
-        if incomplete && scan.sampled {
-            return Ok((builder, false));
+        generator.builder.at(start);
+        generator
+            .builder
+            .begin(index, signature, &self.locals, plan);
+        generator.begin(far.then_some(scratch as u32));
+        let visited = self.visit.instructions(cursor, generator);
+        if generator.incomplete && scan.sampled {
+            return Ok(false);
         }
         self.worked.add(Worked {
             operations: visited?,
             prescan_ns,
         });
-        builder.finish().map_err(|source| Error::Function {
-            function: index,
-            offset: u64::from(start),
-            source,
-        })?;
-        Ok((builder, true))
+        generator
+            .builder
+            .finish()
+            .map_err(|source| Error::Function {
+                function: index,
+                offset: u64::from(start),
+                source,
+            })?;
+        Ok(true)
     }
 }

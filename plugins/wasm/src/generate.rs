@@ -121,16 +121,31 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Generates the instructions of one function.
+/// Generates the instructions of functions, one after another. It stays where it is from one to the next: a builder is large.
 pub(crate) struct Generator<'a, 'u, 'p> {
     pub builder: FunctionBuilder<'u, 'p>,
-    pub context: &'a Context<'a>,
-    /// The first of the variables of [`SCRATCH`].
-    pub scratch: u32,
-    /// Whether the function has these variables.
-    pub far: bool,
+    context: &'a Context<'a>,
+    /// The first of the variables of [`SCRATCH`], if the function has them.
+    scratch: Option<u32>,
     /// Whether it needed them and has none.
     pub incomplete: bool,
+}
+
+impl<'a, 'u, 'p> Generator<'a, 'u, 'p> {
+    pub fn new(builder: FunctionBuilder<'u, 'p>, context: &'a Context<'a>) -> Self {
+        Self {
+            builder,
+            context,
+            scratch: None,
+            incomplete: false,
+        }
+    }
+
+    /// Begins a function whose variables from `scratch` on are those of [`SCRATCH`], or which has none of these.
+    pub fn begin(&mut self, scratch: Option<u32>) {
+        self.scratch = scratch;
+        self.incomplete = false;
+    }
 }
 
 #[cold]
@@ -150,18 +165,22 @@ impl<'a> Generator<'a, '_, '_> {
         lane: Option<i64>,
     ) -> Check {
         let far = self.context.operations.far_address;
-        if instruction.operands[1] != Type::UNKNOWN && !self.far {
-            self.incomplete = true;
-            return Err(unsupported());
-        }
         // The address lies below the operand that is stored or that a lane is loaded into.
-        if instruction.operands[1] == Type::UNKNOWN {
-            self.builder.op_imm(far, &[i64::from(offset)]);
-        } else if let Some(ty) = self.builder.top_type() {
-            let aside = self.scratch + ty as u32;
-            self.builder.set(aside);
-            self.builder.op_imm(far, &[i64::from(offset)]);
-            self.builder.get(aside);
+        let aside = instruction.operands[1] != Type::UNKNOWN;
+        match self.scratch {
+            None if aside => {
+                self.incomplete = true;
+                return Err(unsupported());
+            }
+            Some(scratch) if aside => {
+                if let Some(ty) = self.builder.top_type() {
+                    let aside = scratch + ty as u32;
+                    self.builder.set(aside);
+                    self.builder.op_imm(far, &[i64::from(offset)]);
+                    self.builder.get(aside);
+                }
+            }
+            _ => self.builder.op_imm(far, &[i64::from(offset)]),
         }
         match lane {
             Some(lane) => self.builder.op_imm(op, &[0, lane]),
