@@ -194,6 +194,8 @@ pub struct CodeSpace {
 
 /// Room from which on large pages are asked for, in bytes.
 const LARGE: usize = 32 << 20;
+/// Linux lets what is a multiple of its large pages begin at one; this is their usual size.
+const LARGE_PAGE: usize = 2 << 20;
 
 impl CodeSpace {
     /// Room for at least `capacity` bytes. Address space is reserved, memory is taken as it is written.
@@ -201,8 +203,11 @@ impl CodeSpace {
     /// # Errors
     /// [`MemoryError::Reserve`].
     pub fn new(capacity: usize) -> Result<Self, MemoryError> {
-        let mapping = Mapping::new(capacity, Access::Write, "code")?;
-        if mapping.len >= LARGE {
+        let large = capacity >= LARGE;
+        let whole = capacity.checked_next_multiple_of(LARGE_PAGE);
+        let room = whole.filter(|_| large).unwrap_or(capacity);
+        let mapping = Mapping::new(room, Access::Write, "code")?;
+        if large {
             mapping.prefer_large_pages();
         }
         Ok(Self { mapping })
