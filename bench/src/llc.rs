@@ -156,7 +156,11 @@ impl fmt::Display for Generation {
     }
 }
 
-fn generate(program: &Path) -> Result<Duration> {
+/// LLVM's own generation for a file of IR or bitcode: the processor time of the whole process.
+///
+/// # Errors
+/// Where there is no `llc-19`, or it fails.
+pub fn generate(program: &Path) -> Result<Duration> {
     let begin = clock::children()?;
     let arguments = ["-O0", "-disable-verify", "-filetype=obj", "-o", "/dev/null"];
     finish(Command::new("llc-19").args(arguments).arg(program))?;

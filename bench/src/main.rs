@@ -4,6 +4,7 @@
 //! kernels/*.wasm ──► every contender prints the same? ──► rounds, contenders in turn ──► medians, ratios
 //! one large module ──► every contender compiles it ──► rounds, contenders in turn ──► medians, ratios
 //! kernels/*.c ──► copatch and llc -O0 generate code ──► rounds, in turn ──► medians, ratio
+//! each large module ──wasm2c, clang -O0──► llc -O0 generates its code, copatch compiles it ──► rounds, in turn ──► medians, ratio
 //! functions of different sizes ──► copatch compiles them ──► rounds, sizes in turn ──► medians
 //! ```
 //!
@@ -16,7 +17,8 @@
 //! | the module to compile | `module` |
 //! | processor time | `clock` |
 //! | rounds, medians | `measure` |
-//! | generation beside LLVM's | `llc` |
+//! | generation beside LLVM's, of the kernels | `llc` |
+//! | generation beside LLVM's, of a module | `translated` |
 //! | generation as functions grow | `shapes` |
 //! | tables and JSON | `report` |
 //! | the picture | `chart` |
@@ -30,6 +32,7 @@ mod measure;
 mod module;
 mod report;
 mod shapes;
+mod translated;
 mod wasi;
 
 use std::path::PathBuf;
@@ -63,7 +66,7 @@ struct Arguments {
     /// Leaves out the kernels.
     #[arg(long)]
     no_kernels: bool,
-    /// Leaves out generation beside `llc -O0`.
+    /// Leaves out generation beside `llc -O0`, which takes half a minute for a large module in each of three rounds.
     #[arg(long)]
     no_llc: bool,
     /// Leaves out functions of different sizes.
@@ -109,6 +112,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
 
+    let packs = arguments.packs.as_deref();
     let mut report = report::Report::new(core, &contenders);
     if !arguments.no_kernels {
         for kernel in &kernels {
@@ -131,9 +135,15 @@ fn run(arguments: &Arguments) -> Result<()> {
             report
                 .modules
                 .push(measure::module(module, &mut contenders, arguments.rounds)?);
+            if !arguments.no_llc {
+                eprintln!("llc, by wasm2c …");
+                match translated::measure(module, packs, arguments.rounds) {
+                    Ok(generation) => report.translated.push(generation),
+                    Err(error) => eprintln!("copatch-bench: without llc: {error}"),
+                }
+            }
         }
     }
-    let packs = arguments.packs.as_deref();
     if !arguments.no_llc {
         eprintln!("llc …");
         match llc::measure(&kernels, packs, arguments.rounds) {

@@ -8,6 +8,7 @@ use crate::contender::Contender;
 use crate::llc::Generation;
 use crate::measure::{Measured, geometric_mean};
 use crate::shapes::Shapes;
+use crate::translated::Translated;
 
 /// Everything of one run.
 #[derive(Serialize)]
@@ -22,7 +23,10 @@ pub struct Report {
     pub kernels: Vec<Measured>,
     /// Times of whole-module compilation, validation included.
     pub modules: Vec<Measured>,
-    /// Generation beside LLVM's.
+    /// Generation of whole modules beside LLVM's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub translated: Vec<Translated>,
+    /// Generation of the kernels beside LLVM's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
     /// Generation as functions grow.
@@ -43,6 +47,7 @@ impl Report {
             contenders,
             kernels: Vec::new(),
             modules: Vec::new(),
+            translated: Vec::new(),
             generation: None,
             shapes: None,
         }
@@ -131,6 +136,9 @@ impl fmt::Display for Report {
                 writeln!(f, "{}: {:.1} MB", module.name, module.bytes as f64 / 1e6)?;
             }
             writeln!(f)?;
+        }
+        for generation in &self.translated {
+            write!(f, "{generation}")?;
         }
         if let Some(generation) = &self.generation {
             write!(f, "{generation}")?;
