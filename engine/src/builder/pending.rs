@@ -298,8 +298,9 @@ impl FunctionBuilder<'_, '_> {
         self.registers.release(self.pending.dying);
     }
 
-    /// Appends a stencil of the pending operation's form, which branches nowhere. One piece of code for all who emit: the builder's, which runs from end to end for
-    /// each operation, has to stay in a processor's 32 KiB of instructions, which is worth more than the calls.
+    /// Appends a stencil of the pending operation's form, which branches nowhere. One piece of code for all who emit: the
+    /// builder's, which runs from end to end for each operation, has to stay in a processor's 32 KiB of instructions, which
+    /// is worth more than the calls.
     #[inline(never)]
     fn emit_record(&mut self, row: u32) {
         let unit = &mut *self.unit;

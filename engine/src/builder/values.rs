@@ -226,6 +226,7 @@ impl FunctionBuilder<'_, '_> {
         self.set_pending_any(var);
     }
 
+    /// [`Self::set_pending`] in any case.
     #[inline(never)]
     fn set_pending_any(&mut self, var: u32) {
         let Some(state) = self.vars.get(var as usize) else {
