@@ -260,6 +260,12 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         self.pos = offset;
     }
 
+    /// The source offset that [`Self::at`] was told last.
+    #[inline]
+    pub fn position(&self) -> u32 {
+        self.pos
+    }
+
     /// Whether control can get here.
     #[inline]
     pub fn reachable(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::facts::Type;
 use crate::helpers;
 use crate::layout::Layout;
-use crate::module::{Description, Init};
+use crate::module::{Description, Global, Init};
 use crate::opcodes::{Instruction, Kind, Table};
 use crate::prescan::FAR;
 use crate::validate::{Check, Fault, FrameKind};
@@ -86,21 +86,59 @@ impl Operations {
     }
 }
 
+/// How a global is read and written.
+struct GlobalAccess {
+    ty: ValueType,
+    /// What it is, if it can never change: then it is not read at all.
+    constant: Option<u64>,
+    get: OpId,
+    set: OpId,
+    /// Of the global, or of where it lies, in the context.
+    offset: u32,
+}
+
+impl GlobalAccess {
+    fn new(index: u32, global: &Global, operations: &Operations, layout: &Layout) -> Self {
+        let ty = global.ty.content().code();
+        let (get, set) = match global.far() {
+            true => (&operations.far_get, &operations.far_set),
+            false => (&operations.global_get, &operations.global_set),
+        };
+        let constant = match &global.init {
+            Some(Init::Value(bits)) if !global.ty.mutable() => Some(*bits),
+            _ => None,
+        };
+        Self {
+            ty,
+            constant,
+            get: get[ty as usize],
+            set: set[ty as usize],
+            offset: layout.global(index),
+        }
+    }
+}
+
 /// What the code of every function of a module is generated from.
 pub(crate) struct Context<'a> {
     operations: &'a Operations,
     description: &'a Description,
     signatures: &'a [u32],
     layout: &'a Layout,
+    globals: Vec<GlobalAccess>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(engine: &'a Engine, input: &Input<'a>) -> Self {
+        let (operations, layout) = (engine.operations(), input.layout);
+        let globals = (0..).zip(&input.description.globals);
         Self {
-            operations: engine.operations(),
+            operations,
             description: input.description,
             signatures: input.signatures,
-            layout: input.layout,
+            layout,
+            globals: globals
+                .map(|(index, global)| GlobalAccess::new(index, global, operations, layout))
+                .collect(),
         }
     }
 
@@ -222,6 +260,10 @@ impl Sink for Generator<'_, '_, '_> {
     #[inline(always)]
     fn at(&mut self, offset: u32) {
         self.builder.at(offset);
+    }
+
+    fn position(&self) -> u32 {
+        self.builder.position()
     }
 
     #[inline(always)]
@@ -393,36 +435,20 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     fn global_get(&mut self, index: u32) -> Check {
-        let global = self.context.description.globals.get(index as usize);
+        let global = self.context.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
-        let ty = global.ty.content().code();
-        match &global.init {
-            // What can never change is a constant.
-            Some(Init::Value(bits)) if !global.ty.mutable() => self.builder.constant(ty, *bits),
-            _ => {
-                let operations = self.context.operations;
-                let ops = match global.far() {
-                    true => &operations.far_get,
-                    false => &operations.global_get,
-                };
-                let offset = self.context.layout.global(index);
-                self.builder.op_imm(ops[ty as usize], &[i64::from(offset)]);
-            }
+        match global.constant {
+            Some(bits) => self.builder.constant(global.ty, bits),
+            None => self.builder.op_imm(global.get, &[i64::from(global.offset)]),
         }
         Ok(())
     }
 
     fn global_set(&mut self, index: u32) -> Check {
-        let global = self.context.description.globals.get(index as usize);
+        let global = self.context.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
-        let ty = global.ty.content().code();
-        let operations = self.context.operations;
-        let ops = match global.far() {
-            true => &operations.far_set,
-            false => &operations.global_set,
-        };
-        let offset = self.context.layout.global(index);
-        self.builder.op_imm(ops[ty as usize], &[i64::from(offset)]);
+        self.builder
+            .op_unary(global.set, &[i64::from(global.offset)]);
         Ok(())
     }
 

@@ -25,6 +25,8 @@ const FEW: usize = 8;
 pub(crate) trait Sink {
     /// The offset in the module of the next instruction.
     fn at(&mut self, offset: u32);
+    /// The offset that [`Self::at`] told last.
+    fn position(&self) -> u32;
     /// An instruction of the table, with its immediates.
     fn operation(&mut self, instruction: &Instruction, immediates: &[i64]) -> Check;
     /// [`Self::operation`] for one operand, without immediates.
@@ -144,9 +146,8 @@ impl<'a> Visit<'a> {
         let table = self.table;
         let mut cursor = Cursor::new(body, begin.wrapping_add(body.len() as u32));
         loop {
-            let at = cursor.offset();
             self.operations += 1;
-            sink.at(at);
+            sink.at(cursor.offset());
             let ended = if cursor.rest().len() >= FEW {
                 self.instruction(table, &mut cursor, sink)
             } else {
@@ -163,6 +164,7 @@ impl<'a> Visit<'a> {
                     return Err(fault.at(cursor.offset(), ""));
                 }
                 Err(fault) => {
+                    let at = sink.position();
                     let opcode = body.get(at.wrapping_sub(begin) as usize);
                     let instruction = opcode.map(|opcode| &table.plain[usize::from(*opcode)]);
                     let name = instruction.map_or_else(String::new, Instruction::name);

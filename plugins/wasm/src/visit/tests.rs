@@ -19,11 +19,16 @@ const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::FLOATS)
     .union(WasmFeatures::GC_TYPES);
 
-/// A sink that generates nothing.
-struct Nothing;
+/// A sink that generates nothing, and where it is.
+struct Nothing(u32);
 
 impl Sink for Nothing {
-    fn at(&mut self, _: u32) {}
+    fn at(&mut self, offset: u32) {
+        self.0 = offset;
+    }
+    fn position(&self) -> u32 {
+        self.0
+    }
     fn lane_access(&mut self, _: &Instruction, _: u32, _: i64) -> Check {
         Ok(())
     }
@@ -113,7 +118,7 @@ impl Subject {
         let mut cursor = Cursor::new(body, body.len() as u32);
         let mut visit = Visit::new(table, &self.facts);
         visit.begin(index, &mut cursor)?;
-        visit.instructions(cursor, &mut Nothing).map(drop)
+        visit.instructions(cursor, &mut Nothing(0)).map(drop)
     }
 
     fn theirs(&self, index: u32, ty: u32, body: &[u8]) -> Result<(), wasmparser::Error> {
