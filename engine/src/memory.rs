@@ -204,9 +204,9 @@ impl CodeSpace {
     /// [`MemoryError::Reserve`].
     pub fn new(capacity: usize) -> Result<Self, MemoryError> {
         let large = capacity >= LARGE;
-        let whole = capacity.checked_next_multiple_of(LARGE_PAGE);
-        let room = whole.filter(|_| large).unwrap_or(capacity);
-        let mapping = Mapping::new(room, Access::Write, "code")?;
+        let whole = if large { LARGE_PAGE } else { 1 };
+        let room = capacity.checked_next_multiple_of(whole);
+        let mapping = Mapping::new(room.unwrap_or(capacity), Access::Write, "code")?;
         if large {
             mapping.prefer_large_pages();
         }

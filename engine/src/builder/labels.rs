@@ -118,8 +118,7 @@ impl FunctionBuilder<'_, '_> {
         if let At::Var(var) = operand.at {
             self.vars[var as usize].reads -= 1;
         }
-        self.registers.give_temp(reg, index);
-        self.stack[index].at = At::Reg(reg);
+        self.hold(reg, index);
         Some(reg)
     }
 

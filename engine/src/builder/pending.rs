@@ -124,8 +124,7 @@ impl FunctionBuilder<'_, '_> {
         self.mode = Mode::Ready;
         let row = self.row(reg);
         self.release();
-        self.registers.give_temp(reg, top);
-        self.stack[top].at = At::Reg(reg);
+        self.hold(reg, top);
         self.emit_record(row);
     }
 
@@ -133,22 +132,28 @@ impl FunctionBuilder<'_, '_> {
     #[inline(never)]
     fn flush_any(&mut self, top: usize) {
         let reg = self.emit_result(Reg::NONE);
-        self.registers.give_temp(reg, top);
-        self.stack[top].at = At::Reg(reg);
+        self.hold(reg, top);
     }
 
-    /// The register for a result that nothing else decides, if that is easily said.
+    /// The operand of that index is in a register now.
+    #[inline(always)]
+    pub(super) fn hold(&mut self, reg: Reg, index: usize) {
+        self.registers.give_temp(reg, index);
+        self.stack[index].at = At::Reg(reg);
+    }
+
+    /// The register for the result of a [`Self::usual`] operation that nothing else decides, if none has to be made free for it.
     #[inline(always)]
     pub(super) fn quick_register(&self, ty: ValueType) -> Option<Reg> {
-        if !self.usual() {
-            return None;
-        }
         let class = self.class_of(ty);
-        let dying = self.pending.dying & self.registers.of_class(class);
-        match first(dying) {
-            None => self.registers.available(class),
-            reg => reg,
-        }
+        self.usual().then(|| self.free_register(class)).flatten()
+    }
+
+    /// The register of an operand that dies, else one that nothing uses.
+    #[inline(always)]
+    fn free_register(&self, class: u8) -> Option<Reg> {
+        let dying = first(self.pending.dying & self.registers.of_class(class));
+        dying.or_else(|| self.registers.available(class))
     }
 
     /// Whether the pending operation is emitted as it is and shares no register.
@@ -216,15 +221,11 @@ impl FunctionBuilder<'_, '_> {
     /// The register for a result that nothing else decides: that of an operand which dies, else a new one.
     #[inline]
     fn result_register(&mut self, class: u8) -> Reg {
-        let dying = self.pending.dying;
         if self.pending.emission.tie != NONE {
             return self.tied_register(class);
         }
-        let set = dying & self.registers.of_class(class);
-        match first(set) {
-            Some(reg) => reg,
-            None => self.allocate(class),
-        }
+        self.free_register(class)
+            .unwrap_or_else(|| self.allocate(class))
     }
 
     fn tied_register(&mut self, class: u8) -> Reg {

@@ -102,6 +102,16 @@ pub(crate) struct Var {
 }
 
 impl Var {
+    /// The register that a new value of it goes to, if it has one or one is reserved for it; else [`Reg::NONE`].
+    #[inline]
+    pub fn wanted(&self) -> Reg {
+        if self.pin == Reg::NONE {
+            self.reg
+        } else {
+            self.pin
+        }
+    }
+
     /// Whether its value may still be read from `pos` on.
     #[inline]
     pub fn live(&self, pos: u32) -> bool {

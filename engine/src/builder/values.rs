@@ -213,10 +213,11 @@ impl FunctionBuilder<'_, '_> {
             && let Some(top) = self.stack.last()
             && self.usual()
         {
-            let (own, pin) = (state.reg, state.pin);
-            let reg = match if pin == Reg::NONE { own } else { pin } {
+            let reg = match state.wanted() {
                 Reg::NONE => self.quick_register(top.ty),
-                wanted if wanted == own || self.registers.free & wanted.bit() != 0 => Some(wanted),
+                wanted if wanted == state.reg || self.registers.free & wanted.bit() != 0 => {
+                    Some(wanted)
+                }
                 _ => None,
             };
             if let Some(reg) = reg {
@@ -236,8 +237,7 @@ impl FunctionBuilder<'_, '_> {
             self.copy_reads(var);
         }
         let state = &self.vars[var as usize];
-        let (reg, pin) = (state.reg, state.pin);
-        let wanted = if pin == Reg::NONE { reg } else { pin };
+        let (reg, wanted) = (state.reg, state.wanted());
         if reg != wanted && self.registers.free & wanted.bit() == 0 {
             self.vacate(wanted, Some(var));
         }
@@ -488,8 +488,7 @@ impl FunctionBuilder<'_, '_> {
             let copy = self.allocate(state.class);
             self.registers.locked = keep;
             self.move_to_reg(state.ty, copy, From::Reg(reg));
-            self.registers.give_temp(copy, index);
-            self.stack[index].at = At::Reg(copy);
+            self.hold(copy, index);
             self.vars[var as usize].reads -= 1;
         }
     }
