@@ -380,8 +380,17 @@ impl FunctionBuilder<'_, '_> {
         }
         let op = self.pack.core().br_table;
         let info = self.pack.info(op);
+        // A variable that is loaded for the branch alone: its targets do not expect it in a register, where it would have to be on
+        // every other way to them.
+        let loaded = match self.stack.last().map(|top| top.at) {
+            Some(At::Var(var)) if self.vars[var as usize].wanted() == Reg::NONE => Some(var),
+            _ => None,
+        };
         if !self.prepare(op, info, &[targets.len() as i64]) {
             return;
+        }
+        if let Some(var) = loaded {
+            self.unbind(var);
         }
         let Some(alike) = self.settle_targets(targets, default) else {
             return;
