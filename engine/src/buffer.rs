@@ -221,6 +221,38 @@ impl<'p> CodeBuffer<'p> {
         Some(())
     }
 
+    /// [`Self::emit_simple`] for a stencil with several holes, all for values.
+    #[inline(always)]
+    pub fn emit_plain(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        let Patch::Holes {
+            first,
+            count,
+            plain: true,
+            ..
+        } = self.forms.patch(row.holes.get())?
+        else {
+            return None;
+        };
+        // As above.
+        let code = self.view.code.get(row.code.get() as usize..)?;
+        let code = code.first_chunk::<ROOM>()?;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let length = usize::from(row.length.get());
+        if length > 2 * CHUNK || self.trace.is_some() {
+            return None;
+        }
+        copy_first(room, code, length);
+        for hole in self.forms.holes(*first, *count) {
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
+            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        }
+        self.len = start + length;
+        Some(())
+    }
+
     /// Copies a stencil and patches its holes.
     #[inline(always)]
     pub fn emit(&mut self, memory: &mut [u8], emit: Emit, values: &Values) {
@@ -246,6 +278,9 @@ impl<'p> CodeBuffer<'p> {
         match self.forms.patch(row.holes.get()) {
             Some(Patch::Branch(hole)) if let Target::Label(label) = emit.target => {
                 self.patch_branch(room, code, start, hole, label);
+            }
+            Some(patch @ Patch::Holes { plain: false, .. }) => {
+                self.patch_all(room, code, start, patch, &Emit { ..emit }, values);
             }
             // What is rarely needed is put together where it is needed.
             Some(patch) => self.patch_holes(room, code, start, patch, &Emit { ..emit }, values),

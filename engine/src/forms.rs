@@ -13,6 +13,9 @@ use crate::unit::MAX_CODE;
 /// The values of one stencil's holes: as many as a form can have, up to a power of two.
 pub type Values = [i64; copatch_spec::limits::VALUES.next_power_of_two()];
 
+/// For stencils without holes for values.
+pub const NO_VALUES: Values = [0; _];
+
 /// The number of a form in its pack.
 pub(crate) type FormId = u16;
 
@@ -43,8 +46,7 @@ pub(crate) struct Span {
     form: FormId,
     alternatives: u8,
     values: u8,
-    /// Of its [`Quick`], or [`SLOW`].
-    quick: u16,
+    quick: Option<Quick>,
 }
 
 impl Span {
@@ -53,12 +55,16 @@ impl Span {
         form: 0,
         alternatives: 0,
         values: 0,
-        quick: SLOW,
+        quick: None,
     };
-}
 
-/// No [`Quick`].
-const SLOW: u16 = u16::MAX;
+    /// The form, and the first record of the alternative that takes the one value, where that is found without a search.
+    #[inline(always)]
+    pub fn quick(&self, values: &Values) -> Option<(FormId, u32)> {
+        let row = self.quick.as_ref()?.admit(values[0])?;
+        Some((self.form, row))
+    }
+}
 
 /// The first two alternatives of a form with one value, or the only one twice, where what they admit is no more than a range.
 /// Which one takes a value cannot be foreseen, so there is no branch on it.
@@ -125,7 +131,13 @@ impl OpForms {
                 form,
                 alternatives: row.alternatives.min(u16::from(u8::MAX)) as u8,
                 values: values as u8,
-                quick: row.quick,
+                quick: match values {
+                    1 => forms
+                        .rows
+                        .get(row.first as usize..)
+                        .and_then(|rows| Quick::new(rows.get(..usize::from(row.alternatives))?)),
+                    _ => None,
+                },
             };
         }
         if let Some(place) = Self::short(key) {
@@ -169,8 +181,6 @@ struct Form {
     stencils: u32,
     alternatives: u16,
     values: u16,
-    /// Of its [`Quick`], or [`SLOW`].
-    quick: u16,
     key: FormKey,
     op: u16,
 }
@@ -190,7 +200,6 @@ struct Row {
 pub(crate) struct Forms {
     forms: Vec<Form>,
     rows: Vec<Row>,
-    quick: Vec<Quick>,
     exceptions: Vec<Box<[i64]>>,
     kinds: Vec<PatchKind>,
     patches: Vec<Patch>,
@@ -204,7 +213,6 @@ impl Forms {
         let mut forms = Self {
             forms: Vec::with_capacity(view.forms.len()),
             rows: Vec::with_capacity(view.alternatives.len() * 2),
-            quick: Vec::new(),
             exceptions: Vec::new(),
             kinds: kinds.to_vec(),
             patches: Vec::with_capacity(view.hole_lists.len()),
@@ -259,7 +267,6 @@ impl Forms {
         Self {
             forms: vec![],
             rows: vec![],
-            quick: vec![],
             exceptions: vec![],
             kinds,
             patches: vec![],
@@ -305,20 +312,14 @@ impl Forms {
                 });
             }
         }
-        let quick = match form.values.get() {
-            1 => Quick::new(&self.rows[begin..]),
-            _ => None,
-        };
         self.forms.push(Form {
             first: begin as u32,
             stencils: view.alternatives.get(first)?.stencils.get(),
             alternatives: form.count.get(),
             values: form.values.get(),
-            quick: quick.map_or(SLOW, |_| self.quick.len() as u16),
             key: FormKey(form.key.get()),
             op: form.op.get(),
         });
-        self.quick.extend(quick);
         Some(())
     }
 
@@ -363,10 +364,8 @@ impl Forms {
     /// where the form has more values than a span is kept for.
     #[inline(always)]
     pub fn admit_span(&self, span: &Span, values: &Values) -> Option<(FormId, u32)> {
-        if let Some(quick) = self.quick.get(usize::from(span.quick))
-            && let Some(row) = quick.admit(values[0])
-        {
-            return Some((span.form, row));
+        if let Some(found) = span.quick(values) {
+            return Some(found);
         }
         let (alternatives, count) = (u16::from(span.alternatives), u16::from(span.values));
         let row = self.admit_rows(span.first, alternatives, count, values)?;

@@ -71,8 +71,8 @@ pub(crate) struct OpInfo {
     pub branch: bool,
     /// What is known of its emission.
     pub emission: Emission,
-    /// Whether `base` is everything in registers and no operand shares the result's.
-    pub plain: bool,
+    /// [`Self::usual`] of it where `base` is everything in registers and no operand shares the result's; else no such number.
+    pub usual: u8,
     /// How many registers operand 1 has to choose from.
     pub radix: u8,
     /// The outcome by which its form is chosen: for branches, both have the same places.
@@ -83,6 +83,19 @@ pub(crate) struct OpInfo {
     pub base: FormKey,
     pub forms: OpForms,
 }
+
+impl OpInfo {
+    /// A number for the shape and the numbers of operands and immediates, so that quick paths compare once.
+    pub const fn usual(shape: Shape, operands: usize, immediates: usize) -> u8 {
+        (shape as u8) << 5 | (operands as u8) << 2 | immediates as u8
+    }
+}
+
+const _: () = assert!(
+    (Shape::Asm as u8) < 7
+        && copatch_spec::limits::OPERANDS < 8
+        && copatch_spec::limits::IMMEDIATES < 4
+);
 
 /// The forms of the moves of one type, by where the value comes from; to a register and to a slot.
 #[derive(Clone, Copy, Debug)]
@@ -257,6 +270,11 @@ impl Pack {
         &self.ops[op.index()]
     }
 
+    /// Of all operations, by their numbers.
+    pub(crate) fn infos(&self) -> &[OpInfo] {
+        &self.ops
+    }
+
     #[inline]
     pub(crate) fn forms(&self) -> &Forms {
         &self.forms
@@ -344,7 +362,7 @@ impl Index {
                     fault: if op.uses_mem { out_of_bounds } else { NONE },
                     negated: false,
                 },
-                plain: false,
+                usual: u8::MAX,
                 radix: registers(op.operands.get(1)),
                 outcome: match op.shape {
                     Shape::Branch => Outcome::BranchTrue,
@@ -370,7 +388,10 @@ impl Index {
             if op.result.as_ref().is_some_and(in_slot) {
                 info.base = info.base.with_result_slot();
             }
-            info.plain = info.base == FormKey::registers() && info.tie == NONE;
+            if info.base == FormKey::registers() && info.tie == NONE {
+                let (operands, immediates) = (op.operands.len(), op.immediates.len());
+                info.usual = OpInfo::usual(op.shape, operands, immediates);
+            }
             ops.push(info);
         }
         if view.forms.len() > copatch_spec::limits::FORMS {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::buffer::{CODE_SPACE, CodeBuffer, Emit, Emitted, Target};
 use crate::error::{Error, Result};
-use crate::forms::{FormId, Values};
+use crate::forms::{FormId, NO_VALUES, Values};
 use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
@@ -135,7 +135,7 @@ impl<'p> Unit<'p> {
 
     /// Emits an operation that has neither operands nor values.
     pub(crate) fn emit_plain(&mut self, op: OpId) {
-        self.emit_values(op, 0, &Values::default(), Target::None, 0);
+        self.emit_values(op, 0, &NO_VALUES, Target::None, 0);
     }
 
     /// Emits the form of an operation that has its operands in registers, whose numbers make up `index`.
@@ -153,8 +153,21 @@ impl<'p> Unit<'p> {
             });
             return;
         };
+        self.emit_form(form, row + index, values, target, source);
+    }
+
+    /// Emits a stencil of that form.
+    #[inline(never)]
+    pub(crate) fn emit_form(
+        &mut self,
+        form: FormId,
+        row: u32,
+        values: &Values,
+        target: Target,
+        source: u32,
+    ) {
         let emit = Emit {
-            row: row + index,
+            row,
             form,
             target,
             source,
@@ -163,19 +176,22 @@ impl<'p> Unit<'p> {
     }
 
     /// The form of an operation that has its operands in registers, and its first record for these values.
-    fn record(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
-        let (forms, info) = (self.pack.forms(), self.pack.info(op));
+    #[inline(always)]
+    pub(crate) fn record(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
+        let info = self.pack.info(op);
         let found = match info.forms.plain(Outcome::Plain) {
-            None if info.outcome == Outcome::Plain => {
-                forms.admit_span(info.forms.own(false), values)
-            }
+            None if info.outcome == Outcome::Plain => info.forms.own(false).quick(values),
             plain => plain,
         };
-        let find = || {
-            let form = forms.find(&info.forms, FormKey::registers())?;
-            Some((form, forms.admit(form, values)?))
-        };
-        found.or_else(find)
+        found.or_else(|| self.search(op, values))
+    }
+
+    /// [`Self::record`] in any case.
+    #[inline(never)]
+    fn search(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
+        let forms = self.pack.forms();
+        let form = forms.find(&self.pack.info(op).forms, FormKey::registers())?;
+        Some((form, forms.admit(form, values)?))
     }
 
     /// Appends an instruction that faults, recorded as a trap of that kind.

@@ -99,7 +99,7 @@ impl FunctionBuilder<'_, '_> {
             0,
         ];
         let op = self.pack.core().helper;
-        let info = *self.pack.info(op);
+        let info = *self.info(op);
         if info.shape != Shape::Helper {
             return self.misuse("core.helper is not a helper");
         }
@@ -134,17 +134,15 @@ impl FunctionBuilder<'_, '_> {
         }
         let first = self.stack.len() - results.len();
         let mut places = self.places();
-        let mut moves = std::mem::take(&mut self.moves);
-        moves.clear();
+        self.moves.clear();
         let mut in_slots = Vec::new();
         for (index, ty) in results.iter().enumerate() {
             let operand = self.stack[first + index];
             match places.next(self.class_of(*ty)) {
-                Some(to) => moves.push(Move {
-                    ty: *ty,
-                    to,
-                    from: self.source_of(operand, first + index),
-                }),
+                Some(to) => {
+                    let from = self.source_of(operand, first + index);
+                    self.moves.push(Move { ty: *ty, to, from });
+                }
                 None => in_slots.push((index, operand)),
             }
         }
@@ -153,8 +151,7 @@ impl FunctionBuilder<'_, '_> {
         for (index, operand) in &in_slots {
             self.copy_to_slot(*operand, first + index, self.operand_slot(first + index));
         }
-        self.parallel_move(&mut moves);
-        self.moves = moves;
+        self.perform_moves();
         for (index, operand) in &in_slots {
             let (from, to) = (self.operand_slot(first + index), *index as u32);
             let number = self.class_of(operand.ty);
@@ -231,6 +228,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Pops the arguments and brings them where the callee expects them; everything else is saved, but for a variable that is
     /// `written` before it is read. Gives the register of the code pointer, which is one that carries no argument.
+    #[inline(always)]
     fn pass(
         &mut self,
         signature: &Signature,
@@ -240,20 +238,18 @@ impl FunctionBuilder<'_, '_> {
         self.leave_leaf();
         let first = self.first_argument(signature)?;
         let mut places = self.places();
-        let mut moves = std::mem::take(&mut self.moves);
-        moves.clear();
+        self.moves.clear();
         for (index, ty) in signature.params.iter().enumerate() {
             match places.next(self.class_of(*ty)) {
-                Some(to) => moves.push(Move {
-                    ty: *ty,
-                    to,
-                    from: self.source_of(self.stack[first + index], first + index),
-                }),
+                Some(to) => {
+                    let from = self.source_of(self.stack[first + index], first + index);
+                    self.moves.push(Move { ty: *ty, to, from });
+                }
                 None => self.settle_operand(first + index, true),
             }
         }
-        let pointer = pointer.map(|operand| self.pointer_move(operand, &moves));
-        moves.extend(pointer);
+        let pointer = pointer.map(|operand| self.pointer_move(operand, &self.moves));
+        self.moves.extend(pointer);
         // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
         // a variable that is saved keeps its slot.
         self.pop_all(first);
@@ -263,8 +259,7 @@ impl FunctionBuilder<'_, '_> {
             self.registers.cleaned(state.reg);
         }
         self.save_all();
-        self.parallel_move(&mut moves);
-        self.moves = moves;
+        self.perform_moves();
         self.registers.unlock_all();
         self.registers.free_all();
         pointer.map(|mv| mv.to)
@@ -310,6 +305,7 @@ impl FunctionBuilder<'_, '_> {
         self.settled = self.settled.min(height);
     }
 
+    #[inline(always)]
     fn emit_call(&mut self, op: OpId, pointer: Option<Reg>, target: Target) {
         let advance = self.slot_bytes_up_to(self.stack.len());
         self.operations += 1;
@@ -327,7 +323,12 @@ impl FunctionBuilder<'_, '_> {
         i64::from(self.operand_slot(index)) * i64::from(self.stride)
     }
 
+    #[inline(always)]
     fn take_results(&mut self, results: &[ValueType]) {
+        // Most functions have none.
+        if results.is_empty() {
+            return;
+        }
         let mut places = self.places();
         for ty in results {
             let at = match places.next(self.class_of(*ty)) {

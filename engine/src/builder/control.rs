@@ -7,7 +7,7 @@ use super::state::{At, Operand, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Label, Target};
 use crate::error::Error;
-use crate::forms::Values;
+use crate::forms::NO_VALUES;
 
 /// Parameters and results of all constructs that are open at once: a few bytes of a program can open one with a thousand.
 const MAX_TYPES: u32 = 1 << 22;
@@ -379,7 +379,7 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         let op = self.pack.core().br_table;
-        let info = self.pack.info(op);
+        let info = self.info(op);
         // A variable that is loaded for the branch alone: its targets do not expect it in a register, where it would have to be on
         // every other way to them.
         let loaded = match self.stack.last().map(|top| top.at) {
@@ -542,9 +542,9 @@ impl FunctionBuilder<'_, '_> {
     }
 
     pub(super) fn jump(&mut self, label: Label) {
-        let op = self.pack.core().jump;
-        self.unit
-            .emit_values(op, 0, &Values::default(), Target::Label(label), self.pos);
+        let (form, row) = self.jump;
+        let target = Target::Label(label);
+        self.unit.emit_form(form, row, &NO_VALUES, target, self.pos);
     }
 
     /// Marks what follows as out of reach.

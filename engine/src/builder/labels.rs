@@ -277,28 +277,21 @@ impl FunctionBuilder<'_, '_> {
     fn moves_to(&mut self, index: usize, missing: RegSet, types: (u32, u32)) {
         let frame = &self.frames[index];
         let (layout, height, result_reg) = (frame.layout, frame.height, frame.result_reg);
-        let mut moves = std::mem::take(&mut self.moves);
-        moves.clear();
+        self.moves.clear();
         if let Some(layout) = layout {
             let layout = &self.layouts[layout as usize];
             for to in each(missing) {
                 let var = layout.holder(to);
                 let state = &self.vars[var as usize];
                 if state.live(self.pos) {
-                    moves.push(Move {
-                        ty: state.ty,
-                        to,
-                        from: self.source_of_var(var),
-                    });
+                    let (ty, from) = (state.ty, self.source_of_var(var));
+                    self.moves.push(Move { ty, to, from });
                 }
             }
         }
         if let (Some(reg), Some(operand)) = (result_reg, self.stack.last().copied()) {
-            moves.push(Move {
-                ty: operand.ty,
-                to: reg,
-                from: self.source_of(operand, self.stack.len() - 1),
-            });
+            let (ty, from) = (operand.ty, self.source_of(operand, self.stack.len() - 1));
+            self.moves.push(Move { ty, to: reg, from });
         } else if types.0 != types.1 {
             // In ascending order no operand's slot is overwritten before it is read.
             let bottom = self
@@ -310,7 +303,6 @@ impl FunctionBuilder<'_, '_> {
                 self.copy_to_slot(operand, at, self.operand_slot(height + offset));
             }
         }
-        self.parallel_move(&mut moves);
-        self.moves = moves;
+        self.perform_moves();
     }
 }

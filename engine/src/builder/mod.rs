@@ -37,8 +37,8 @@ use self::pending::Pending;
 use self::state::{At, Layout, Operand, Reg, Registers, Var};
 use crate::buffer::Target;
 use crate::error::{Error, Result};
-use crate::forms::Values;
-use crate::pack::{OpId, Pack};
+use crate::forms::{FormId, Forms, NO_VALUES, Values};
+use crate::pack::{OpId, OpInfo, Pack};
 use crate::plan::Plan;
 use crate::templates::Templates;
 use crate::unit::Unit;
@@ -82,6 +82,11 @@ pub struct FunctionBuilder<'u, 'p> {
     unit: &'u mut Unit<'p>,
     pack: &'p Arc<Pack>,
     templates: &'p Templates,
+    /// The pack's, which are looked up for every operation.
+    infos: &'p [OpInfo],
+    forms: &'p Forms,
+    /// The form of the pack's jump, and its record.
+    jump: (FormId, u32),
     plan: Plan,
     vars: Vec<Var>,
     /// Has room for [`SHALLOW`] operands at least.
@@ -145,7 +150,13 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         let stride = pack.slot_bytes();
         Self {
             templates: unit.templates,
+            // A pack without one gives an error where it is emitted.
+            jump: unit
+                .record(pack.core().jump, &NO_VALUES)
+                .unwrap_or((0, u32::MAX)),
             unit,
+            infos: pack.infos(),
+            forms: pack.forms(),
             pack,
             plan: Plan::default(),
             vars: Vec::new(),
@@ -248,8 +259,8 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     fn enter(&mut self) {
         if !self.leaf {
             let op = self.pack.core().enter;
-            let values = &Values::default();
-            self.unit.emit_values(op, 0, values, Target::None, self.pos);
+            self.unit
+                .emit_values(op, 0, &NO_VALUES, Target::None, self.pos);
         }
         self.open_function();
     }
@@ -359,6 +370,12 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             .map_or("", |op| op.name.as_str());
         let what = format!("code for {name} on {}", metadata.machine.arch);
         self.unit.buffer.fail(Error::Missing { what });
+    }
+
+    /// What is known of an operation.
+    #[inline]
+    fn info(&self, op: OpId) -> &'p OpInfo {
+        &self.infos[op.index()]
     }
 
     /// The register class of a type's values.

@@ -156,7 +156,7 @@ impl FunctionBuilder<'_, '_> {
     /// Emits a form of a move, whose values are in `move_values`.
     fn emit_form(&mut self, form: Option<FormId>, index: u32) -> bool {
         let Some(form) = form else { return false };
-        let Some(row) = self.pack.forms().admit(form, &self.move_values) else {
+        let Some(row) = self.forms.admit(form, &self.move_values) else {
             return false;
         };
         let emit = Emit {
@@ -182,11 +182,25 @@ impl FunctionBuilder<'_, '_> {
         self.unit.buffer.fail(Error::Internal { what });
     }
 
+    /// Performs the moves in hand, of which there is one in most cases, as if all happened at once.
+    #[inline]
+    pub(super) fn perform_moves(&mut self) {
+        match self.moves.as_slice() {
+            [] => {}
+            [mv] => {
+                let Move { ty, to, from } = *mv;
+                self.move_to_reg(ty, to, from);
+            }
+            _ => {
+                let mut moves = std::mem::take(&mut self.moves);
+                self.parallel_move(&mut moves);
+                self.moves = moves;
+            }
+        }
+    }
+
     /// Performs moves as if all happened at once: sources are read before any register they share is overwritten.
     pub(super) fn parallel_move(&mut self, moves: &mut [Move]) {
-        if let [mv] = moves {
-            return self.move_to_reg(mv.ty, mv.to, mv.from);
-        }
         let (mut read, mut written) = (0, 0);
         for mv in moves.iter() {
             if let From::Reg(reg) = mv.from

@@ -34,9 +34,20 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Pops the operands of an operation and pushes its result; `immediates` are the operation's own.
-    #[inline]
+    #[inline(never)]
     pub fn op_imm<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
-        self.op_of::<ANY, N>(op, immediates);
+        match self.info(op).operand_count {
+            0 => self.op_nullary(op, immediates),
+            1 => self.op_unary(op, immediates),
+            2 => self.op_binary(op, immediates),
+            _ => self.op_unusual(op, immediates),
+        }
+    }
+
+    /// [`Self::op_imm`] for an operation without operands.
+    #[inline]
+    pub fn op_nullary<const N: usize>(&mut self, op: OpId, immediates: &[i64; N]) {
+        self.op_of::<0, N>(op, immediates);
     }
 
     /// [`Self::op_imm`] for an operation of one operand.
@@ -57,12 +68,35 @@ impl FunctionBuilder<'_, '_> {
         if !self.ready() {
             return;
         }
-        let info = self.pack.info(op);
-        if info.shape != Shape::Next || usize::from(info.immediates) != N {
+        let info = self.info(op);
+        if info.usual != const { OpInfo::usual(Shape::Next, COUNT, N) } {
+            return self.op_unusual(op, immediates);
+        }
+        if !self.prepare_of::<COUNT, N>(op, info, immediates) {
+            return;
+        }
+        match info.result {
+            Some(ty) => {
+                self.mode = Mode::Waiting;
+                self.push(ty, At::Pending);
+            }
+            None => self.emit_effect(),
+        }
+    }
+
+    /// [`Self::op_imm`] for any operation.
+    #[inline(never)]
+    fn op_unusual(&mut self, op: OpId, immediates: &[i64]) {
+        if !self.ready() {
+            return;
+        }
+        let info = self.info(op);
+        if info.shape != Shape::Next || usize::from(info.immediates) != immediates.len() {
             return self
                 .misuse("not an operation that computes, or the wrong number of immediates");
         }
-        if !self.prepare_of::<COUNT, N>(op, info, immediates) {
+        self.operations += 1;
+        if !self.prepare_any(op, info, immediates) {
             return;
         }
         match info.result {
@@ -95,13 +129,9 @@ impl FunctionBuilder<'_, '_> {
     /// changes nothing, if it is another.
     #[inline(always)]
     fn prepare_with(&mut self, op: OpId, value: i64) -> bool {
-        let info = self.pack.info(op);
+        let info = self.info(op);
         let Some(ty) = info.result else { return false };
-        if info.shape != Shape::Next
-            || !info.plain
-            || info.operand_count != 2
-            || info.immediates != 0
-        {
+        if info.usual != const { OpInfo::usual(Shape::Next, 2, 0) } {
             return false;
         }
         let [below @ .., top] = self.stack.as_mut_slice() else {
@@ -117,7 +147,7 @@ impl FunctionBuilder<'_, '_> {
             return false;
         }
         self.values[0] = value;
-        let forms = self.pack.forms();
+        let forms = self.forms;
         let Some((form, stencils)) = forms.admit_span(info.forms.own(true), &self.values) else {
             return false;
         };
@@ -150,7 +180,7 @@ impl FunctionBuilder<'_, '_> {
         if self.dead() {
             return;
         }
-        if self.mode == Mode::Waiting && self.pack.info(self.pending.choice.op).branch {
+        if self.mode == Mode::Waiting && self.info(self.pending.choice.op).branch {
             self.pending.emission.negated ^= true;
         } else {
             self.op_imm(op, &[]);
@@ -166,8 +196,8 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
-    /// Pops the operands, chooses a form and brings the operands where the form wants them: what is to be emitted is
-    /// then in `pending`. Gives false if there is none.
+    /// Pops the operand of an operation that has one, chooses a form and brings the operand where the form wants it: what is to be
+    /// emitted is then in `pending`. Gives false if there is none.
     #[inline]
     pub(super) fn prepare<const N: usize>(
         &mut self,
@@ -175,10 +205,14 @@ impl FunctionBuilder<'_, '_> {
         info: &OpInfo,
         immediates: &[i64; N],
     ) -> bool {
-        self.prepare_of::<ANY, N>(op, info, immediates)
+        if info.usual == OpInfo::usual(info.shape, 1, N) {
+            return self.prepare_of::<1, N>(op, info, immediates);
+        }
+        self.operations += 1;
+        self.prepare_any(op, info, immediates)
     }
 
-    /// [`Self::prepare`] for `COUNT` operands, or [`ANY`] number.
+    /// [`Self::prepare`] for `COUNT` operands, all in registers where nothing else is known.
     #[inline(always)]
     fn prepare_of<const COUNT: usize, const N: usize>(
         &mut self,
@@ -187,14 +221,9 @@ impl FunctionBuilder<'_, '_> {
         immediates: &[i64; N],
     ) -> bool {
         self.operations += 1;
-        let count = usize::from(info.operand_count);
-        if COUNT != ANY && count != COUNT {
-            return self.prepare_any(op, info, immediates);
-        }
-        let count = if COUNT == ANY { count } else { COUNT };
         let (mut dying, mut key, mut first) = (0, FormKey::registers(), 0);
         // One look at the operands settles the usual cases: all in registers, or a constant on the right.
-        let (bottom, index) = match (count, self.stack.as_slice()) {
+        let (bottom, index) = match (COUNT, self.stack.as_slice()) {
             (1, [below @ .., a]) if below.len() >= self.floor => {
                 let (bottom, at) = (below.len(), a.at);
                 let a = look(&mut self.vars, at, &mut dying);
@@ -227,7 +256,7 @@ impl FunctionBuilder<'_, '_> {
             (0, _) => (self.stack.len(), 0),
             _ => return self.prepare_any(op, info, immediates),
         };
-        if info.plain && index != ODD {
+        if index != ODD {
             for (place, value) in immediates.iter().enumerate() {
                 self.values[first + place] = *value;
             }
@@ -235,7 +264,7 @@ impl FunctionBuilder<'_, '_> {
                 info.forms.plain(info.outcome)
             } else {
                 let span = info.forms.own(first != 0);
-                self.pack.forms().admit_span(span, &self.values)
+                self.forms.admit_span(span, &self.values)
             };
             if let Some((form, stencils)) = found {
                 self.stack.truncate(bottom);
@@ -407,7 +436,7 @@ impl FunctionBuilder<'_, '_> {
                 && operands[1] != At::Slot
             {
                 operands.swap(0, 1);
-                let info = self.pack.info(swap);
+                let info = self.info(swap);
                 let key = info.base.with_operand(1, Place::Immediate);
                 let choice = self.admit(swap, info, key, operands, immediates);
                 if choice.is_some() {
@@ -439,8 +468,7 @@ impl FunctionBuilder<'_, '_> {
         immediates: &[i64],
     ) -> Option<Choice> {
         let form = self
-            .pack
-            .forms()
+            .forms
             .find(&info.forms, key.with_outcome(info.outcome))?;
         let mut filled = 0;
         if key != FormKey::registers() {
@@ -469,7 +497,7 @@ impl FunctionBuilder<'_, '_> {
             let offset = self.slot_offset(self.operand_slot(self.stack.len()));
             self.set_value(&mut filled, offset);
         }
-        let stencils = self.pack.forms().admit(form, &self.values)?;
+        let stencils = self.forms.admit(form, &self.values)?;
         Some(Choice {
             op,
             key,
@@ -498,8 +526,6 @@ impl FunctionBuilder<'_, '_> {
     }
 }
 
-/// Any number of operands.
-const ANY: usize = usize::MAX;
 /// The index of operands that are not where a quick look would have them.
 const ODD: u32 = u32::MAX;
 

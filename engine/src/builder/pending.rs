@@ -212,7 +212,7 @@ impl FunctionBuilder<'_, '_> {
         self.pending.emission.negated = false;
         self.flush_top();
         let not = self.not_op;
-        if self.prepare(not, self.pack.info(not), &[]) {
+        if self.prepare(not, self.info(not), &[]) {
             self.operations -= 1;
             self.push(ty, At::Pending);
         }
@@ -261,7 +261,7 @@ impl FunctionBuilder<'_, '_> {
     fn emit_tied(&mut self, wanted: Reg) {
         let tie = usize::from(self.pending.emission.tie) & (OPERANDS - 1);
         let choice = self.pending.choice;
-        let info = self.pack.info(choice.op);
+        let info = self.info(choice.op);
         let ty = info.operands[usize::from(info.tie) & (OPERANDS - 1)];
         let source = self.pending.regs[tie];
         let mut shared = source;
@@ -319,7 +319,16 @@ impl FunctionBuilder<'_, '_> {
     /// [`Self::emit_record`] of a stencil with more holes, or where there is little room.
     #[inline(never)]
     fn emit_other(&mut self, row: u32) {
-        self.emit_to(self.pending.choice.form, row, Target::None);
+        let unit = &mut *self.unit;
+        let start = unit.buffer.len();
+        let memory = unit.space.bytes_mut();
+        if unit.buffer.emit_plain(memory, row, &self.values).is_none() {
+            return self.emit_to(self.pending.choice.form, row, Target::None);
+        }
+        let (kind, source) = (self.pending.emission.fault, self.pending.source);
+        if kind != NONE {
+            unit.buffer.site(start, kind, source);
+        }
     }
 
     /// Appends any stencil.
@@ -358,7 +367,7 @@ impl FunctionBuilder<'_, '_> {
             return Some(Condition::Known(value != 0));
         }
         let op = self.pack.core().br_if;
-        if !self.prepare(op, self.pack.info(op), &[]) {
+        if !self.prepare(op, self.info(op), &[]) {
             return None;
         }
         match self.branches() {
@@ -374,11 +383,11 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     fn branches(&self) -> Option<Branches> {
         let choice = &self.pending.choice;
-        let info = self.pack.info(choice.op);
+        let info = self.info(choice.op);
         if !info.branch && info.shape != Shape::Branch {
             return None;
         }
-        let forms = self.pack.forms();
+        let forms = self.forms;
         let plain = |outcome| info.forms.plain(outcome);
         if choice.key == FormKey::registers()
             && let (Some(when), Some(unless)) =

@@ -439,7 +439,9 @@ impl Sink for Generator<'_, '_, '_> {
         let global = global.ok_or_else(unsupported)?;
         match global.constant {
             Some(bits) => self.builder.constant(global.ty, bits),
-            None => self.builder.op_imm(global.get, &[i64::from(global.offset)]),
+            None => self
+                .builder
+                .op_nullary(global.get, &[i64::from(global.offset)]),
         }
         Ok(())
     }

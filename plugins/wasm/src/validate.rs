@@ -251,12 +251,15 @@ impl<'a> Validator<'a> {
         if types.is_empty() {
             return Ok(());
         }
-        self.pop_list(types)
+        match self.facts.types(types) {
+            [ty] => self.pop(*ty),
+            types => self.pop_list(types),
+        }
     }
 
     #[inline(never)]
-    fn pop_list(&mut self, types: Span) -> Check {
-        for ty in self.facts.types(types).iter().rev() {
+    fn pop_list(&mut self, types: &[Type]) -> Check {
+        for ty in types.iter().rev() {
             self.pop(*ty)?;
         }
         Ok(())
@@ -272,7 +275,10 @@ impl<'a> Validator<'a> {
             let what = format!("more than {MAX_OPERANDS} operands on the stack");
             return Err(Box::new(Fault::Refused(what)));
         }
-        self.operands.extend_from_slice(self.facts.types(types));
+        match self.facts.types(types) {
+            [ty] => self.push(*ty),
+            types => self.operands.extend_from_slice(types),
+        }
         Ok(())
     }
 
