@@ -85,6 +85,8 @@ pub(crate) struct CodeBuffer<'p> {
     table_entries: Vec<Label>,
     pub sites: Sites,
     pub trace: Option<Vec<Emitted>>,
+    /// Stencils that are shorter are copied the quick way: none where all are remembered.
+    quick: usize,
     /// The function in hand.
     function: u32,
     /// Where functions begin, by number; [`NO_ENTRY`] for those that have not begun.
@@ -123,6 +125,7 @@ impl<'p> CodeBuffer<'p> {
             table_entries: Vec::new(),
             sites: Sites::default(),
             trace: None,
+            quick: 2 * CHUNK + 1,
             function: u32::MAX,
             entries: Vec::new(),
             error: None,
@@ -131,6 +134,12 @@ impl<'p> CodeBuffer<'p> {
 
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Remembers every stencil from here on.
+    pub fn remember(&mut self) {
+        self.trace = Some(Vec::new());
+        self.quick = 0;
     }
 
     /// Remembers the first error; what follows is emitted into the void.
@@ -204,7 +213,7 @@ impl<'p> CodeBuffer<'p> {
         let code = code.first_chunk::<ROOM>()?;
         let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
         let length = usize::from(row.length.get());
-        if length > 2 * CHUNK || self.trace.is_some() {
+        if length >= self.quick {
             return None;
         }
         copy_first(room, code, length);
@@ -240,7 +249,7 @@ impl<'p> CodeBuffer<'p> {
         let code = code.first_chunk::<ROOM>()?;
         let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
         let length = usize::from(row.length.get());
-        if length > 2 * CHUNK || self.trace.is_some() {
+        if length >= self.quick {
             return None;
         }
         copy_first(room, code, length);

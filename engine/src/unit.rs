@@ -100,7 +100,7 @@ impl<'p> Unit<'p> {
     /// Remembers every stencil for [`Program::listing`].
     #[must_use]
     pub fn with_trace(mut self) -> Self {
-        self.buffer.trace = Some(Vec::new());
+        self.buffer.remember();
         self
     }
 

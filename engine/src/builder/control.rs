@@ -221,16 +221,16 @@ impl FunctionBuilder<'_, '_> {
             Mode::Dead
         };
         if frame.else_edge {
-            self.begin_untaken(&frame);
+            self.begin_untaken(frame.else_label, frame.snapshot, frame.params);
         }
     }
 
     /// Binds the label of the untaken branch of an `if_`, and takes on what it has in registers.
     #[inline(never)]
-    fn begin_untaken(&mut self, frame: &Frame) {
-        self.unit.buffer.bind(frame.else_label);
-        self.adopt(frame.snapshot, self.missing(frame.snapshot));
-        self.push_slots(frame.params);
+    fn begin_untaken(&mut self, label: Label, snapshot: u32, params: (u32, u32)) {
+        self.unit.buffer.bind(label);
+        self.adopt(snapshot, self.missing(snapshot));
+        self.push_slots(params);
     }
 
     /// Ends the innermost construct.
@@ -287,38 +287,46 @@ impl FunctionBuilder<'_, '_> {
 
     /// Ends a conditional without a second arm: the other edge goes to the end too.
     fn end_if(&mut self, index: usize) {
-        if !self.frames[index].else_edge {
+        let frame = &self.frames[index];
+        let (snapshot, label, else_label) = (frame.snapshot, frame.label, frame.else_label);
+        if !frame.else_edge {
             return self.end_label(index);
         }
         let reachable = !self.dead();
-        if reachable {
-            if self.frames[index].layout.is_none() {
+        let layout = match frame.layout {
+            Some(layout) => layout,
+            None if reachable => {
                 // What the untaken branch has in registers is expected, so that it needs no moves.
-                let taken = self.layouts[self.frames[index].snapshot as usize];
-                let layout = self.add_layout(self.only_live(taken));
-                self.frames[index].layout = Some(layout);
+                self.forget_dead(snapshot);
+                self.frames[index].layout = Some(snapshot);
+                snapshot
             }
-            let layout = self.frames[index].layout.unwrap_or(0);
+            None => {
+                // The first arm leaves for good: only the other edge gets here.
+                let (height, params) = (frame.height, frame.params);
+                self.truncate(height);
+                self.begin_untaken(else_label, snapshot, params);
+                self.mode = Mode::Ready;
+                return;
+            }
+        };
+        let missing = if reachable {
             let missing = self.settle(layout);
             self.edge(index, missing);
-        }
-        let frame = self.frames[index];
-        let Some(layout) = frame.layout else {
-            // The first arm leaves for good: only the other edge gets here.
-            self.truncate(frame.height);
-            self.begin_untaken(&frame);
-            self.mode = Mode::Ready;
-            return;
+            missing
+        } else {
+            self.missing(layout)
         };
-        if self.same(frame.snapshot, layout) {
-            self.unit.buffer.bind(frame.else_label);
-            return self.arrive(index, self.missing(layout));
+        if layout == snapshot || self.same(snapshot, layout) {
+            self.unit.buffer.bind(else_label);
+            return self.arrive(index, missing);
         }
         if reachable {
-            self.jump(frame.label);
+            self.jump(label);
         }
-        self.truncate(frame.height);
-        self.begin_untaken(&frame);
+        let (height, params) = (self.frames[index].height, self.frames[index].params);
+        self.truncate(height);
+        self.begin_untaken(else_label, snapshot, params);
         let missing = self.settle(layout);
         self.edge(index, missing);
         self.arrive(index, missing);

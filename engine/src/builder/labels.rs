@@ -87,8 +87,8 @@ impl FunctionBuilder<'_, '_> {
         if self.in_register(&frame) {
             self.frames[index].result_reg = self.top_to_register();
         }
-        let layout = self.only_live(self.registers.layout());
-        let at = self.add_layout(layout);
+        let at = self.add_layout(self.registers.layout());
+        self.forget_dead(at);
         self.frames[index].layout = Some(at);
         at
     }
@@ -122,12 +122,15 @@ impl FunctionBuilder<'_, '_> {
         Some(reg)
     }
 
-    /// A layout without the variables whose values nobody reads any more.
-    pub(super) fn only_live(&self, layout: Layout) -> Layout {
-        let dead = each(layout.bound)
-            .filter(|reg| !self.live(layout.holder(*reg)))
-            .fold(0, |set, reg| set | reg.bit());
-        layout.without(dead)
+    /// Takes the variables out of a layout whose values nobody reads any more.
+    pub(super) fn forget_dead(&mut self, layout: u32) {
+        let layout = &mut self.layouts[layout as usize];
+        for reg in each(layout.bound) {
+            if !self.vars[layout.holder(reg) as usize].live(self.pos) {
+                layout.bound &= !reg.bit();
+                layout.dirty &= !reg.bit();
+            }
+        }
     }
 
     pub(super) fn add_layout(&mut self, layout: Layout) -> u32 {

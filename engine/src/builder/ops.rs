@@ -72,14 +72,15 @@ impl FunctionBuilder<'_, '_> {
         if info.usual != const { OpInfo::usual(Shape::Next, COUNT, N) } {
             return self.op_unusual(op, immediates);
         }
-        if !self.prepare_of::<COUNT, N>(op, info, immediates) {
+        let Some(values) = self.prepare_of::<COUNT, N>(op, info, immediates) else {
             return;
-        }
+        };
         match info.result {
             Some(ty) => {
                 self.mode = Mode::Waiting;
                 self.push(ty, At::Pending);
             }
+            None if values > 1 => self.emit_wide_effect(),
             None => self.emit_effect(),
         }
     }
@@ -206,20 +207,20 @@ impl FunctionBuilder<'_, '_> {
         immediates: &[i64; N],
     ) -> bool {
         if info.usual == OpInfo::usual(info.shape, 1, N) {
-            return self.prepare_of::<1, N>(op, info, immediates);
+            return self.prepare_of::<1, N>(op, info, immediates).is_some();
         }
         self.operations += 1;
         self.prepare_any(op, info, immediates)
     }
 
-    /// [`Self::prepare`] for `COUNT` operands, all in registers where nothing else is known.
+    /// [`Self::prepare`] for `COUNT` operands of a [`OpInfo::usual`] operation. Gives how many values its stencil has, at least.
     #[inline(always)]
     fn prepare_of<const COUNT: usize, const N: usize>(
         &mut self,
         op: OpId,
         info: &OpInfo,
         immediates: &[i64; N],
-    ) -> bool {
+    ) -> Option<usize> {
         self.operations += 1;
         let (mut dying, mut key, mut first) = (0, FormKey::registers(), 0);
         // One look at the operands settles the usual cases: all in registers, or a constant on the right.
@@ -254,7 +255,7 @@ impl FunctionBuilder<'_, '_> {
                 (bottom, index)
             }
             (0, _) => (self.stack.len(), 0),
-            _ => return self.prepare_any(op, info, immediates),
+            _ => return self.prepare_any(op, info, immediates).then_some(N),
         };
         if index != ODD {
             for (place, value) in immediates.iter().enumerate() {
@@ -276,10 +277,10 @@ impl FunctionBuilder<'_, '_> {
                     stencils,
                 };
                 self.pending.hold(info, choice, index, dying, self.pos);
-                return true;
+                return Some(first + N);
             }
         }
-        self.prepare_looked(op, info, immediates)
+        self.prepare_looked(op, info, immediates).then_some(N)
     }
 
     /// The register of an operand that was looked at, once a variable in its slot is loaded.
@@ -299,7 +300,15 @@ impl FunctionBuilder<'_, '_> {
         if !state.live(self.pos) || !self.registers.exist(state.class) {
             return Reg::NONE;
         }
-        let reg = self.register_of_var(var);
+        let reg = match self.registers.available(state.class) {
+            Some(reg) if state.pin == Reg::NONE && !state.constant => {
+                let ty = state.ty;
+                self.bind_loaded(var, reg);
+                self.move_to_reg(ty, reg, From::Slot(var));
+                reg
+            }
+            _ => self.register_of_var(var),
+        };
         self.registers.lock(reg);
         reg
     }

@@ -104,6 +104,14 @@ impl FunctionBuilder<'_, '_> {
         self.emit_pending(Reg::NONE);
     }
 
+    /// [`Self::emit_effect`] of a usual operation whose stencil has several values.
+    #[inline(never)]
+    pub(super) fn emit_wide_effect(&mut self) {
+        let row = self.row(Reg::NONE);
+        self.release();
+        self.emit_other(row);
+    }
+
     /// Emits the pending operation, if there is one, into a register of the builder's choice.
     #[inline]
     pub(super) fn flush(&mut self) {
@@ -124,7 +132,8 @@ impl FunctionBuilder<'_, '_> {
         self.mode = Mode::Ready;
         let row = self.row(reg);
         self.release();
-        self.hold(reg, top);
+        self.registers.hold_temp(reg, top);
+        self.stack[top].at = At::Reg(reg);
         self.emit_record(row);
     }
 
@@ -296,7 +305,7 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     fn release(&mut self) {
         self.registers.unlock_all();
-        self.registers.release(self.pending.dying);
+        self.registers.release_temps(self.pending.dying);
     }
 
     /// Appends a stencil of the pending operation's form, which branches nowhere. One piece of code for all who emit: the

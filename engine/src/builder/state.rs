@@ -171,14 +171,6 @@ impl Layout {
     pub fn same(&self, other: &Self) -> RegSet {
         self.holders.same(&other.holders, self.bound & other.bound)
     }
-
-    /// Without the registers of a set.
-    #[inline]
-    pub fn without(mut self, set: RegSet) -> Self {
-        self.bound &= !set;
-        self.dirty &= !set;
-        self
-    }
 }
 
 /// What holds a register.
@@ -313,6 +305,21 @@ impl Registers {
         self.free |= set;
         self.vars &= !set;
         self.dirty &= !set;
+    }
+
+    /// Registers that operands held, and no variables.
+    #[inline]
+    pub fn release_temps(&mut self, set: RegSet) {
+        debug_assert_eq!(set & self.vars, 0);
+        self.free |= set;
+    }
+
+    /// A free register holds an operand.
+    #[inline]
+    pub fn hold_temp(&mut self, reg: Reg, operand: usize) {
+        debug_assert_ne!(self.free & reg.bit(), 0);
+        self.holders.set(reg, operand as u32);
+        self.free &= !reg.bit();
     }
 
     /// The variable's slot is up to date.

@@ -197,6 +197,13 @@ impl FunctionBuilder<'_, '_> {
         self.registers.give_var(reg, var, dirty);
     }
 
+    /// Gives a variable that has no register a free one, into which it is loaded.
+    #[inline]
+    pub(super) fn bind_loaded(&mut self, var: u32, reg: Reg) {
+        self.vars[var as usize].reg = reg;
+        self.registers.give_var(reg, var, false);
+    }
+
     /// Forgets the register of a variable whose value is about to change or lies elsewhere.
     pub(super) fn unbind(&mut self, var: u32) {
         let state = &mut self.vars[var as usize];

@@ -416,7 +416,16 @@ impl<'a> Visit<'a> {
         cursor: &mut Cursor<'_>,
         sink: &mut S,
     ) -> Check {
-        if let Some(opcode) = cursor.rest().first().copied()
+        let opcode = cursor.rest().first().copied();
+        // An address that Go's compiler knows.
+        if ty == Type::I64 && opcode == Some(I32_WRAP_I64) {
+            self.operations += 1;
+            cursor.skip();
+            self.validator.push(Type::I32);
+            sink.constant(ValueType::I32, bits & u64::from(u32::MAX));
+            return Ok(());
+        }
+        if let Some(opcode) = opcode
             && table.kinds[usize::from(opcode)] == Kind::Binary
         {
             // What subtracts a constant adds its negative, for which stencils have plain holes.
