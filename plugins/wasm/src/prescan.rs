@@ -240,7 +240,7 @@ impl Scanner<'_> {
             | Kind::TableSize
             | Kind::TableFill => {
                 let (rest, far) = rare(table, *cursor, planner)?;
-                *cursor = rest;
+                cursor.go_on(rest);
                 self.scan.far |= far;
             }
         }

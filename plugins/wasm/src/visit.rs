@@ -81,8 +81,9 @@ pub(crate) struct Visit<'a> {
     validator: Validator<'a>,
     /// The branch table in hand.
     targets: Vec<u32>,
-    /// Instructions visited.
-    operations: u64,
+    /// Instructions visited, but for those that were taken with the one before them.
+    steps: u64,
+    joined: u64,
 }
 
 impl<'a> Visit<'a> {
@@ -92,7 +93,8 @@ impl<'a> Visit<'a> {
             table,
             validator,
             targets: Vec::new(),
-            operations: 0,
+            steps: 0,
+            joined: 0,
         }
     }
 
@@ -136,9 +138,9 @@ impl<'a> Visit<'a> {
         cursor: Cursor<'_>,
         sink: &mut S,
     ) -> Result<u64, Error> {
-        self.operations = 0;
+        (self.steps, self.joined) = (0, 0);
         self.run(cursor.rest(), cursor.offset(), sink)?;
-        Ok(self.operations)
+        Ok(self.steps + self.joined)
     }
 
     #[inline(never)]
@@ -146,13 +148,13 @@ impl<'a> Visit<'a> {
         let table = self.table;
         let mut cursor = Cursor::new(body, begin.wrapping_add(body.len() as u32));
         loop {
-            self.operations += 1;
+            self.steps += 1;
             sink.at(cursor.offset());
             let ended = if cursor.rest().len() >= FEW {
                 self.instruction(table, &mut cursor, sink)
             } else {
                 self.last(cursor, sink).map(|(ended, rest)| {
-                    cursor = rest;
+                    cursor.go_on(rest);
                     ended
                 })
             };
@@ -245,9 +247,9 @@ impl<'a> Visit<'a> {
                 cursor.skip();
                 match narrow_sum(cursor, Cursor::i64) {
                     Some(constant) => {
-                        self.operations += NARROW_SUM;
+                        self.joined += NARROW_SUM;
                         validator.tee(Type::I32)?;
-                        *cursor = self.sum(*cursor, constant as i32, sink)?;
+                        cursor.go_on(self.sum(*cursor, constant as i32, sink)?);
                     }
                     None => {
                         let instruction = instruction();
@@ -272,7 +274,7 @@ impl<'a> Visit<'a> {
                 let offset = address(validator, instruction, cursor)?;
                 if opcode == I64_LOAD && cursor.rest().first() == Some(&I32_WRAP_I64) {
                     cursor.skip();
-                    self.operations += 1;
+                    self.joined += 1;
                     self.narrow_load(offset, sink)?;
                 } else {
                     validator.unary(instruction)?;
@@ -296,7 +298,7 @@ impl<'a> Visit<'a> {
             Kind::Block => match cursor.skip_blocks() {
                 0 => self.block(FrameKind::Block, cursor, sink)?,
                 count => {
-                    self.operations += count as u64 - 1;
+                    self.joined += count as u64 - 1;
                     validator.blocks(count);
                     sink.blocks(count);
                 }
@@ -401,7 +403,7 @@ impl<'a> Visit<'a> {
             | Kind::TableCopy
             | Kind::TableGrow
             | Kind::TableSize
-            | Kind::TableFill => *cursor = self.rare(opcode, *cursor, sink)?,
+            | Kind::TableFill => cursor.go_on(self.rare(opcode, *cursor, sink)?),
         }
         Ok(false)
     }
@@ -419,7 +421,7 @@ impl<'a> Visit<'a> {
         let opcode = cursor.rest().first().copied();
         // An address that Go's compiler knows.
         if ty == Type::I64 && opcode == Some(I32_WRAP_I64) {
-            self.operations += 1;
+            self.joined += 1;
             cursor.skip();
             self.validator.push(Type::I32);
             sink.constant(ValueType::I32, bits & u64::from(u32::MAX));
@@ -435,7 +437,7 @@ impl<'a> Visit<'a> {
             };
             let instruction = &table.plain[usize::from(opcode)];
             if self.validator.binary_constant(instruction, ty) {
-                self.operations += 1;
+                self.joined += 1;
                 sink.at(cursor.offset());
                 cursor.skip();
                 return sink.operation_with(instruction, code, bits);
@@ -457,7 +459,7 @@ impl<'a> Visit<'a> {
             return sink.block(kind, &[], &[]);
         }
         let (arrow, rest) = block_type(facts, *cursor)?;
-        *cursor = rest;
+        cursor.go_on(rest);
         self.validator.block(kind, arrow)?;
         let (params, results) = (facts.params(arrow), facts.results(arrow));
         sink.block(kind, facts.codes(params), facts.codes(results))

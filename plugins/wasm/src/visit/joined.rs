@@ -42,7 +42,7 @@ impl Visit<'_> {
             if let Some((load, rest)) = access_sum(table, validator, Kind::Load, cursor) {
                 sink.at(cursor.offset());
                 validator.unary(&load)?;
-                self.operations += 1;
+                self.joined += 1;
                 sink.access_sum(&load, constant)?;
                 return Ok(rest);
             }
@@ -52,7 +52,7 @@ impl Visit<'_> {
                 && store.operands[1] == ty
             {
                 validator.pop(Type::I32)?;
-                self.operations += 2;
+                self.joined += 2;
                 sink.at(cursor.offset());
                 match value {
                     Stored::Local(local) => sink.local_get(local),
