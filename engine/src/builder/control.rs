@@ -529,18 +529,20 @@ impl FunctionBuilder<'_, '_> {
         index
     }
 
+    #[inline(always)]
     fn branch_always(&mut self, index: usize) {
         let missing = if self.frames[index].kind == FrameKind::Function {
             0
         } else {
             let layout = self.expect(index);
-            self.settle(layout)
+            self.settle_here(layout)
         };
         self.leave(index, missing);
     }
 
     /// The moves of an edge to a label, which expects more in these registers, and the jump (or the return) at its end; the
     /// builder's state stays as it is.
+    #[inline(always)]
     fn leave(&mut self, index: usize, missing: RegSet) {
         if self.frames[index].kind == FrameKind::Function {
             return self.emit_return();

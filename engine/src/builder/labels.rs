@@ -69,15 +69,20 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Decides what a label expects, if this is the first branch to it. What the branch carries must be on the stack.
+    #[inline(always)]
     pub(super) fn expect(&mut self, index: usize) -> u32 {
         let frame = &self.frames[index];
         let (first, end) = self.label_types(frame);
-        if let Some(layout) = frame.layout
-            && first == end
-        {
-            return layout;
+        match frame.layout {
+            Some(layout) if first == end => layout,
+            _ => self.decide(index, (first, end)),
         }
-        let frame = *frame;
+    }
+
+    /// [`Self::expect`] for the first branch, or one that carries something.
+    #[inline(never)]
+    fn decide(&mut self, index: usize, (first, end): (u32, u32)) -> u32 {
+        let frame = self.frames[index];
         if self.stack.len() < self.floor + (end - first) as usize {
             self.misuse("the operand stack is too short for a branch");
         }

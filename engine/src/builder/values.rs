@@ -67,10 +67,15 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     pub fn set(&mut self, var: u32) {
         match self.mode {
-            Mode::Ready => {}
-            Mode::Waiting => return self.set_pending(var),
-            Mode::Dead => return,
+            Mode::Ready => self.set_ready(var),
+            Mode::Waiting => self.set_pending(var),
+            Mode::Dead => {}
         }
+    }
+
+    /// [`Self::set`] of what was emitted, or needs not be.
+    #[inline(never)]
+    fn set_ready(&mut self, var: u32) {
         if (var as usize) >= self.vars.len() || self.stack.is_empty() {
             return self.misuse("no such variable, or no operand for it");
         }
