@@ -3,7 +3,7 @@
 use copatch_spec::types::ValueType;
 
 use super::moves::From;
-use super::state::{At, CLASSES, Operand, Owner, Reg, RegSet, each};
+use super::state::{At, CLASSES, Operand, Owner, Reg, RegSet, each, first};
 use super::{FunctionBuilder, Mode, SHALLOW};
 
 impl FunctionBuilder<'_, '_> {
@@ -375,29 +375,21 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
-    /// Makes a register free: of a variable that is dead or clean if there is one, else of a dirty one, else of an
+    /// Makes a register free: of a variable that is dead if there is one, else of one that is clean, else of a dirty one, else of an
     /// operand. Among equals they take turns.
     fn evict(&mut self, class: u8) -> Reg {
         let at = usize::from(class) & (CLASSES - 1);
         let set = self.registers.of_class(class) & !self.registers.pinned & !self.registers.locked;
-        let next = Reg::new(at as u8, self.registers.next_victim[at]);
-        let after = next.bit().wrapping_neg();
-        let mut best: Option<(u32, Reg)> = None;
-        for reg in each(set & after).chain(each(set & !after)) {
-            let cost = match self.registers.owner(reg) {
-                Owner::Free => 0,
-                Owner::Var(var) => {
-                    let state = &self.vars[var as usize];
-                    let dirty = self.registers.dirty & reg.bit() != 0;
-                    1 + u32::from(state.live(self.pos)) * (1 + u32::from(dirty))
-                }
-                Owner::Temp(_) => 4,
-            };
-            if best.is_none_or(|(least, _)| cost < least) {
-                best = Some((cost, reg));
-            }
-        }
-        let Some((_, reg)) = best else {
+        let after = Reg::new(at as u8, self.registers.next_victim[at])
+            .bit()
+            .wrapping_neg();
+        let vars = set & self.registers.vars;
+        let mut in_turn = each(vars & after).chain(each(vars & !after));
+        let dead = in_turn.find(|reg| !self.live(self.registers.holder(*reg)));
+        let turn = |set: RegSet| first(set & after).or(first(set));
+        let clean = vars & !self.registers.dirty;
+        let found = dead.or_else(|| turn(clean)).or(turn(vars)).or(turn(set));
+        let Some(reg) = found else {
             self.misuse("an operation needs more registers than there are");
             return Reg::new(class & (CLASSES as u8 - 1), 0);
         };
