@@ -163,6 +163,15 @@ impl OpForms {
         self.plain[outcome as usize]
     }
 
+    /// The form with everything in registers, and its first record for these values, where that is found without a search.
+    #[inline(always)]
+    pub fn known(&self, own: Outcome, values: &Values) -> Option<(FormId, u32)> {
+        match self.plain(Outcome::Plain) {
+            None if own == Outcome::Plain => self.own(false).quick(values),
+            plain => plain,
+        }
+    }
+
     /// Outcome and places, where the key has no more to it.
     #[inline]
     fn short(key: FormKey) -> Option<(usize, usize)> {

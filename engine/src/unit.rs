@@ -10,7 +10,7 @@ use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
 use crate::program::Program;
 use crate::templates::Templates;
-use copatch_spec::variants::{FormKey, Outcome};
+use copatch_spec::variants::FormKey;
 
 /// Functions begin at multiples of this many bytes.
 const FUNCTION_ALIGNMENT: usize = 16;
@@ -147,6 +147,10 @@ impl<'p> Unit<'p> {
         target: Target,
         source: u32,
     ) {
+        let info = self.pack.info(op);
+        if let Some((form, row)) = info.forms.known(info.outcome, values) {
+            return self.emit_form(form, row + index, values, target, source);
+        }
         let Some((form, row)) = self.record(op, values) else {
             self.buffer.fail(Error::Missing {
                 what: format!("stencil of operation {} for these values", op.index()),
@@ -176,19 +180,8 @@ impl<'p> Unit<'p> {
     }
 
     /// The form of an operation that has its operands in registers, and its first record for these values.
-    #[inline(always)]
-    pub(crate) fn record(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
-        let info = self.pack.info(op);
-        let found = match info.forms.plain(Outcome::Plain) {
-            None if info.outcome == Outcome::Plain => info.forms.own(false).quick(values),
-            plain => plain,
-        };
-        found.or_else(|| self.search(op, values))
-    }
-
-    /// [`Self::record`] in any case.
     #[inline(never)]
-    fn search(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
+    pub(crate) fn record(&self, op: OpId, values: &Values) -> Option<(FormId, u32)> {
         let forms = self.pack.forms();
         let form = forms.find(&self.pack.info(op).forms, FormKey::registers())?;
         Some((form, forms.admit(form, values)?))

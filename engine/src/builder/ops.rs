@@ -8,7 +8,7 @@ use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::FormKey;
 
 use super::moves::From;
-use super::pending::{Choice, Pending};
+use super::pending::Choice;
 use super::state::{At, Operand, Reg, RegSet, Var};
 use super::{FunctionBuilder, Mode};
 use crate::pack::{Emission, NONE, OpId, OpInfo};
@@ -359,18 +359,18 @@ impl FunctionBuilder<'_, '_> {
         self.stack.truncate(bottom);
         self.settled = self.settled.min(bottom);
 
-        let Some(choice) = self.choose(op, info, &mut operands, (constant, slot), immediates)
-        else {
+        if !self.choose(op, info, &mut operands, (constant, slot), immediates) {
             if info.forms.is_empty() {
                 self.lack(op);
             } else {
                 self.misuse("no form of the operation takes these operands and immediates");
             }
             return false;
-        };
-        let (mut index, mut regs, mut used, mut tie) = (0, [Reg::NONE; OPERANDS], 0, NONE);
+        }
+        let key = self.pending.choice.key;
+        let (mut index, mut used, mut tie) = (0, 0, NONE);
         for (number, at) in operands[..count].iter().enumerate() {
-            if choice.key.operand(number) != Some(Place::Register) {
+            if key.operand(number) != Some(Place::Register) {
                 continue;
             }
             let ty = info.operands[number];
@@ -396,22 +396,17 @@ impl FunctionBuilder<'_, '_> {
             if usize::from(info.tie) == number {
                 tie = used as u8;
             }
-            regs[used] = reg;
+            self.pending.regs[used & (OPERANDS - 1)] = reg;
             used += 1;
         }
         // Until it is emitted nobody else gets what it reads.
         self.registers.free &= !dying;
-        self.pending = Pending {
-            choice,
-            index,
-            regs,
-            count: used as u8,
-            dying,
-            source: self.pos,
-            emission: Emission {
-                tie,
-                ..info.emission
-            },
+        let pending = &mut self.pending;
+        (pending.index, pending.count, pending.dying) = (index, used as u8, dying);
+        pending.source = self.pos;
+        pending.emission = Emission {
+            tie,
+            ..info.emission
         };
         true
     }
@@ -426,12 +421,11 @@ impl FunctionBuilder<'_, '_> {
         operands: &mut [At; OPERANDS],
         (constant, slot): (Option<usize>, Option<usize>),
         immediates: &[i64],
-    ) -> Option<Choice> {
+    ) -> bool {
         if let Some(index) = constant {
             let key = info.base.with_operand(index, Place::Immediate);
-            let choice = self.admit(op, info, key, operands, immediates);
-            if choice.is_some() {
-                return choice;
+            if self.admit(op, info, key, operands, immediates) {
+                return true;
             }
             let swap = if info.commutative {
                 Some(op)
@@ -447,9 +441,8 @@ impl FunctionBuilder<'_, '_> {
                 operands.swap(0, 1);
                 let info = self.info(swap);
                 let key = info.base.with_operand(1, Place::Immediate);
-                let choice = self.admit(swap, info, key, operands, immediates);
-                if choice.is_some() {
-                    return choice;
+                if self.admit(swap, info, key, operands, immediates) {
+                    return true;
                 }
                 operands.swap(0, 1);
             }
@@ -457,16 +450,16 @@ impl FunctionBuilder<'_, '_> {
         if let Some(index) = slot {
             let key = info.base.with_operand(index, Place::Slot);
             if key != info.base {
-                let choice = self.admit(op, info, key, operands, immediates);
-                if choice.is_some() {
-                    return choice;
+                if self.admit(op, info, key, operands, immediates) {
+                    return true;
                 }
             }
         }
         self.admit(op, info, info.base, operands, immediates)
     }
 
-    /// The choice of the form with that key, if the operation has it and it admits the values.
+    /// Chooses the form with that key, if the operation has it and it admits the values. The choice is written where it stays: what
+    /// is put together in parts and then copied waits for the parts.
     #[inline]
     fn admit(
         &mut self,
@@ -475,26 +468,27 @@ impl FunctionBuilder<'_, '_> {
         key: FormKey,
         operands: &[At; OPERANDS],
         immediates: &[i64],
-    ) -> Option<Choice> {
-        let form = self
-            .forms
-            .find(&info.forms, key.with_outcome(info.outcome))?;
+    ) -> bool {
+        let key_of = key.with_outcome(info.outcome);
+        let Some(form) = self.forms.find(&info.forms, key_of) else {
+            return false;
+        };
         let mut filled = 0;
         if key != FormKey::registers() {
             let count = usize::from(info.operand_count).min(OPERANDS);
             for (index, at) in operands[..count].iter().enumerate() {
-                let value = match (key.operand(index)?, *at) {
-                    (Place::Register, _) => continue,
-                    (Place::Immediate, At::Const(value)) => value,
-                    (Place::Slot, At::Var(var)) if self.in_slot(var) => self.slot_offset(var),
-                    (Place::Slot, At::Slot) => self.slot_offset(self.popped_slot(index)),
-                    (Place::Slot, At::Const(value)) => {
+                let value = match (key.operand(index), *at) {
+                    (Some(Place::Register), _) => continue,
+                    (Some(Place::Immediate), At::Const(value)) => value,
+                    (Some(Place::Slot), At::Var(var)) if self.in_slot(var) => self.slot_offset(var),
+                    (Some(Place::Slot), At::Slot) => self.slot_offset(self.popped_slot(index)),
+                    (Some(Place::Slot), At::Const(value)) => {
                         // Only where the class has no registers: the constant goes to the operand's slot first.
                         let slot = self.popped_slot(index);
                         self.store_const(info.operands[index], slot, value);
                         self.slot_offset(slot)
                     }
-                    _ => return None,
+                    _ => return false,
                 };
                 self.set_value(&mut filled, value);
             }
@@ -506,13 +500,16 @@ impl FunctionBuilder<'_, '_> {
             let offset = self.slot_offset(self.operand_slot(self.stack.len()));
             self.set_value(&mut filled, offset);
         }
-        let stencils = self.forms.admit(form, &self.values)?;
-        Some(Choice {
+        let Some(stencils) = self.forms.admit(form, &self.values) else {
+            return false;
+        };
+        self.pending.choice = Choice {
             op,
             key,
             form,
             stencils,
-        })
+        };
+        true
     }
 
     /// Whether a variable's slot holds its value.
