@@ -302,7 +302,7 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         self.stack.truncate(height);
-        self.settled = self.settled.min(height);
+        self.unsettle(height);
     }
 
     #[inline(always)]

@@ -577,7 +577,7 @@ impl FunctionBuilder<'_, '_> {
                 _ => {}
             }
         }
-        self.settled = self.settled.min(height);
+        self.unsettle(height);
     }
 
     /// Brings the parameters of the construct just opened into their slots, constants included.

@@ -414,6 +414,20 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         }
     }
 
+    /// Operands from that index on are not known to be settled.
+    #[inline(always)]
+    fn unsettle(&mut self, index: usize) {
+        if self.settled > index {
+            self.settle_no_more(index);
+        }
+    }
+
+    /// Out of the way: few blocks begin with operands on the stack.
+    #[cold]
+    fn settle_no_more(&mut self, index: usize) {
+        self.settled = index;
+    }
+
     /// Makes room in steps that are small against what is there, since the room counts as used, see [`Self::finish`].
     #[cold]
     fn push_deep(&mut self, operand: Operand) {

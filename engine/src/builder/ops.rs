@@ -159,7 +159,7 @@ impl FunctionBuilder<'_, '_> {
             ty,
             at: At::Pending,
         };
-        self.settled = self.settled.min(bottom);
+        self.unsettle(bottom);
         self.registers.lock(reg);
         self.operations += 1;
         self.mode = Mode::Waiting;
@@ -269,7 +269,7 @@ impl FunctionBuilder<'_, '_> {
             };
             if let Some((form, stencils)) = found {
                 self.stack.truncate(bottom);
-                self.settled = self.settled.min(bottom);
+                self.unsettle(bottom);
                 let choice = Choice {
                     op,
                     key,
@@ -357,7 +357,7 @@ impl FunctionBuilder<'_, '_> {
             }
         }
         self.stack.truncate(bottom);
-        self.settled = self.settled.min(bottom);
+        self.unsettle(bottom);
 
         if !self.choose(op, info, &mut operands, (constant, slot), immediates) {
             if info.forms.is_empty() {

@@ -180,7 +180,7 @@ impl FunctionBuilder<'_, '_> {
         let row = self.row(reg);
         self.release();
         self.stack.pop();
-        self.settled = self.settled.min(self.stack.len());
+        self.unsettle(self.stack.len());
         self.bind(var, reg, true);
         self.emit_record(row);
     }
@@ -367,7 +367,7 @@ impl FunctionBuilder<'_, '_> {
         {
             self.mode = Mode::Ready;
             self.stack.pop();
-            self.settled = self.settled.min(self.stack.len());
+            self.unsettle(self.stack.len());
             return Some(Condition::Test(branches));
         }
         self.flush();

@@ -110,7 +110,7 @@ impl FunctionBuilder<'_, '_> {
                 self.set_slot(var, slot);
             }
         }
-        self.settled = self.settled.min(self.stack.len());
+        self.unsettle(self.stack.len());
     }
 
     /// Forgets a variable's value, which is not read again before the next write: it needs no store, and its register is free.
@@ -171,7 +171,7 @@ impl FunctionBuilder<'_, '_> {
         if let At::Var(var) = operand.at {
             self.vars[var as usize].reads -= 1;
         }
-        self.settled = self.settled.min(self.stack.len());
+        self.unsettle(self.stack.len());
         operand
     }
 
@@ -256,7 +256,7 @@ impl FunctionBuilder<'_, '_> {
         let reg = self.emit_result(wanted);
         self.stack.pop();
         self.bind(var, reg, true);
-        self.settled = self.settled.min(self.stack.len());
+        self.unsettle(self.stack.len());
     }
 
     fn set_reg(&mut self, var: u32, reg: Reg) {
