@@ -78,6 +78,8 @@ pub(crate) trait Sink {
 /// Visits function bodies of one module, one after the other.
 pub(crate) struct Visit<'a> {
     table: &'a Table,
+    /// The table's, here so that it takes no register of its own to get at them.
+    kinds: [Kind; 256],
     validator: Validator<'a>,
     /// The branch table in hand.
     targets: Vec<u32>,
@@ -91,6 +93,7 @@ impl<'a> Visit<'a> {
         let validator = Validator::new(facts);
         Self {
             table,
+            kinds: table.kinds,
             validator,
             targets: Vec::new(),
             steps: 0,
@@ -145,13 +148,12 @@ impl<'a> Visit<'a> {
 
     #[inline(never)]
     fn run<S: Sink>(&mut self, body: &[u8], begin: u32, sink: &mut S) -> Result<(), Error> {
-        let table = self.table;
         let mut cursor = Cursor::new(body, begin.wrapping_add(body.len() as u32));
         loop {
             self.steps += 1;
             sink.at(cursor.offset());
             let ended = if cursor.rest().len() >= FEW {
-                self.instruction(table, &mut cursor, sink)
+                self.instruction(&mut cursor, sink)
             } else {
                 self.last(cursor, sink).map(|(ended, rest)| {
                     cursor.go_on(rest);
@@ -168,7 +170,7 @@ impl<'a> Visit<'a> {
                 Err(fault) => {
                     let at = sink.position();
                     let opcode = body.get(at.wrapping_sub(begin) as usize);
-                    let instruction = opcode.map(|opcode| &table.plain[usize::from(*opcode)]);
+                    let instruction = opcode.map(|opcode| &self.table.plain[usize::from(*opcode)]);
                     let name = instruction.map_or_else(String::new, Instruction::name);
                     return Err(fault.at(at, &name));
                 }
@@ -183,27 +185,22 @@ impl<'a> Visit<'a> {
         mut cursor: Cursor<'b>,
         sink: &mut S,
     ) -> Check<(bool, Cursor<'b>)> {
-        let ended = self.instruction(self.table, &mut cursor, sink)?;
+        let ended = self.instruction(&mut cursor, sink)?;
         Ok((ended, cursor))
     }
 
     /// One instruction; gives whether it ended the function.
     #[inline(always)]
-    fn instruction<S: Sink>(
-        &mut self,
-        table: &'a Table,
-        cursor: &mut Cursor<'_>,
-        sink: &mut S,
-    ) -> Check<bool> {
+    fn instruction<S: Sink>(&mut self, cursor: &mut Cursor<'_>, sink: &mut S) -> Check<bool> {
         let Some(opcode) = cursor.rest().first().copied() else {
             return Err(invalid(
                 "control frames remain at end of function body: END opcode expected",
             ));
         };
-        let validator = &mut self.validator;
+        let (table, validator) = (self.table, &mut self.validator);
         // Where it is needed: variables, constants and control come without.
         let instruction = || &table.plain[usize::from(opcode)];
-        match table.kinds[usize::from(opcode)] {
+        match self.kinds[usize::from(opcode)] {
             Kind::LocalGet => {
                 cursor.skip();
                 let local = cursor.u32()?;
@@ -261,12 +258,12 @@ impl<'a> Visit<'a> {
             Kind::I32Const => {
                 cursor.skip();
                 let bits = u64::from(cursor.i32()? as u32);
-                self.constant(table, (Type::I32, ValueType::I32), bits, cursor, sink)?;
+                self.constant((Type::I32, ValueType::I32), bits, cursor, sink)?;
             }
             Kind::I64Const => {
                 cursor.skip();
                 let bits = cursor.i64()? as u64;
-                self.constant(table, (Type::I64, ValueType::I64), bits, cursor, sink)?;
+                self.constant((Type::I64, ValueType::I64), bits, cursor, sink)?;
             }
             Kind::Load => {
                 let instruction = instruction();
@@ -412,7 +409,6 @@ impl<'a> Visit<'a> {
     #[inline(always)]
     fn constant<S: Sink>(
         &mut self,
-        table: &'a Table,
         (ty, code): (Type, ValueType),
         bits: u64,
         cursor: &mut Cursor<'_>,
@@ -428,14 +424,14 @@ impl<'a> Visit<'a> {
             return Ok(());
         }
         if let Some(opcode) = opcode
-            && table.kinds[usize::from(opcode)] == Kind::Binary
+            && self.kinds[usize::from(opcode)] == Kind::Binary
         {
             // What subtracts a constant adds its negative, for which stencils have plain holes.
             let (opcode, bits) = match opcode {
                 I32_SUB | I64_SUB => (opcode - 1, bits.wrapping_neg()),
                 _ => (opcode, bits),
             };
-            let instruction = &table.plain[usize::from(opcode)];
+            let instruction = &self.table.plain[usize::from(opcode)];
             if self.validator.binary_constant(instruction, ty) {
                 self.joined += 1;
                 sink.at(cursor.offset());
