@@ -285,9 +285,6 @@ impl<'p> CodeBuffer<'p> {
         }
         self.len = start + length;
         match self.forms.patch(row.holes.get()) {
-            Some(Patch::Branch(hole)) if let Target::Label(label) = emit.target => {
-                self.patch_branch(room, code, start, hole, label);
-            }
             Some(patch @ Patch::Holes { plain: false, .. }) => {
                 self.patch_all(room, code, start, patch, &Emit { ..emit }, values);
             }
@@ -298,6 +295,44 @@ impl<'p> CodeBuffer<'p> {
         if self.trace.is_some() {
             self.record(start, &Emit { ..emit }, values);
         }
+    }
+
+    /// [`Self::emit_simple`] for a stencil whose one hole is a branch to a label.
+    #[inline(always)]
+    pub fn emit_branch(&mut self, memory: &mut [u8], row: u32, label: Label) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        let Patch::Branch(hole) = self.forms.patch(row.holes.get())? else {
+            return None;
+        };
+        // As above.
+        let code = self.view.code.get(row.code.get() as usize..)?;
+        let code = code.first_chunk::<ROOM>()?;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let length = usize::from(row.length.get());
+        if length >= self.quick {
+            return None;
+        }
+        copy_first(room, code, length);
+        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+        let at = (start + within) as u32;
+        let place = self.bound(label);
+        if place != UNBOUND {
+            let window = word(&code[within..within + 8]);
+            let bits = hole.fill_near(window, i64::from(place), at)?;
+            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        } else if self.label_fixups.len() < self.label_fixups.capacity() {
+            self.label_fixups.push(Fixup {
+                at,
+                hole,
+                what: label.0,
+                trap: 0,
+            });
+        } else {
+            return None;
+        }
+        self.len = start + length;
+        Some(())
     }
 
     /// Copies a prepared stencil that admits the values.
@@ -443,25 +478,6 @@ impl<'p> CodeBuffer<'p> {
                 }
             }
             _ => self.patch_all(room, code, start, patch, emit, values),
-        }
-    }
-
-    /// Fills the hole of a branch to a label.
-    #[inline(never)]
-    fn patch_branch(
-        &mut self,
-        room: &mut [u8; ROOM],
-        code: &[u8; ROOM],
-        start: usize,
-        hole: &'p Hole,
-        label: Label,
-    ) {
-        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-        let at = (start + within) as u32;
-        let place = self.label_place(hole, at, label);
-        if place != UNBOUND {
-            let bits = word(&code[within..within + 8]);
-            self.fill(room, hole, within, bits, i64::from(place), at);
         }
     }
 

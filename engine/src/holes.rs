@@ -125,6 +125,16 @@ impl Hole {
         self.reach.admits(value).then_some(bits)
     }
 
+    /// [`Self::fill`] for a hole that is filled with a distance as it is; `None` for any other, too.
+    #[inline(always)]
+    pub fn fill_near(&self, window: u64, value: i64, at: u32) -> Option<u64> {
+        let value = value
+            .wrapping_add(i64::from(self.addend))
+            .wrapping_sub(i64::from(at & self.pc));
+        let bits = window & !self.mask | value as u64 & self.mask;
+        (self.whole && self.reach.admits(value)).then_some(bits)
+    }
+
     /// Whether it is filled with a value of the form, as that is.
     pub fn of_value(&self) -> bool {
         self.plain && self.value(&Values::default()).is_some()

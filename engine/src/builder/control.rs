@@ -553,8 +553,12 @@ impl FunctionBuilder<'_, '_> {
 
     pub(super) fn jump(&mut self, label: Label) {
         let (form, row) = self.jump;
-        let target = Target::Label(label);
-        self.unit.emit_form(form, row, &NO_VALUES, target, self.pos);
+        let unit = &mut *self.unit;
+        let memory = unit.space.bytes_mut();
+        if unit.buffer.emit_branch(memory, row, label).is_none() {
+            let target = Target::Label(label);
+            unit.emit_form(form, row, &NO_VALUES, target, self.pos);
+        }
     }
 
     /// Marks what follows as out of reach.

@@ -33,7 +33,7 @@ use copatch_spec::types::ValueType;
 use self::control::Frame;
 use self::exits::{Exit, Store};
 use self::moves::Move;
-use self::pending::Pending;
+use self::pending::{Branches, Pending};
 use self::state::{At, Layout, Operand, Reg, Registers, Var};
 use crate::buffer::Target;
 use crate::error::{Error, Result};
@@ -87,6 +87,8 @@ pub struct FunctionBuilder<'u, 'p> {
     forms: &'p Forms,
     /// The form of the pack's jump, and its record.
     jump: (FormId, u32),
+    /// The pack's branches on a register.
+    tests: Option<Branches>,
     plan: Plan,
     vars: Vec<Var>,
     /// Has room for [`SHALLOW`] operands at least.
@@ -154,6 +156,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             jump: unit
                 .record(pack.core().jump, &NO_VALUES)
                 .unwrap_or((0, u32::MAX)),
+            tests: Branches::plain(pack.info(pack.core().br_if)),
             unit,
             infos: pack.infos(),
             forms: pack.forms(),

@@ -97,6 +97,19 @@ pub(crate) struct Branches {
     stencils: [u32; 2],
 }
 
+impl Branches {
+    /// Both branches of an operation with everything in registers and no values, if it has them.
+    #[inline(always)]
+    pub(super) fn plain(info: &OpInfo) -> Option<Self> {
+        let when = info.forms.plain(Outcome::BranchTrue)?;
+        let unless = info.forms.plain(Outcome::BranchFalse)?;
+        Some(Self {
+            forms: [when.0, unless.0],
+            stencils: [when.1, unless.1],
+        })
+    }
+}
+
 impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, which has no result in a register.
     #[inline(never)]
@@ -341,6 +354,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Appends any stencil.
+    #[inline(never)]
     fn emit_to(&mut self, form: FormId, row: u32, target: Target) {
         let emit = Emit {
             row,
@@ -375,6 +389,9 @@ impl FunctionBuilder<'_, '_> {
             self.pop();
             return Some(Condition::Known(value != 0));
         }
+        if let Some(branches) = self.test_register() {
+            return Some(Condition::Test(branches));
+        }
         let op = self.pack.core().br_if;
         if !self.prepare(op, self.info(op), &[]) {
             return None;
@@ -388,6 +405,36 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
+    /// The usual case of [`Self::take_condition`] for a value: both branches on what is in a register.
+    #[inline(always)]
+    fn test_register(&mut self) -> Option<Branches> {
+        let branches = self.tests?;
+        let [below @ .., top] = self.stack.as_slice() else {
+            return None;
+        };
+        let (bottom, at) = (below.len(), top.at);
+        let (reg, dying) = match at {
+            At::Reg(reg) => (reg, reg.bit()),
+            At::Var(var) => (self.vars[var as usize].reg, 0),
+            _ => return None,
+        };
+        if bottom < self.floor || reg == Reg::NONE {
+            return None;
+        }
+        if let At::Var(var) = at {
+            self.vars[var as usize].reads -= 1;
+        }
+        self.stack.truncate(bottom);
+        self.unsettle(bottom);
+        self.registers.lock(reg);
+        self.operations += 1;
+        let emission = self.info(self.pack.core().br_if).emission;
+        let pending = &mut self.pending;
+        (pending.index, pending.dying) = (reg.number(), dying);
+        (pending.source, pending.emission) = (self.pos, emission);
+        Some(branches)
+    }
+
     /// Both branches on the pending operation, if it has them and they admit its values.
     #[inline]
     fn branches(&self) -> Option<Branches> {
@@ -397,15 +444,10 @@ impl FunctionBuilder<'_, '_> {
             return None;
         }
         let forms = self.forms;
-        let plain = |outcome| info.forms.plain(outcome);
         if choice.key == FormKey::registers()
-            && let (Some(when), Some(unless)) =
-                (plain(Outcome::BranchTrue), plain(Outcome::BranchFalse))
+            && let Some(branches) = Branches::plain(info)
         {
-            return Some(Branches {
-                forms: [when.0, unless.0],
-                stencils: [when.1, unless.1],
-            });
+            return Some(branches);
         }
         let find = |outcome| {
             let form = forms.find(&info.forms, choice.key.with_outcome(outcome))?;
@@ -424,7 +466,19 @@ impl FunctionBuilder<'_, '_> {
         let which = usize::from(when == self.pending.emission.negated);
         let row = branches.stencils[which] + self.pending.index;
         self.release();
-        self.emit_to(branches.forms[which], row, Target::Label(label));
+        self.emit_branch_to(branches.forms[which], row, label);
+    }
+
+    /// Appends a stencil that branches to a label and has no result.
+    #[inline(never)]
+    pub(super) fn emit_branch_to(&mut self, form: FormId, row: u32, label: Label) {
+        let unit = &mut *self.unit;
+        let memory = unit.space.bytes_mut();
+        if self.pending.emission.fault != NONE
+            || unit.buffer.emit_branch(memory, row, label).is_none()
+        {
+            self.emit_to(form, row, Target::Label(label));
+        }
     }
 
     /// Emits the pending operation that jumps through the table of the entries from `first` on.
