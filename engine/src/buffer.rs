@@ -6,6 +6,7 @@
 
 mod ends;
 mod join;
+mod quick;
 mod veneers;
 
 use copatch_spec::limits::{CODE_PADDING, CONSTANT_ALIGNMENT, STENCIL_BYTES};
@@ -17,7 +18,6 @@ use crate::forms::{FormId, Forms, Values};
 use crate::holes::{Hole, Patch};
 use crate::program::NO_ENTRY;
 use crate::sites::Sites;
-use crate::templates::Template;
 
 /// A place in the code that may not be known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,69 +199,6 @@ impl<'p> CodeBuffer<'p> {
         self.fail(Error::Limit { what: CODE_SPACE });
     }
 
-    /// Copies a stencil that has no hole, or one for a value. Gives `None`, and does nothing, for any other: that is for
-    /// [`Self::emit`].
-    ///
-    /// This is the hot path: a table load, copies of fixed size, a store. It calls nothing, so that whoever comes here has few
-    /// registers to save.
-    #[inline(always)]
-    pub fn emit_simple(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
-        let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
-        // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
-        let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk::<ROOM>()?;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
-        let length = usize::from(row.length.get());
-        if length >= self.quick {
-            return None;
-        }
-        copy_first(room, code, length);
-        let list = row.holes.get();
-        if list != 0 {
-            let Patch::Value(hole) = self.forms.patch(list)? else {
-                return None;
-            };
-            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
-            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
-        }
-        self.len = start + length;
-        Some(())
-    }
-
-    /// [`Self::emit_simple`] for a stencil with several holes, all for values.
-    #[inline(always)]
-    pub fn emit_plain(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
-        let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
-        let Patch::Holes {
-            first,
-            count,
-            plain: true,
-            ..
-        } = self.forms.patch(row.holes.get())?
-        else {
-            return None;
-        };
-        // As above.
-        let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk::<ROOM>()?;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
-        let length = usize::from(row.length.get());
-        if length >= self.quick {
-            return None;
-        }
-        copy_first(room, code, length);
-        for hole in self.forms.holes(*first, *count) {
-            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
-            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
-        }
-        self.len = start + length;
-        Some(())
-    }
-
     /// Copies a stencil and patches its holes.
     #[inline(always)]
     pub fn emit(&mut self, memory: &mut [u8], emit: Emit, values: &Values) {
@@ -269,7 +206,7 @@ impl<'p> CodeBuffer<'p> {
         let Some(row) = self.view.stencils.get(emit.row as usize) else {
             return self.refuse(emit.row);
         };
-        // As above.
+        // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
         let code = self.view.code.get(row.code.get() as usize..);
         let Some(code) = code.and_then(<[u8]>::first_chunk::<ROOM>) else {
             return self.emit_at_end(memory, &Emit { ..emit }, values);
@@ -285,73 +222,12 @@ impl<'p> CodeBuffer<'p> {
         }
         self.len = start + length;
         match self.forms.patch(row.holes.get()) {
-            Some(patch @ Patch::Holes { plain: false, .. }) => {
-                self.patch_all(room, code, start, patch, &Emit { ..emit }, values);
-            }
             // What is rarely needed is put together where it is needed.
-            Some(patch) => self.patch_holes(room, code, start, patch, &Emit { ..emit }, values),
+            Some(patch) => self.patch(room, code, start, patch, &Emit { ..emit }, values),
             None => self.refuse(emit.row),
         }
         if self.trace.is_some() {
             self.record(start, &Emit { ..emit }, values);
-        }
-    }
-
-    /// [`Self::emit_simple`] for a stencil whose one hole is a branch to a label.
-    #[inline(always)]
-    pub fn emit_branch(&mut self, memory: &mut [u8], row: u32, label: Label) -> Option<()> {
-        let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
-        let Patch::Branch(hole) = self.forms.patch(row.holes.get())? else {
-            return None;
-        };
-        // As above.
-        let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk::<ROOM>()?;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
-        let length = usize::from(row.length.get());
-        if length >= self.quick {
-            return None;
-        }
-        copy_first(room, code, length);
-        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-        let at = (start + within) as u32;
-        let place = self.bound(label);
-        if place != UNBOUND {
-            let window = word(&code[within..within + 8]);
-            let bits = hole.fill_near(window, i64::from(place), at)?;
-            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
-        } else if self.label_fixups.len() < self.label_fixups.capacity() {
-            self.label_fixups.push(Fixup {
-                at,
-                hole,
-                what: label.0,
-                trap: 0,
-            });
-        } else {
-            return None;
-        }
-        self.len = start + length;
-        Some(())
-    }
-
-    /// Copies a prepared stencil that admits the values.
-    #[inline(always)]
-    pub fn emit_template<const N: usize>(
-        &mut self,
-        memory: &mut [u8],
-        template: &Template<N>,
-        values: [i64; N],
-    ) {
-        let start = self.len;
-        let room = memory.get_mut(start..);
-        let Some(room) = room.and_then(<[u8]>::first_chunk_mut) else {
-            return self.full();
-        };
-        template.write(room, values);
-        self.len = start + usize::from(template.length);
-        if self.trace.is_some() {
-            self.record_template(start, template.row, template.form, &values);
         }
     }
 
@@ -398,7 +274,7 @@ impl<'p> CodeBuffer<'p> {
         *room = code;
         self.len = start + length;
         match self.forms.patch(row.holes.get()) {
-            Some(patch) => self.patch_holes(room, &code, start, patch, emit, values),
+            Some(patch) => self.patch(room, &code, start, patch, emit, values),
             None => self.refuse(emit.row),
         }
         if self.trace.is_some() {
@@ -436,53 +312,9 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
-    /// Fills a hole of a plain value.
-    #[inline(always)]
-    fn patch_value(
-        &mut self,
-        room: &mut [u8; ROOM],
-        code: &[u8; ROOM],
-        start: usize,
-        hole: &Hole,
-        values: &Values,
-    ) {
-        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-        let window = word(&code[within..within + 8]);
-        match hole.fill_plain(window, values) {
-            Some(bits) => room[within..within + 8].copy_from_slice(&bits.to_le_bytes()),
-            None => self.out_of_reach(hole, hole.value(values).unwrap_or(0), start as u32),
-        }
-    }
-
     /// Fills the holes of the stencil at the beginning of `room`, whose bytes as they were in the pack are `code`.
     #[inline(never)]
-    fn patch_holes(
-        &mut self,
-        room: &mut [u8; ROOM],
-        code: &[u8; ROOM],
-        start: usize,
-        patch: &'p Patch,
-        emit: &Emit,
-        values: &Values,
-    ) {
-        match patch {
-            Patch::Value(hole) => self.patch_value(room, code, start, hole, values),
-            Patch::Holes {
-                first,
-                count,
-                plain: true,
-                ..
-            } => {
-                for hole in self.forms.holes(*first, *count) {
-                    self.patch_value(room, code, start, hole, values);
-                }
-            }
-            _ => self.patch_all(room, code, start, patch, emit, values),
-        }
-    }
-
-    #[inline(never)]
-    fn patch_all(
+    fn patch(
         &mut self,
         room: &mut [u8; ROOM],
         code: &[u8; ROOM],

@@ -136,11 +136,19 @@ impl Hole {
     }
 
     /// Whether it is filled with a value of the form, as that is.
+    #[inline(always)]
     pub fn of_value(&self) -> bool {
-        self.plain && self.value(&Values::default()).is_some()
+        self.plain && usize::from(self.source) < Values::default().len()
+    }
+
+    /// Whether it is four bytes that are filled with the distance of a place that the operation branches to.
+    #[inline(always)]
+    pub fn of_word(&self) -> bool {
+        self.whole && self.mask == u64::from(u32::MAX) && self.of_target()
     }
 
     /// Whether it is filled with a place that the operation branches to.
+    #[inline(always)]
     pub fn of_target(&self) -> bool {
         matches!(Source::decode(self.source), Some(Source::Target(_)))
     }

@@ -305,17 +305,22 @@ impl FunctionBuilder<'_, '_> {
         self.unsettle(height);
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn emit_call(&mut self, op: OpId, pointer: Option<Reg>, target: Target) {
-        let advance = self.slot_bytes_up_to(self.stack.len());
+        self.values[0] = self.slot_bytes_up_to(self.stack.len());
         self.operations += 1;
-        self.unit.emit_values(
-            op,
-            pointer.map_or(0, Reg::number),
-            &[advance, 0, 0, 0, 0, 0, 0, 0],
-            target,
-            self.pos,
-        );
+        let index = pointer.map_or(0, Reg::number);
+        let (info, unit) = (self.info(op), &mut *self.unit);
+        if let Some((_, row)) = info.forms.known(info.outcome, &self.values) {
+            let memory = unit.space.bytes_mut();
+            let emitted = unit
+                .buffer
+                .emit_aimed(memory, row + index, &self.values, target);
+            if emitted.is_some() {
+                return;
+            }
+        }
+        unit.emit_values(op, index, &self.values, target, self.pos);
     }
 
     /// Bytes from slot 0 to the slot of the operand of that index.

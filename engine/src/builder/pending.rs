@@ -477,7 +477,22 @@ impl FunctionBuilder<'_, '_> {
         if self.pending.emission.fault != NONE
             || unit.buffer.emit_branch(memory, row, label).is_none()
         {
-            self.emit_to(form, row, Target::Label(label));
+            self.emit_other_branch(form, row, label);
+        }
+    }
+
+    /// [`Self::emit_branch_to`] of a stencil with more holes.
+    #[inline(never)]
+    fn emit_other_branch(&mut self, form: FormId, row: u32, label: Label) {
+        let (unit, target) = (&mut *self.unit, Target::Label(label));
+        let memory = unit.space.bytes_mut();
+        if self.pending.emission.fault != NONE
+            || unit
+                .buffer
+                .emit_aimed(memory, row, &self.values, target)
+                .is_none()
+        {
+            self.emit_to(form, row, target);
         }
     }
 

@@ -1,0 +1,196 @@
+//! The hot paths of emission: what nearly all stencils need, in code that calls nothing, so that whoever comes here has few registers
+//! to save. Each gives `None`, and changes nothing, for a stencil that needs more; that is for
+//! [`CodeBuffer::emit`](super::CodeBuffer::emit).
+
+use copatch_spec::limits::STENCIL_BYTES;
+
+use super::{CodeBuffer, Fixup, Label, ROOM, Target, UNBOUND, copy_first, word};
+use crate::forms::Values;
+use crate::holes::Patch;
+use crate::templates::Template;
+
+impl CodeBuffer<'_> {
+    /// Copies a stencil that has no hole, or one for a value: a table load, copies of fixed size, a store.
+    #[inline(always)]
+    pub fn emit_simple(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
+        let code = self.view.code.get(row.code.get() as usize..)?;
+        let code = code.first_chunk::<ROOM>()?;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let length = usize::from(row.length.get());
+        if length >= self.quick {
+            return None;
+        }
+        copy_first(room, code, length);
+        let list = row.holes.get();
+        if list != 0 {
+            let Patch::Value(hole) = self.forms.patch(list)? else {
+                return None;
+            };
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
+            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        }
+        self.len = start + length;
+        Some(())
+    }
+
+    /// [`Self::emit_simple`] for a stencil with several holes, all for values.
+    #[inline(always)]
+    pub fn emit_plain(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        let Patch::Holes {
+            first,
+            count,
+            plain: true,
+            ..
+        } = self.forms.patch(row.holes.get())?
+        else {
+            return None;
+        };
+        let code = self.view.code.get(row.code.get() as usize..)?;
+        let code = code.first_chunk::<ROOM>()?;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let length = usize::from(row.length.get());
+        if length >= self.quick {
+            return None;
+        }
+        copy_first(room, code, length);
+        for hole in self.forms.holes(*first, *count) {
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
+            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        }
+        self.len = start + length;
+        Some(())
+    }
+
+    /// [`Self::emit_simple`] for a stencil whose one hole is a branch to a label.
+    #[inline(always)]
+    pub fn emit_branch(&mut self, memory: &mut [u8], row: u32, label: Label) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        let Patch::Branch(hole) = self.forms.patch(row.holes.get())? else {
+            return None;
+        };
+        let code = self.view.code.get(row.code.get() as usize..)?;
+        let code = code.first_chunk::<ROOM>()?;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let length = usize::from(row.length.get());
+        if length >= self.quick {
+            return None;
+        }
+        copy_first(room, code, length);
+        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+        let at = (start + within) as u32;
+        let place = self.bound(label);
+        if place != UNBOUND {
+            let window = word(&code[within..within + 8]);
+            let bits = hole.fill_near(window, i64::from(place), at)?;
+            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        } else if self.label_fixups.len() < self.label_fixups.capacity() {
+            self.label_fixups.push(Fixup {
+                at,
+                hole,
+                what: label.0,
+                trap: 0,
+            });
+        } else {
+            return None;
+        }
+        self.len = start + length;
+        Some(())
+    }
+
+    /// [`Self::emit_plain`] for a stencil that is aimed somewhere, too: a call of a function, or a branch on a comparison with a constant.
+    #[inline(always)]
+    pub fn emit_aimed(
+        &mut self,
+        memory: &mut [u8],
+        row: u32,
+        values: &Values,
+        target: Target,
+    ) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        let Patch::Holes {
+            first,
+            count,
+            apart: true,
+            ..
+        } = self.forms.patch(row.holes.get())?
+        else {
+            return None;
+        };
+        let code = self.view.code.get(row.code.get() as usize..)?;
+        let code = code.first_chunk::<ROOM>()?;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let length = usize::from(row.length.get());
+        if length >= self.quick {
+            return None;
+        }
+        copy_first(room, code, length);
+        let mut aim = None;
+        for hole in self.forms.holes(*first, *count) {
+            if hole.of_value() {
+                let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+                let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
+                room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+            } else if hole.of_word() && aim.is_none() {
+                aim = Some(hole);
+            } else {
+                return None;
+            }
+        }
+        let hole = aim?;
+        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+        let at = (start + within) as u32;
+        let (place, what, fixups) = match target {
+            Target::Label(label) => (self.bound(label), label.0, &mut self.label_fixups),
+            Target::Function(function) => {
+                let known = self.entry(function).filter(|known| self.near(at, *known));
+                (known.unwrap_or(UNBOUND), function, &mut self.call_fixups)
+            }
+            _ => return None,
+        };
+        if place != UNBOUND {
+            // The four bytes of its own: what lies behind is filled in already.
+            let bits = hole.fill_near(0, i64::from(place), at)? as u32;
+            room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
+        } else if fixups.len() < fixups.capacity() {
+            fixups.push(Fixup {
+                at,
+                hole,
+                what,
+                trap: 0,
+            });
+        } else {
+            return None;
+        }
+        self.len = start + length;
+        Some(())
+    }
+
+    /// Copies a prepared stencil that admits the values.
+    #[inline(always)]
+    pub fn emit_template<const N: usize>(
+        &mut self,
+        memory: &mut [u8],
+        template: &Template<N>,
+        values: [i64; N],
+    ) {
+        let start = self.len;
+        let room = memory.get_mut(start..);
+        let Some(room) = room.and_then(<[u8]>::first_chunk_mut) else {
+            return self.full();
+        };
+        template.write(room, values);
+        self.len = start + usize::from(template.length);
+        if self.trace.is_some() {
+            self.record_template(start, template.row, template.form, &values);
+        }
+    }
+}
