@@ -9,31 +9,34 @@ use crate::forms::Values;
 impl<'p> CodeBuffer<'p> {
     /// Ends a function: its trap stubs and tables go behind its code, its labels are patched and forgotten.
     pub fn end_function(&mut self, memory: &mut [u8], trap_instruction: &[u8]) {
-        for fixup in std::mem::take(&mut self.trap_fixups) {
+        let mut traps = std::mem::take(&mut self.trap_fixups);
+        for fixup in traps.drain(..) {
             let stub = self.len as u32;
             self.raise(memory, trap_instruction, fixup.trap, fixup.what);
             self.resolve(memory, &fixup, stub);
         }
-        for (fixup, first, end) in std::mem::take(&mut self.table_fixups) {
+        self.trap_fixups = traps;
+        let mut tables = std::mem::take(&mut self.table_fixups);
+        for (fixup, first, end) in tables.drain(..) {
             self.align(memory, 4);
             self.trace_raw();
             let table = self.len as u32;
             self.table(memory, first as usize..end as usize);
             self.resolve(memory, &fixup, table);
         }
+        self.table_fixups = tables;
         self.table_entries.clear();
         self.near_pool(memory);
-        let fixups = std::mem::take(&mut self.label_fixups);
-        for fixup in &fixups {
+        let mut fixups = std::mem::take(&mut self.label_fixups);
+        for fixup in fixups.drain(..) {
             match self.bound(Label(fixup.what)) {
                 UNBOUND => self.fail(Error::Internal {
                     what: "a branch to a label that was never bound".to_owned(),
                 }),
-                place => self.resolve(memory, fixup, place),
+                place => self.resolve(memory, &fixup, place),
             }
         }
         self.label_fixups = fixups;
-        self.label_fixups.clear();
         self.labels.clear();
     }
 
@@ -130,7 +133,8 @@ impl<'p> CodeBuffer<'p> {
             return;
         };
         let (value, bits) = (i64::from(place), u64::from_le_bytes(*window));
-        match fixup.hole.fill(self.forms, bits, value, fixup.at) {
+        let near = fixup.hole.fill_near(bits, value, fixup.at);
+        match near.or_else(|| fixup.hole.fill(self.forms, bits, value, fixup.at)) {
             Some(bits) => *window = bits.to_le_bytes(),
             None => self.out_of_reach(fixup.hole, value, fixup.at),
         }

@@ -50,6 +50,28 @@ pub(crate) struct Frame {
     dead: bool,
 }
 
+impl Frame {
+    /// Whether nothing has branched to its end yet, and nothing is carried there. The function's own end is none.
+    fn fresh(&self) -> bool {
+        self.kind != FrameKind::Function
+            && self.layout.is_none()
+            && self.results.0 == self.results.1
+    }
+}
+
+/// What was settled for the targets of a branch table that were looked at.
+#[derive(Default)]
+struct Settled {
+    /// What the last of them expects.
+    layout: Option<u32>,
+    /// What those expect that nothing had branched to.
+    shared: Option<u32>,
+    /// One of those that expect the same and take no values.
+    alike: Option<usize>,
+    /// How many different things they expect, roughly.
+    kinds: u32,
+}
+
 impl FunctionBuilder<'_, '_> {
     pub(super) fn open_function(&mut self) {
         let results = std::mem::take(&mut self.results);
@@ -417,40 +439,75 @@ impl FunctionBuilder<'_, '_> {
     /// Settles for all targets of a branch table. Gives one of them if the others expect the same and none takes values;
     /// `None` for a target that does not exist.
     fn settle_targets(&mut self, targets: &[u32], default: u32) -> Option<Option<usize>> {
-        let (mut settled, mut shared) = (None, None);
-        let (mut alike, mut kinds) = (None, 0);
-        for depth in targets.iter().chain([&default]).copied() {
-            let index = self.frame_at(depth)?;
-            let frame = &self.frames[index];
-            if frame.kind == FrameKind::Function {
-                kinds = 2;
-                continue;
-            }
-            if settled.is_some() && frame.layout == settled {
-                continue;
-            }
-            // Targets without values that nothing has branched to yet share what they expect.
-            let fresh = frame.layout.is_none() && frame.results.0 == frame.results.1;
-            if fresh {
-                self.frames[index].layout = shared;
-                if shared.is_some() && settled == shared {
-                    continue;
-                }
-            }
-            let layout = self.expect(index);
-            if fresh {
-                shared = Some(layout);
-            }
-            if settled != Some(layout) {
-                self.settle(layout);
-                settled = Some(layout);
-                kinds += 1;
-                let types = self.label_types(&self.frames[index]);
-                alike = (types.0 == types.1).then_some(index);
+        let mut settled = Settled::default();
+        if self.settle_in_order(targets, &mut settled) {
+            self.settle_target(default, &mut settled)?;
+        } else {
+            for depth in targets.iter().chain([&default]).copied() {
+                self.settle_target(depth, &mut settled)?;
             }
         }
         // Frames that take values share what they expect with no other.
-        Some(alike.filter(|_| kinds == 1))
+        Some(settled.alike.filter(|_| settled.kinds == 1))
+    }
+
+    /// Settles for targets that are the innermost frames in their order, each once or more, if nothing has branched to them yet and none
+    /// takes values: a table of hundreds of places at which a function is entered. Else does nothing, and gives false.
+    fn settle_in_order(&mut self, targets: &[u32], settled: &mut Settled) -> bool {
+        let (Some(0), Some(last)) = (targets.first(), targets.last()) else {
+            return false;
+        };
+        // All are looked at, which vectors do.
+        let step = |(below, above): (&u32, &u32)| above.wrapping_sub(*below) <= 1;
+        let steps = targets.iter().zip(&targets[1..]).map(step);
+        let in_order = steps.fold(true, |all, step| all & step);
+        let first = self.frames.len().checked_sub(*last as usize + 1);
+        let Some(first) = first.filter(|_| in_order) else {
+            return false;
+        };
+        if !self.frames[first..].iter().all(Frame::fresh) {
+            return false;
+        }
+        if self.settle_target(0, settled).is_none() {
+            return false;
+        }
+        for frame in &mut self.frames[first..] {
+            frame.layout = settled.shared;
+        }
+        true
+    }
+
+    /// Settles for one target of a branch table; `None` if it does not exist.
+    fn settle_target(&mut self, depth: u32, settled: &mut Settled) -> Option<()> {
+        let index = self.frame_at(depth)?;
+        let frame = &self.frames[index];
+        if frame.kind == FrameKind::Function {
+            settled.kinds = 2;
+            return Some(());
+        }
+        if settled.layout.is_some() && frame.layout == settled.layout {
+            return Some(());
+        }
+        // Targets without values that nothing has branched to yet share what they expect.
+        let fresh = frame.fresh();
+        if fresh {
+            self.frames[index].layout = settled.shared;
+            if settled.shared.is_some() && settled.layout == settled.shared {
+                return Some(());
+            }
+        }
+        let layout = self.expect(index);
+        if fresh {
+            settled.shared = Some(layout);
+        }
+        if settled.layout != Some(layout) {
+            self.settle(layout);
+            settled.layout = Some(layout);
+            settled.kinds += 1;
+            let types = self.label_types(&self.frames[index]);
+            settled.alike = (types.0 == types.1).then_some(index);
+        }
+        Some(())
     }
 
     /// Emits a branch table whose targets need no moves.

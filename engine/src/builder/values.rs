@@ -432,6 +432,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Brings a variable's slot up to date if its value may still be read.
+    #[inline]
     pub(super) fn clean(&mut self, var: u32) {
         let state = self.vars[var as usize];
         if !state.constant {

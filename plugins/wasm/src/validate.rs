@@ -415,13 +415,16 @@ impl<'a> Validator<'a> {
         })
     }
 
-    /// Whether there is a label at that depth, around the innermost frame, whose frame has no types.
-    #[inline(always)]
-    fn carries_nothing(&self, depth: u32) -> bool {
-        let index = self.outer.len().wrapping_sub(depth as usize);
-        self.outer
-            .get(index)
-            .is_some_and(|frame| frame.arrow.is_empty())
+    /// Whether the frames of all these labels are among the innermost, no more than there are labels, and none of them has types.
+    fn carry_nothing(&self, labels: &[u32]) -> bool {
+        let farthest = labels
+            .iter()
+            .fold(0, |farthest, depth| farthest.max(*depth)) as usize;
+        let around = match self.outer.len().checked_sub(farthest) {
+            Some(first) if farthest <= labels.len() => &self.outer[first..],
+            _ => return false,
+        };
+        self.frame.arrow.is_empty() && around.iter().all(|frame| frame.arrow.is_empty())
     }
 
     /// What follows cannot be reached, up to the end of the innermost frame.
@@ -455,11 +458,12 @@ impl<'a> Validator<'a> {
         let label = self.label(default)?;
         let arity = self.facts.types(label).len();
         let mut checked = label;
-        for target in targets {
-            // Most tables carry nothing, and have hundreds of targets.
-            if checked.is_empty() && self.carries_nothing(*target) {
-                continue;
-            }
+        // Most tables carry nothing, and have hundreds of targets.
+        let all = match label.is_empty() && self.carry_nothing(targets) {
+            true => &[],
+            false => targets,
+        };
+        for target in all {
             let other = self.label(*target)?;
             if other == checked {
                 continue;

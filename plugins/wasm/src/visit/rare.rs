@@ -115,9 +115,18 @@ impl Visit<'_> {
                 }
                 self.targets.clear();
                 let mut ahead = *cursor;
-                self.targets.reserve(ahead.rest().len().min(count as usize));
-                for _ in 0..count {
-                    self.targets.push(ahead.u32()?);
+                match ahead.rest().get(..count as usize) {
+                    // Most targets take a byte.
+                    Some(short) if short.iter().fold(0, |all, byte| all | byte) < 0x80 => {
+                        self.targets
+                            .extend(short.iter().map(|byte| u32::from(*byte)));
+                        ahead.take(short.len());
+                    }
+                    _ => {
+                        for _ in 0..count {
+                            self.targets.push(ahead.u32()?);
+                        }
+                    }
                 }
                 let default = ahead.u32()?;
                 *cursor = ahead;
