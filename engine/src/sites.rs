@@ -48,8 +48,9 @@ impl Near {
         let (length, kind) = (u32::from(length), u32::from(kind));
         let gap = start.wrapping_sub(self.end);
         let delta = source.wrapping_sub(self.source);
-        let fits = (gap | delta) >> NEAR_BITS | length >> LENGTH_BITS | kind >> KIND_BITS == 0;
-        fits.then_some(((kind << NEAR_BITS | delta) << NEAR_BITS | gap) << LENGTH_BITS | length)
+        // All are looked at together, moved up to where those of the widest fields overflow.
+        let high = gap | delta | length << NEAR_BITS - LENGTH_BITS | kind << NEAR_BITS - KIND_BITS;
+        (high >> NEAR_BITS == 0).then_some(((kind << NEAR_BITS | delta) << NEAR_BITS | gap) << LENGTH_BITS | length)
     }
 
     /// Goes on behind a site.
