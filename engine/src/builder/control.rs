@@ -79,6 +79,7 @@ impl FunctionBuilder<'_, '_> {
         self.results = results;
     }
 
+    #[inline(always)]
     fn open(&mut self, kind: FrameKind, params: &[ValueType], results: &[ValueType]) {
         let start = self.types.len() as u32;
         let (mut middle, mut end) = (
@@ -390,7 +391,7 @@ impl FunctionBuilder<'_, '_> {
             (true, 0)
         } else {
             let layout = self.expect(index);
-            let missing = self.settle(layout);
+            let missing = self.settle_here(layout);
             (self.needs_moves(index, missing), missing)
         };
         if !apart {
@@ -608,6 +609,7 @@ impl FunctionBuilder<'_, '_> {
         self.jump(self.frames[index].label);
     }
 
+    #[inline(always)]
     pub(super) fn jump(&mut self, label: Label) {
         let (form, row) = self.jump;
         let unit = &mut *self.unit;

@@ -49,6 +49,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Writes a constant into a slot, by way of a register where no stencil does it at once.
+    #[inline]
     pub(super) fn store_const(&mut self, ty: ValueType, slot: u32, value: i64) {
         let offset = self.slot_offset(slot);
         if let Some(template) = self.templates.constant(ty, value, offset) {
@@ -56,6 +57,12 @@ impl FunctionBuilder<'_, '_> {
             let values = [value, offset];
             return self.unit.buffer.emit_template(memory, template, values);
         }
+        self.store_const_any(ty, slot, value);
+    }
+
+    /// [`Self::store_const`] where no prepared stencil does it.
+    #[inline(never)]
+    fn store_const_any(&mut self, ty: ValueType, slot: u32, value: i64) {
         self.move_values[0] = value;
         self.move_values[1] = self.slot_offset(slot);
         if !self.move_to_slot(ty, Place::Immediate) {
@@ -183,7 +190,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Performs the moves in hand, of which there is one in most cases, as if all happened at once.
-    #[inline]
+    #[inline(always)]
     pub(super) fn perform_moves(&mut self) {
         match self.moves.as_slice() {
             [] => {}

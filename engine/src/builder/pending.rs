@@ -373,7 +373,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Takes the top operand as a condition: a comparison that fuses with a branch, or a test of its value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_condition(&mut self) -> Option<Condition> {
         if self.mode == Mode::Waiting
             && self.stack.len() > self.floor

@@ -64,7 +64,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Pops a value into a variable.
-    #[inline]
+    #[inline(always)]
     pub fn set(&mut self, var: u32) {
         match self.mode {
             Mode::Ready => self.set_ready(var),
@@ -136,7 +136,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Copies the top value into a variable and leaves it on the stack.
-    #[inline]
+    #[inline(always)]
     pub fn tee(&mut self, var: u32) {
         if self.mode == Mode::Dead {
             return;
@@ -459,6 +459,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// Saves what registers hold and forgets it: variables that may be read again, operands.
+    #[inline(always)]
     pub(super) fn save_all(&mut self) {
         let vars = self.registers.vars;
         for reg in each(vars) {
