@@ -127,6 +127,7 @@ impl<'p> CodeBuffer<'p> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn resolve(&mut self, memory: &mut [u8], fixup: &Fixup<'p>, place: u32) {
         let at = fixup.at as usize;
         let Some(window) = memory.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) else {

@@ -198,6 +198,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Stores constants that a label expects in memory. Those that it expects in a register stay stale: no more than there are
     /// registers, so that every other is looked at once for each time it is written.
+    #[inline]
     fn settle_constants(&mut self, elsewhere: RegSet, layout: u32) {
         let mut kept = 0;
         for at in self.clean_constants..self.constants.len() {

@@ -434,6 +434,7 @@ impl Sink for Generator<'_, '_, '_> {
         self.builder.tee(local);
     }
 
+    #[inline(always)]
     fn global_get(&mut self, index: u32) -> Check {
         let global = self.context.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
@@ -446,6 +447,7 @@ impl Sink for Generator<'_, '_, '_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn global_set(&mut self, index: u32) -> Check {
         let global = self.context.globals.get(index as usize);
         let global = global.ok_or_else(unsupported)?;
