@@ -50,7 +50,8 @@ impl Near {
         let delta = source.wrapping_sub(self.source);
         // All are looked at together, moved up to where those of the widest fields overflow.
         let high = gap | delta | length << NEAR_BITS - LENGTH_BITS | kind << NEAR_BITS - KIND_BITS;
-        (high >> NEAR_BITS == 0).then_some(((kind << NEAR_BITS | delta) << NEAR_BITS | gap) << LENGTH_BITS | length)
+        (high >> NEAR_BITS == 0)
+            .then_some(((kind << NEAR_BITS | delta) << NEAR_BITS | gap) << LENGTH_BITS | length)
     }
 
     /// Goes on behind a site.

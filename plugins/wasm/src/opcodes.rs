@@ -145,6 +145,8 @@ pub(crate) const I32_ADD: u8 = 0x6a;
 pub(crate) const I32_SUB: u8 = I32_ADD + 1;
 pub(crate) const I64_ADD: u8 = 0x7c;
 pub(crate) const I64_SUB: u8 = I64_ADD + 1;
+pub(crate) const I32_EQZ: u8 = 0x45;
+pub(crate) const I64_EQZ: u8 = 0x50;
 pub(crate) const I32_WRAP_I64: u8 = 0xa7;
 
 /// Every instruction of WebAssembly 2.0 and tail calls.

@@ -13,7 +13,9 @@ use self::joined::{NARROW_SUM, written};
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::facts::{Arrow, Facts, Type};
-use crate::opcodes::{I32_SUB, I32_WRAP_I64, I64_LOAD, I64_SUB, Instruction, Kind, Table};
+use crate::opcodes::{
+    I32_EQZ, I32_SUB, I32_WRAP_I64, I64_EQZ, I64_LOAD, I64_SUB, Instruction, Kind, Table,
+};
 use crate::validate::{Check, FrameKind, Validator, invalid, unknown};
 
 /// Parameters and locals of a function.
@@ -247,6 +249,14 @@ impl<'a> Visit<'a> {
                         self.joined += NARROW_SUM;
                         validator.tee(Type::I32)?;
                         cursor.go_on(self.sum(*cursor, constant as i32, sink)?);
+                    }
+                    // Whether it is zero is the same before it is widened.
+                    None if cursor.rest().first() == Some(&I64_EQZ) => {
+                        self.joined += 1;
+                        cursor.skip();
+                        let instruction = &table.plain[usize::from(I32_EQZ)];
+                        validator.unary(instruction)?;
+                        sink.not(instruction)?;
                     }
                     None => {
                         let instruction = instruction();
