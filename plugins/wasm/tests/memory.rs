@@ -151,6 +151,59 @@ fn joined_accesses_take_every_constant() {
     assert!(ops(narrow).contains(&"i64.load_wrap".to_owned()));
 }
 
+#[test]
+fn an_address_that_is_known_is_cut_when_it_is_compiled() {
+    let text = r#"(module (memory (export "memory") 1)
+        (func (export "f") (result i64)
+            (i64.store (i32.wrap_i64 (i64.const 0x5_0000_0010)) (i64.const 7))
+            (i64.load (i32.const 16)))
+        (func (export "cut") (result i32) (i32.wrap_i64 (i64.const -0x1_0000_0002))))"#;
+    let mut instance = instance(text);
+    assert_eq!(instance.invoke("f", &[]).unwrap(), [Val::I64(7)]);
+    assert_eq!(instance.invoke("cut", &[]).unwrap(), i32s([-2]));
+    assert!(!ops(text).contains(&"i32.wrap_i64".to_owned()));
+}
+
+/// As Go's compiler writes conditions: compared, widened, compared with zero, turned round.
+#[test]
+fn a_widened_condition_fuses_with_its_branch() {
+    let text = r#"(module
+        (func (export "f") (param i64) (result i32)
+            (if (result i32) (i32.eqz (i64.eqz (i64.extend_i32_u (i64.lt_s (local.get 0) (i64.const 5)))))
+                (then (i32.const 1)) (else (i32.const 2))))
+        (func (export "value") (param i32) (result i32) (i64.eqz (i64.extend_i32_u (local.get 0)))))"#;
+    let mut instance = instance(text);
+    for (argument, result) in [(4, 1), (5, 2), (-1, 1)] {
+        let found = instance.invoke("f", &[Val::I64(argument)]).unwrap();
+        assert_eq!(found, i32s([result]), "{argument}");
+    }
+    for (argument, result) in [(0, 1), (1, 0), (-1, 0), (i32::MIN, 0)] {
+        let found = instance.invoke("value", &i32s([argument])).unwrap();
+        assert_eq!(found, i32s([result]), "{argument}");
+    }
+    let computing = |op: &String| op.starts_with("i64.") || op.starts_with("i32.");
+    let ops: Vec<String> = ops(text).into_iter().filter(computing).collect();
+    assert_eq!(ops, ["i64.lt_s"]);
+}
+
+/// As Go's compiler enters functions again: a table on a variable that nothing else reads.
+#[test]
+fn no_target_of_a_table_expects_what_was_loaded_for_it() {
+    let text = r#"(module
+        (func (export "f") (param i32) (result i32)
+            (loop
+                (block $second
+                    (block $first (br_table $first $second (local.get 0)))
+                    (call $g)))
+            (i32.const 7))
+        (func $g))"#;
+    let found = instance(text).invoke("f", &i32s([0])).unwrap();
+    assert_eq!(found, i32s([7]));
+    let moves = ops(text).into_iter().filter(|op| op == "core.move_i32");
+    // The parameter to its slot, from there for the table, and the result.
+    assert_eq!(moves.count(), 3);
+}
+
 /// The operations that a module's first function was made of.
 fn ops(text: &str) -> Vec<String> {
     let engine = common::engine();
