@@ -24,6 +24,13 @@ impl<'a> Cursor<'a> {
         self.end.wrapping_sub(self.rest.len() as u32)
     }
 
+    /// What makes a cursor of the same place. Passed on like this it stays in registers: as a whole it is put together in memory and
+    /// read from there before that is in the cache.
+    #[inline(always)]
+    pub fn parts(&self) -> (&'a [u8], u32) {
+        (self.rest, self.end)
+    }
+
     /// What was not read yet.
     #[inline(always)]
     pub fn rest(&self) -> &'a [u8] {

@@ -382,6 +382,12 @@ impl Sink for Generator<'_, '_, '_> {
         self.builder.br_if(depth);
     }
 
+    #[inline(always)]
+    fn br_if_set(&mut self, depth: u32, local: u32, bits: u64) -> Check {
+        self.builder.br_if_set(depth, local, bits);
+        Ok(())
+    }
+
     fn br_table(&mut self, targets: &[u32], default: u32) {
         self.builder.br_table(targets, default);
     }

@@ -134,19 +134,25 @@ impl Instruction {
     }
 }
 
+/// In place of a block's type: it has neither parameters nor results.
+pub(crate) const NO_TYPES: u8 = 0x40;
+
+pub(crate) const END: u8 = 0x0b;
+pub(crate) const BR: u8 = 0x0c;
 pub(crate) const BR_TABLE: u8 = 0x0e;
 pub(crate) const LOCAL_GET: u8 = 0x20;
 pub(crate) const LOCAL_SET: u8 = 0x21;
 pub(crate) const LOCAL_TEE: u8 = 0x22;
 pub(crate) const GLOBAL_GET: u8 = 0x23;
 pub(crate) const I64_LOAD: u8 = 0x29;
+pub(crate) const I32_CONST: u8 = 0x41;
 pub(crate) const I64_CONST: u8 = 0x42;
+pub(crate) const I32_EQZ: u8 = 0x45;
+pub(crate) const I64_EQZ: u8 = 0x50;
 pub(crate) const I32_ADD: u8 = 0x6a;
 pub(crate) const I32_SUB: u8 = I32_ADD + 1;
 pub(crate) const I64_ADD: u8 = 0x7c;
 pub(crate) const I64_SUB: u8 = I64_ADD + 1;
-pub(crate) const I32_EQZ: u8 = 0x45;
-pub(crate) const I64_EQZ: u8 = 0x50;
 pub(crate) const I32_WRAP_I64: u8 = 0xa7;
 
 /// Every instruction of WebAssembly 2.0 and tail calls.

@@ -239,7 +239,8 @@ impl Scanner<'_> {
             | Kind::TableGrow
             | Kind::TableSize
             | Kind::TableFill => {
-                let (rest, far) = rare(table, *cursor, planner)?;
+                let (rest, end) = cursor.parts();
+                let (rest, far) = rare(table, rest, end, planner)?;
                 cursor.go_on(rest);
                 self.scan.far |= far;
             }
@@ -262,9 +263,11 @@ fn resumable(mut cursor: Cursor<'_>) -> bool {
 #[inline(never)]
 fn rare<'a>(
     table: &Table,
-    mut cursor: Cursor<'a>,
+    rest: &'a [u8],
+    end: u32,
     planner: &mut Planner,
 ) -> Check<(Cursor<'a>, bool)> {
+    let mut cursor = Cursor::new(rest, end);
     let mut far = false;
     let pos = cursor.offset();
     let opcode = cursor.byte()?;

@@ -415,6 +415,12 @@ impl<'a> Validator<'a> {
         })
     }
 
+    /// Whether there is a label at that depth, and a branch to it carries nothing.
+    #[inline(always)]
+    pub fn carries_nothing(&self, depth: u32) -> bool {
+        self.label(depth).is_ok_and(Span::is_empty)
+    }
+
     /// Whether the frames of all these labels are among the innermost, no more than there are labels, and none of them has types.
     fn carry_nothing(&self, labels: &[u32]) -> bool {
         let farthest = labels

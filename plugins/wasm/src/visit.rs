@@ -14,7 +14,8 @@ use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::facts::{Arrow, Facts, Type};
 use crate::opcodes::{
-    I32_EQZ, I32_SUB, I32_WRAP_I64, I64_EQZ, I64_LOAD, I64_SUB, Instruction, Kind, Table,
+    I32_CONST, I32_EQZ, I32_SUB, I32_WRAP_I64, I64_EQZ, I64_LOAD, I64_SUB, Instruction, Kind,
+    NO_TYPES, Table,
 };
 use crate::validate::{Check, FrameKind, Validator, invalid, unknown};
 
@@ -60,6 +61,15 @@ pub(crate) trait Sink {
     fn end(&mut self);
     fn br(&mut self, depth: u32);
     fn br_if(&mut self, depth: u32);
+    /// An `if` that does nothing but set a variable to a constant and branch so far, seen from around it.
+    fn br_if_set(&mut self, depth: u32, local: u32, bits: u64) -> Check {
+        self.block(FrameKind::If, &[], &[])?;
+        self.constant(ValueType::I32, bits);
+        self.local_set(local);
+        self.br(depth + 1);
+        self.end();
+        Ok(())
+    }
     fn br_table(&mut self, targets: &[u32], default: u32);
     fn return_(&mut self);
     fn unreachable(&mut self);
@@ -314,7 +324,12 @@ impl<'a> Visit<'a> {
             Kind::If => {
                 // The block's type stands before the condition is looked at, which makes no difference.
                 validator.pop(Type::I32)?;
-                self.block(FrameKind::If, cursor, sink)?;
+                if let [_, NO_TYPES, I32_CONST, ..] = cursor.rest() {
+                    let (rest, end) = cursor.parts();
+                    cursor.go_on(self.leaving(rest, end, sink)?);
+                } else {
+                    self.block(FrameKind::If, cursor, sink)?;
+                }
             }
             Kind::Else => {
                 cursor.skip();
@@ -410,7 +425,10 @@ impl<'a> Visit<'a> {
             | Kind::TableCopy
             | Kind::TableGrow
             | Kind::TableSize
-            | Kind::TableFill => cursor.go_on(self.rare(opcode, *cursor, sink)?),
+            | Kind::TableFill => {
+                let (rest, end) = cursor.parts();
+                cursor.go_on(self.rare(opcode, rest, end, sink)?);
+            }
         }
         Ok(false)
     }
@@ -459,7 +477,7 @@ impl<'a> Visit<'a> {
         cursor.skip();
         let facts = self.validator.facts;
         // Most blocks have neither parameters nor results.
-        if cursor.rest().first() == Some(&0x40) {
+        if cursor.rest().first() == Some(&NO_TYPES) {
             cursor.next();
             self.validator.block(kind, Arrow::EMPTY)?;
             return sink.block(kind, &[], &[]);
@@ -515,7 +533,7 @@ fn value_type(cursor: &mut Cursor<'_>) -> Check<Type> {
 #[inline(never)]
 fn block_type<'b>(facts: &Facts, mut cursor: Cursor<'b>) -> Check<(Arrow, Cursor<'b>)> {
     let arrow = match cursor.rest().first() {
-        Some(0x40) => {
+        Some(&NO_TYPES) => {
             cursor.next();
             Arrow::EMPTY
         }

@@ -204,6 +204,73 @@ fn no_target_of_a_table_expects_what_was_loaded_for_it() {
     assert_eq!(moves.count(), 3);
 }
 
+/// As Go's compiler goes on elsewhere in a function, and programs of states do: a variable is set, and a loop begins anew.
+#[test]
+fn leaving_for_another_state_changes_nothing_where_it_is_not_done() {
+    // Variable 1 is in a register when it is decided; the last `if` carries a value, and is none of these.
+    let text = r#"(module
+        (func (export "f") (param $state i32) (param $n i64) (result i64)
+            (local $sum i64)
+            (block $done (result i64)
+                (loop $next
+                    (block $odd (block $even (block $start
+                        (br_table $start $even $odd (local.get $state))))
+                        ;; even
+                        (local.set $sum (i64.add (local.get $sum) (i64.const 100)))
+                        (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+                        (if (i64.ne (local.get $n) (i64.const 0)) (then (local.set $state (i32.const 200)) (br $next)))
+                        (br $done (local.get $sum)))
+                    ;; odd
+                    (local.set $sum (i64.add (local.get $sum) (i64.const 1)))
+                    (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+                    (if (i64.eqz (local.get $n)) (then (br $done (local.get $sum))))
+                    (if (i64.ne (local.get $n) (i64.const -1)) (then (local.set $state (i32.const 1)) (br $next)))
+                    (i64.const -1)
+                    (br $done))
+                (unreachable)))
+        (func (export "known") (param $state i32) (result i32)
+            (loop $next
+                (if (i32.lt_s (local.get $state) (i32.const 3))
+                    (then (local.set $state (i32.const 5)) (br $next)))
+                (if (i32.const 0) (then (local.set $state (i32.const 9)) (br $next)))
+                (if (i32.eq (local.get $state) (i32.const 5))
+                    (then (local.set $state (i32.const 1000)) (br $next))))
+            (if (i32.const 1) (then (local.set $state (i32.add (local.get $state) (i32.const 1)))))
+            (local.get $state))
+        (func (export "pinned") (param $n i32) (result i32)
+            (local $state i32) (local $count i32)
+            (loop $next
+                (local.set $count (i32.add (local.get $count) (local.get $state)))
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (if (i32.gt_s (local.get $n) (i32.const 5)) (then (local.set $state (i32.const 10)) (br $next)))
+                (if (i32.gt_s (local.get $n) (i32.const 0)) (then (local.set $state (i32.const 1)) (br $next))))
+            (i32.mul (local.get $count) (local.get $state))))"#;
+    let mut instance = instance(text);
+    for n in 1..7 {
+        // From state 1 on the even and the odd state take turns, but for the first two.
+        let found = instance.invoke("f", &[Val::I32(1), Val::I64(n)]).unwrap();
+        let [Val::I64(sum)] = found[..] else { panic!() };
+        let mut expected = (0, 1, n);
+        let total = loop {
+            expected.0 += if expected.1 < 2 { 100 } else { 1 };
+            expected.2 -= 1;
+            if expected.2 == 0 {
+                break expected.0;
+            }
+            expected.1 = if expected.1 < 2 { 200 } else { 1 };
+        };
+        assert_eq!(sum, total, "{n}");
+    }
+    for (state, result) in [(0, 1001), (2, 1001), (5, 1001), (7, 8)] {
+        let found = instance.invoke("known", &i32s([state])).unwrap();
+        assert_eq!(found, i32s([result]), "{state}");
+    }
+    for (n, result) in [(1, 0), (3, 2), (8, 25)] {
+        let found = instance.invoke("pinned", &i32s([n])).unwrap();
+        assert_eq!(found, i32s([result]), "{n}");
+    }
+}
+
 /// The operations that a module's first function was made of.
 fn ops(text: &str) -> Vec<String> {
     let engine = common::engine();

@@ -9,11 +9,11 @@ use super::{Sink, Visit};
 use crate::cursor::Cursor;
 use crate::facts::Type;
 use crate::opcodes::{
-    GLOBAL_GET, I32_ADD, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, Instruction, Kind, LOCAL_SET,
-    LOCAL_TEE, Table,
+    BR, END, GLOBAL_GET, I32_ADD, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, Instruction, Kind,
+    LOCAL_SET, LOCAL_TEE, Table,
 };
 use crate::prescan::FAR;
-use crate::validate::{Check, Validator};
+use crate::validate::{Check, FrameKind, Validator};
 
 impl Visit<'_> {
     /// An `i64.load` and an `i32.wrap_i64`.
@@ -26,6 +26,39 @@ impl Visit<'_> {
         }
         sink.access(&table.plain[usize::from(I64_LOAD)], offset)?;
         sink.operation(&table.plain[usize::from(I32_WRAP_I64)], &[])
+    }
+
+    /// An `if` without types at the cursor, whose condition was popped: one that does nothing but set a variable of 32 bits to a constant
+    /// and branch, which is how Go's compiler goes on elsewhere in a function, as a whole. Gives what follows.
+    #[inline(never)]
+    pub(super) fn leaving<'b, S: Sink>(
+        &mut self,
+        rest: &'b [u8],
+        end: u32,
+        sink: &mut S,
+    ) -> Check<Cursor<'b>> {
+        let validator = &self.validator;
+        let mut cursor = Cursor::new(rest, end);
+        let mut ahead = cursor;
+        let mut read = || {
+            ahead.take(3)?;
+            let bits = u64::from(ahead.i32().ok()? as u32);
+            let local = (ahead.next()? == LOCAL_SET).then(|| ahead.u32().ok())??;
+            let depth = (ahead.next()? == BR).then(|| ahead.u32().ok())??;
+            // Seen from around the `if`, whose own end is no place to go on.
+            let depth = depth.checked_sub(1)?;
+            let valid = ahead.next()? == END
+                && validator.local(local).ok()? == Type::I32
+                && validator.carries_nothing(depth);
+            valid.then_some((depth, local, bits))
+        };
+        let Some((depth, local, bits)) = read() else {
+            self.block(FrameKind::If, &mut cursor, sink)?;
+            return Ok(cursor);
+        };
+        self.joined += 4;
+        sink.br_if_set(depth, local, bits)?;
+        Ok(ahead)
     }
 
     /// Behind a [`narrow_sum`] of this constant: the load whose address it is, or the store there of a variable or constant,

@@ -18,9 +18,11 @@ impl Visit<'_> {
     pub(super) fn rare<'b, S: Sink>(
         &mut self,
         opcode: u8,
-        mut cursor: Cursor<'b>,
+        rest: &'b [u8],
+        end: u32,
         sink: &mut S,
     ) -> Check<Cursor<'b>> {
+        let mut cursor = Cursor::new(rest, end);
         cursor.skip();
         let mut instruction = &self.table.plain[usize::from(opcode)];
         if let Kind::PrefixFc | Kind::PrefixFd = instruction.kind {
