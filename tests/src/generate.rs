@@ -525,7 +525,28 @@ impl Generator<'_, '_> {
             self.emit(Step::Constant(ValueType::I32, 0));
             self.emit(Step::Set(*last));
         }
-        self.emit(Step::BrIf(depth));
+        self.take_branch(depth);
+    }
+
+    /// Pops a condition and branches if it is not zero; where nothing is carried, now and then after setting a variable to a constant,
+    /// which front ends may do in one step.
+    fn take_branch(&mut self, depth: u32) {
+        let carries = !self.frames[self.frames.len() - 1 - depth as usize]
+            .label
+            .is_empty();
+        if !carries
+            && self.choices.one_in(3)
+            && let Some(ty) = self.choices.pick(self.types).copied()
+            && let Some(var) = self.variable(ty, true)
+        {
+            self.emit(Step::If(Vec::new(), Vec::new()));
+            self.constant(ty);
+            self.emit(Step::Set(var));
+            self.emit(Step::Br(depth + 1));
+            self.emit(Step::End);
+        } else {
+            self.emit(Step::BrIf(depth));
+        }
     }
 
     /// Branches somewhere if a condition holds.
@@ -540,7 +561,7 @@ impl Generator<'_, '_> {
             return;
         } else {
             self.expression(ValueType::I32);
-            self.emit(Step::BrIf(depth as u32));
+            self.take_branch(depth as u32);
         }
         self.consume(&frame.label);
     }

@@ -102,6 +102,24 @@ impl Compiled {
                 steps.next();
                 continue;
             }
+            if let (
+                true,
+                [
+                    Step::If(params, results),
+                    Step::Constant(_, bits),
+                    Step::Set(var),
+                    Step::Br(depth @ 1..),
+                    Step::End,
+                    ..,
+                ],
+            ) = (self.planned, &function.body[position..])
+                && params.is_empty()
+                && results.is_empty()
+            {
+                builder.br_if_set(*depth - 1, *var, *bits);
+                steps.nth(3);
+                continue;
+            }
             match step {
                 Step::Constant(ty, bits) => builder.constant(*ty, *bits),
                 Step::Get(var) => builder.get(*var),
