@@ -49,7 +49,8 @@ impl Near {
         let gap = start.wrapping_sub(self.end);
         let delta = source.wrapping_sub(self.source);
         // All are looked at together, moved up to where those of the widest fields overflow.
-        let high = gap | delta | length << NEAR_BITS - LENGTH_BITS | kind << NEAR_BITS - KIND_BITS;
+        let (length_up, kind_up) = (NEAR_BITS - LENGTH_BITS, NEAR_BITS - KIND_BITS);
+        let high = gap | delta | length << length_up | kind << kind_up;
         (high >> NEAR_BITS == 0)
             .then_some(((kind << NEAR_BITS | delta) << NEAR_BITS | gap) << LENGTH_BITS | length)
     }

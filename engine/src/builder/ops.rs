@@ -449,10 +449,8 @@ impl FunctionBuilder<'_, '_> {
         }
         if let Some(index) = slot {
             let key = info.base.with_operand(index, Place::Slot);
-            if key != info.base {
-                if self.admit(op, info, key, operands, immediates) {
-                    return true;
-                }
+            if key != info.base && self.admit(op, info, key, operands, immediates) {
+                return true;
             }
         }
         self.admit(op, info, info.base, operands, immediates)
