@@ -92,6 +92,7 @@ pub(crate) struct Visit<'a> {
     table: &'a Table,
     /// The table's, here so that it takes no register of its own to get at them.
     kinds: [Kind; 256],
+    plain: [Instruction; 256],
     validator: Validator<'a>,
     /// The branch table in hand.
     targets: Vec<u32>,
@@ -106,6 +107,7 @@ impl<'a> Visit<'a> {
         Self {
             table,
             kinds: table.kinds,
+            plain: table.plain,
             validator,
             targets: Vec::new(),
             steps: 0,
@@ -209,9 +211,9 @@ impl<'a> Visit<'a> {
                 "control frames remain at end of function body: END opcode expected",
             ));
         };
-        let (table, validator) = (self.table, &mut self.validator);
+        let validator = &mut self.validator;
         // Where it is needed: variables, constants and control come without.
-        let instruction = || &table.plain[usize::from(opcode)];
+        let instruction = || &self.plain[usize::from(opcode)];
         match self.kinds[usize::from(opcode)] {
             Kind::LocalGet => {
                 cursor.skip();
@@ -264,7 +266,7 @@ impl<'a> Visit<'a> {
                     None if cursor.rest().first() == Some(&I64_EQZ) => {
                         self.joined += 1;
                         cursor.skip();
-                        let instruction = &table.plain[usize::from(I32_EQZ)];
+                        let instruction = &self.plain[usize::from(I32_EQZ)];
                         validator.unary(instruction)?;
                         sink.not(instruction)?;
                     }
@@ -459,7 +461,7 @@ impl<'a> Visit<'a> {
                 I32_SUB | I64_SUB => (opcode - 1, bits.wrapping_neg()),
                 _ => (opcode, bits),
             };
-            let instruction = &self.table.plain[usize::from(opcode)];
+            let instruction = &self.plain[usize::from(opcode)];
             if self.validator.binary_constant(instruction, ty) {
                 self.joined += 1;
                 sink.at(cursor.offset());

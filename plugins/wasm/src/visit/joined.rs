@@ -10,7 +10,7 @@ use crate::cursor::Cursor;
 use crate::facts::Type;
 use crate::opcodes::{
     BR, END, GLOBAL_GET, I32_ADD, I32_WRAP_I64, I64_ADD, I64_CONST, I64_LOAD, Instruction, Kind,
-    LOCAL_SET, LOCAL_TEE, Table,
+    LOCAL_SET, LOCAL_TEE,
 };
 use crate::prescan::FAR;
 use crate::validate::{Check, FrameKind, Validator};
@@ -70,9 +70,9 @@ impl Visit<'_> {
         constant: i32,
         sink: &mut S,
     ) -> Check<Cursor<'b>> {
-        let (table, validator) = (self.table, &mut self.validator);
+        let (plain, validator) = (&self.plain, &mut self.validator);
         if SUMS.contains(&constant) {
-            if let Some((load, rest)) = access_sum(table, validator, Kind::Load, cursor) {
+            if let Some((load, rest)) = access_sum(plain, validator, Kind::Load, cursor) {
                 sink.at(cursor.offset());
                 validator.unary(&load)?;
                 self.joined += 1;
@@ -80,8 +80,8 @@ impl Visit<'_> {
                 return Ok(rest);
             }
             let mut ahead = cursor;
-            if let Some((value, ty)) = stored(table, validator, &mut ahead)
-                && let Some((store, rest)) = access_sum(table, validator, Kind::Store, ahead)
+            if let Some((value, ty)) = stored(plain, validator, &mut ahead)
+                && let Some((store, rest)) = access_sum(plain, validator, Kind::Store, ahead)
                 && store.operands[1] == ty
             {
                 validator.pop(Type::I32)?;
@@ -96,7 +96,7 @@ impl Visit<'_> {
                 return Ok(rest);
             }
         }
-        let add = &table.plain[usize::from(I32_ADD)];
+        let add = &self.plain[usize::from(I32_ADD)];
         sink.operation_with(add, ValueType::I32, u64::from(constant as u32))?;
         Ok(cursor)
     }
@@ -145,12 +145,12 @@ const SUMS: Range<i32> = 1..FAR as i32;
 /// follows.
 #[inline(always)]
 fn access_sum<'b>(
-    table: &Table,
+    plain: &[Instruction; 256],
     validator: &Validator<'_>,
     kind: Kind,
     mut cursor: Cursor<'b>,
 ) -> Option<(Instruction, Cursor<'b>)> {
-    let instruction = table.plain[usize::from(cursor.next()?)].sum()?;
+    let instruction = plain[usize::from(cursor.next()?)].sum()?;
     let plain = instruction.kind == kind
         && cursor.next()? <= instruction.limit
         && cursor.next()? == 0
@@ -167,11 +167,11 @@ enum Stored {
 /// The variable or constant that is read at the cursor, and its type.
 #[inline(always)]
 fn stored(
-    table: &Table,
+    plain: &[Instruction; 256],
     validator: &Validator<'_>,
     cursor: &mut Cursor<'_>,
 ) -> Option<(Stored, Type)> {
-    match table.kinds[usize::from(cursor.next()?)] {
+    match plain[usize::from(cursor.next()?)].kind {
         Kind::LocalGet => {
             let local = cursor.u32().ok()?;
             Some((Stored::Local(local), validator.local(local).ok()?))
