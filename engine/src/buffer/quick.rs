@@ -3,27 +3,39 @@
 //! [`CodeBuffer::emit`](super::CodeBuffer::emit).
 
 use copatch_spec::limits::STENCIL_BYTES;
+use copatch_spec::pack::tables::StencilRow;
 
 use super::{CodeBuffer, Fixup, Label, ROOM, Target, UNBOUND, copy_first, word};
 use crate::forms::Values;
 use crate::holes::Patch;
 use crate::templates::Template;
 
-impl CodeBuffer<'_> {
-    /// Copies a stencil that has no hole, or one for a value: a table load, copies of fixed size, a store.
+impl<'p> CodeBuffer<'p> {
+    /// Copies a short stencil to the end of the code, and gives its bytes as they were in the pack, the copy, and its length.
     #[inline(always)]
-    pub fn emit_simple(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
-        let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
+    fn copy<'m>(
+        &self,
+        memory: &'m mut [u8],
+        row: &StencilRow,
+    ) -> Option<(&'p [u8; ROOM], &'m mut [u8; ROOM], usize)> {
         // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
         let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk::<ROOM>()?;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
+        let code = code.first_chunk()?;
+        let room = memory.get_mut(self.len..)?.first_chunk_mut()?;
         let length = usize::from(row.length.get());
         if length >= self.quick {
             return None;
         }
         copy_first(room, code, length);
+        Some((code, room, length))
+    }
+
+    /// Copies a stencil that has no hole, or one for a value: a table load, copies of fixed size, a store.
+    #[inline(always)]
+    pub fn emit_simple(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
+        let start = self.len;
+        let row = self.view.stencils.get(row as usize)?;
+        let (code, room, length) = self.copy(memory, row)?;
         let list = row.holes.get();
         if list != 0 {
             let Patch::Value(hole) = self.forms.patch(list)? else {
@@ -39,7 +51,7 @@ impl CodeBuffer<'_> {
 
     /// [`Self::emit_simple`] for a stencil with several holes, all for values.
     #[inline(always)]
-    pub fn emit_plain(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
+    pub fn emit_several(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
         let start = self.len;
         let row = self.view.stencils.get(row as usize)?;
         let Patch::Holes {
@@ -51,14 +63,7 @@ impl CodeBuffer<'_> {
         else {
             return None;
         };
-        let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk::<ROOM>()?;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
-        let length = usize::from(row.length.get());
-        if length >= self.quick {
-            return None;
-        }
-        copy_first(room, code, length);
+        let (code, room, length) = self.copy(memory, row)?;
         for hole in self.forms.holes(*first, *count) {
             let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
             let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
@@ -76,14 +81,7 @@ impl CodeBuffer<'_> {
         let Patch::Branch(hole) = self.forms.patch(row.holes.get())? else {
             return None;
         };
-        let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk::<ROOM>()?;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
-        let length = usize::from(row.length.get());
-        if length >= self.quick {
-            return None;
-        }
-        copy_first(room, code, length);
+        let (code, room, length) = self.copy(memory, row)?;
         let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
         let at = (start + within) as u32;
         let place = self.bound(label);
@@ -105,7 +103,7 @@ impl CodeBuffer<'_> {
         Some(())
     }
 
-    /// [`Self::emit_plain`] for a stencil that is aimed somewhere, too: a call of a function, or a branch on a comparison with a constant.
+    /// [`Self::emit_several`] for a stencil that is aimed somewhere, too: a call of a function, or a branch on a comparison with a constant.
     #[inline(always)]
     pub fn emit_aimed(
         &mut self,
@@ -125,14 +123,7 @@ impl CodeBuffer<'_> {
         else {
             return None;
         };
-        let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk::<ROOM>()?;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<ROOM>()?;
-        let length = usize::from(row.length.get());
-        if length >= self.quick {
-            return None;
-        }
-        copy_first(room, code, length);
+        let (code, room, length) = self.copy(memory, row)?;
         let mut aim = None;
         for hole in self.forms.holes(*first, *count) {
             if hole.of_value() {

@@ -344,7 +344,11 @@ impl FunctionBuilder<'_, '_> {
         let unit = &mut *self.unit;
         let start = unit.buffer.len();
         let memory = unit.space.bytes_mut();
-        if unit.buffer.emit_plain(memory, row, &self.values).is_none() {
+        if unit
+            .buffer
+            .emit_several(memory, row, &self.values)
+            .is_none()
+        {
             return self.emit_to(self.pending.choice.form, row, Target::None);
         }
         let (kind, source) = (self.pending.emission.fault, self.pending.source);

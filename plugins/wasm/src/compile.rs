@@ -123,14 +123,30 @@ fn begin<'p>(engine: &'p Engine, input: &Input<'_>, capacity: usize) -> Result<U
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Worked {
     pub operations: u64,
-    pub prescan_ns: u64,
+    functions: u64,
+    /// Bytes that were scanned, and those of them that a clock was looked at for.
+    scanned: u64,
+    clocked: u64,
+    clocked_ns: u64,
 }
+
+/// Of so many functions one is timed: a clock takes as long as scanning some ten instructions. The first are all timed.
+const CLOCK_EVERY: u64 = 16;
 
 impl Worked {
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, other: Self) {
         self.operations += other.operations;
-        self.prescan_ns = self.prescan_ns.saturating_add(other.prescan_ns);
+        self.functions += other.functions;
+        self.scanned += other.scanned;
+        self.clocked += other.clocked;
+        self.clocked_ns = self.clocked_ns.saturating_add(other.clocked_ns);
+    }
+
+    /// How long scanning took, in nanoseconds of wall clock: by the bytes of those functions that were timed.
+    pub fn prescan_ns(&self) -> u64 {
+        let ns = u128::from(self.clocked_ns) * u128::from(self.scanned);
+        u64::try_from(ns / u128::from(self.clocked.max(1))).unwrap_or(u64::MAX)
     }
 }
 
@@ -207,14 +223,17 @@ impl<'a> Worker<'a> {
         self.locals.extend(locals.iter().map(|ty| ty.code()));
 
         let (start, scratch) = (cursor.offset(), variables.len());
-        let clock = Instant::now();
+        let timed = self.worked.functions < CLOCK_EVERY
+            || self.worked.functions.is_multiple_of(CLOCK_EVERY);
+        let clock = timed.then(Instant::now);
         let scan = prescan::scan(context.table(), cursor, scratch, sample, &mut self.planner);
         let plan = if scan.complete && !scan.far {
             self.planner.finish()
         } else {
             &self.unplanned
         };
-        let prescan_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let clocked_ns = clock.map_or(0, |clock| clock.elapsed().as_nanos());
+        let scanned = cursor.rest().len() as u64;
 
         // What was not scanned may have far accesses, too.
         let far = scan.far || !scan.complete;
@@ -232,7 +251,10 @@ impl<'a> Worker<'a> {
         }
         self.worked.add(Worked {
             operations: visited?,
-            prescan_ns,
+            functions: 1,
+            scanned,
+            clocked: if timed { scanned } else { 0 },
+            clocked_ns: u64::try_from(clocked_ns).unwrap_or(u64::MAX),
         });
         generator
             .builder

@@ -552,7 +552,7 @@ impl Module {
             bytes_out: program.range().len() as u64,
             functions,
             operations: output.worked.operations,
-            prescan_ns: output.worked.prescan_ns,
+            prescan_ns: output.worked.prescan_ns(),
             generate_ns: nanoseconds(begin, generated),
             publish_ns: nanoseconds(generated, published),
             total_ns: nanoseconds(begin, Instant::now()),
