@@ -7,7 +7,7 @@ use copatch_spec::pack::tables::StencilRow;
 
 use super::{CodeBuffer, Fixup, Label, ROOM, Target, UNBOUND, copy_first, word};
 use crate::forms::Values;
-use crate::holes::Patch;
+use crate::holes::{Hole, Patch};
 use crate::templates::Template;
 
 impl<'p> CodeBuffer<'p> {
@@ -49,30 +49,6 @@ impl<'p> CodeBuffer<'p> {
         Some(())
     }
 
-    /// [`Self::emit_simple`] for a stencil with several holes, all for values.
-    #[inline(always)]
-    pub fn emit_several(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
-        let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
-        let Patch::Holes {
-            first,
-            count,
-            plain: true,
-            ..
-        } = self.forms.patch(row.holes.get())?
-        else {
-            return None;
-        };
-        let (code, room, length) = self.copy(memory, row)?;
-        for hole in self.forms.holes(*first, *count) {
-            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
-            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
-        }
-        self.len = start + length;
-        Some(())
-    }
-
     /// [`Self::emit_simple`] for a stencil whose one hole is a branch to a label.
     #[inline(always)]
     pub fn emit_branch(&mut self, memory: &mut [u8], row: u32, label: Label) -> Option<()> {
@@ -103,9 +79,10 @@ impl<'p> CodeBuffer<'p> {
         Some(())
     }
 
-    /// [`Self::emit_several`] for a stencil that is aimed somewhere, too: a call of a function, or a branch on a comparison with a constant.
+    /// [`Self::emit_simple`] for a stencil with several holes, for values and at most one for where it goes: a call of a function, or a
+    /// branch on a comparison with a constant.
     #[inline(always)]
-    pub fn emit_aimed(
+    pub fn emit_several(
         &mut self,
         memory: &mut [u8],
         row: u32,
@@ -136,7 +113,22 @@ impl<'p> CodeBuffer<'p> {
                 return None;
             }
         }
-        let hole = aim?;
+        if let Some(hole) = aim {
+            self.aim(room, start, hole, target)?;
+        }
+        self.len = start + length;
+        Some(())
+    }
+
+    /// Fills the four bytes of a hole for where a stencil goes that begins at `start`, or puts it on a list for later.
+    #[inline(always)]
+    fn aim(
+        &mut self,
+        room: &mut [u8; ROOM],
+        start: usize,
+        hole: &'p Hole,
+        target: Target,
+    ) -> Option<()> {
         let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
         let at = (start + within) as u32;
         let (place, what, fixups) = match target {
@@ -148,7 +140,7 @@ impl<'p> CodeBuffer<'p> {
             _ => return None,
         };
         if place != UNBOUND {
-            // The four bytes of its own: what lies behind is filled in already.
+            // No more than its own: what lies behind is filled in already.
             let bits = hole.fill_near(0, i64::from(place), at)? as u32;
             room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
         } else if fixups.len() < fixups.capacity() {
@@ -161,7 +153,6 @@ impl<'p> CodeBuffer<'p> {
         } else {
             return None;
         }
-        self.len = start + length;
         Some(())
     }
 

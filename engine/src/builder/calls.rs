@@ -315,7 +315,7 @@ impl FunctionBuilder<'_, '_> {
             let memory = unit.space.bytes_mut();
             let emitted = unit
                 .buffer
-                .emit_aimed(memory, row + index, &self.values, target);
+                .emit_several(memory, row + index, &self.values, target);
             if emitted.is_some() {
                 return;
             }

@@ -346,7 +346,7 @@ impl FunctionBuilder<'_, '_> {
         let memory = unit.space.bytes_mut();
         if unit
             .buffer
-            .emit_several(memory, row, &self.values)
+            .emit_several(memory, row, &self.values, Target::None)
             .is_none()
         {
             return self.emit_to(self.pending.choice.form, row, Target::None);
@@ -493,7 +493,7 @@ impl FunctionBuilder<'_, '_> {
         if self.pending.emission.fault != NONE
             || unit
                 .buffer
-                .emit_aimed(memory, row, &self.values, target)
+                .emit_several(memory, row, &self.values, target)
                 .is_none()
         {
             self.emit_to(form, row, target);
