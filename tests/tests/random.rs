@@ -38,7 +38,7 @@ fn wasm() {
 /// What random programs found, in small.
 mod found {
     use copatch::{Signature, ValueType::*};
-    use copatch_conformance::{Function, Program, Step::*};
+    use copatch_conformance::{Function, Program, Step::*, op};
 
     use super::common::toy;
 
@@ -60,6 +60,71 @@ mod found {
             }],
             helpers: vec![many],
             arguments: vec![],
+        };
+        toy().agree(&program).unwrap();
+    }
+
+    /// A variable that both operands are was loaded twice, and one of the two registers never given back.
+    #[test]
+    fn a_variable_in_its_slot_with_itself() {
+        if !copatch::jit_available() {
+            return;
+        }
+        let one = Signature {
+            params: vec![F64],
+            results: vec![I32, I32],
+        };
+        let other = Signature {
+            params: vec![I64, I32],
+            results: vec![I32],
+        };
+        let program = Program {
+            functions: vec![
+                Function {
+                    signature: one,
+                    locals: vec![I32, I32],
+                    body: vec![Constant(I32, 0), Constant(I32, 0), End],
+                },
+                Function {
+                    signature: other,
+                    locals: vec![
+                        F64, I64, F64, I64, I32, I32, I32, F64, I32, F64, F64, I32, I32, I32,
+                    ],
+                    body: vec![
+                        Loop(vec![], vec![I32]),
+                        Constant(I32, 0),
+                        Get(0),
+                        Get(0),
+                        op("i64.or", &[]),
+                        Constant(I64, 0x80),
+                        Get(0),
+                        Get(1),
+                        Select(I64),
+                        op("i64.xor", &[]),
+                        op("i64.nez", &[]),
+                        If(vec![I32], vec![I32]),
+                        Set(1),
+                        Constant(I64, 0),
+                        Constant(I32, 0),
+                        Loop(vec![I64, I32], vec![]),
+                        Set(10),
+                        Get(13),
+                        Get(14),
+                        Constant(I32, 0),
+                        Set(15),
+                        BrIf(0),
+                        Set(10),
+                        Set(3),
+                        End,
+                        Constant(I32, 0),
+                        End,
+                        End,
+                        End,
+                    ],
+                },
+            ],
+            helpers: vec![],
+            arguments: vec![4_638_707_616_191_610_880],
         };
         toy().agree(&program).unwrap();
     }

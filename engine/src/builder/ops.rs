@@ -301,7 +301,8 @@ impl FunctionBuilder<'_, '_> {
             return Reg::NONE;
         }
         let reg = match self.registers.available(state.class) {
-            Some(reg) if state.pin == Reg::NONE && !state.constant => {
+            // The other operand may be the same variable, which is loaded by now.
+            Some(reg) if state.wanted() == Reg::NONE && !state.constant => {
                 let ty = state.ty;
                 self.bind_loaded(var, reg);
                 self.move_to_reg(ty, reg, From::Slot(var));
