@@ -128,9 +128,7 @@ impl Hole {
     /// [`Self::fill`] for a hole that is filled with a distance as it is; `None` for any other, too.
     #[inline(always)]
     pub fn fill_near(&self, window: u64, value: i64, at: u32) -> Option<u64> {
-        let value = value
-            .wrapping_add(i64::from(self.addend))
-            .wrapping_sub(i64::from(at & self.pc));
+        let value = self.relative(value, at);
         let bits = window & !self.mask | value as u64 & self.mask;
         (self.whole && self.reach.admits(value)).then_some(bits)
     }
@@ -182,16 +180,21 @@ impl Hole {
     /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
     #[inline]
     pub fn fill(&self, forms: &Forms, window: u64, value: i64, at: u32) -> Option<u64> {
-        let value = value
-            .wrapping_add(i64::from(self.addend))
-            .wrapping_sub(i64::from(at & self.pc));
-        if !self.reach.admits(value) {
-            return None;
-        }
         if self.whole {
-            return Some(window & !self.mask | value as u64 & self.mask);
+            return self.fill_near(window, value, at);
         }
-        self.fill_field(forms, window, value)
+        let value = self.relative(value, at);
+        self.reach
+            .admits(value)
+            .then(|| self.fill_field(forms, window, value))?
+    }
+
+    /// What is filled in for a value at offset `at`.
+    #[inline(always)]
+    fn relative(&self, value: i64, at: u32) -> i64 {
+        value
+            .wrapping_add(i64::from(self.addend))
+            .wrapping_sub(i64::from(at & self.pc))
     }
 
     #[inline(never)]

@@ -134,8 +134,7 @@ impl<'p> CodeBuffer<'p> {
             return;
         };
         let (value, bits) = (i64::from(place), u64::from_le_bytes(*window));
-        let near = fixup.hole.fill_near(bits, value, fixup.at);
-        match near.or_else(|| fixup.hole.fill(self.forms, bits, value, fixup.at)) {
+        match fixup.hole.fill(self.forms, bits, value, fixup.at) {
             Some(bits) => *window = bits.to_le_bytes(),
             None => self.out_of_reach(fixup.hole, value, fixup.at),
         }

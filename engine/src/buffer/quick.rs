@@ -60,20 +60,11 @@ impl<'p> CodeBuffer<'p> {
         let (code, room, length) = self.copy(memory, row)?;
         let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
         let at = (start + within) as u32;
-        let place = self.bound(label);
+        let place = self.place_of(hole, at, Target::Label(label))?;
         if place != UNBOUND {
             let window = word(&code[within..within + 8]);
             let bits = hole.fill_near(window, i64::from(place), at)?;
             room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
-        } else if self.label_fixups.len() < self.label_fixups.capacity() {
-            self.label_fixups.push(Fixup {
-                at,
-                hole,
-                what: label.0,
-                trap: 0,
-            });
-        } else {
-            return None;
         }
         self.len = start + length;
         Some(())
@@ -114,23 +105,22 @@ impl<'p> CodeBuffer<'p> {
             }
         }
         if let Some(hole) = aim {
-            self.aim(room, start, hole, target)?;
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+            let at = (start + within) as u32;
+            let place = self.place_of(hole, at, target)?;
+            if place != UNBOUND {
+                // The four bytes of its own: what lies behind is filled in already.
+                let bits = hole.fill_near(0, i64::from(place), at)? as u32;
+                room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
+            }
         }
         self.len = start + length;
         Some(())
     }
 
-    /// Fills the four bytes of a hole for where a stencil goes that begins at `start`, or puts it on a list for later.
+    /// Where a hole's stencil goes, or [`UNBOUND`] if the hole was put on a list for later.
     #[inline(always)]
-    fn aim(
-        &mut self,
-        room: &mut [u8; ROOM],
-        start: usize,
-        hole: &'p Hole,
-        target: Target,
-    ) -> Option<()> {
-        let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-        let at = (start + within) as u32;
+    fn place_of(&mut self, hole: &'p Hole, at: u32, target: Target) -> Option<u32> {
         let (place, what, fixups) = match target {
             Target::Label(label) => (self.bound(label), label.0, &mut self.label_fixups),
             Target::Function(function) => {
@@ -139,21 +129,19 @@ impl<'p> CodeBuffer<'p> {
             }
             _ => return None,
         };
-        if place != UNBOUND {
-            // No more than its own: what lies behind is filled in already.
-            let bits = hole.fill_near(0, i64::from(place), at)? as u32;
-            room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
-        } else if fixups.len() < fixups.capacity() {
+        if place == UNBOUND {
+            // Asked before, so that nothing is called.
+            if fixups.len() == fixups.capacity() {
+                return None;
+            }
             fixups.push(Fixup {
                 at,
                 hole,
                 what,
                 trap: 0,
             });
-        } else {
-            return None;
         }
-        Some(())
+        Some(place)
     }
 
     /// Copies a prepared stencil that admits the values.

@@ -311,16 +311,14 @@ impl FunctionBuilder<'_, '_> {
         self.operations += 1;
         let index = pointer.map_or(0, Reg::number);
         let (info, unit) = (self.info(op), &mut *self.unit);
-        if let Some((_, row)) = info.forms.known(info.outcome, &self.values) {
-            let memory = unit.space.bytes_mut();
-            let emitted = unit
-                .buffer
-                .emit_several(memory, row + index, &self.values, target);
-            if emitted.is_some() {
-                return;
-            }
+        let Some((form, row)) = info.forms.known(info.outcome, &self.values) else {
+            return unit.emit_values(op, index, &self.values, target, self.pos);
+        };
+        let (row, memory) = (row + index, unit.space.bytes_mut());
+        let emitted = unit.buffer.emit_several(memory, row, &self.values, target);
+        if emitted.is_none() {
+            unit.emit_form(form, row, &self.values, target, self.pos);
         }
-        unit.emit_values(op, index, &self.values, target, self.pos);
     }
 
     /// Bytes from slot 0 to the slot of the operand of that index.

@@ -300,16 +300,7 @@ impl FunctionBuilder<'_, '_> {
         if !state.live(self.pos) || !self.registers.exist(state.class) {
             return Reg::NONE;
         }
-        let reg = match self.registers.available(state.class) {
-            // The other operand may be the same variable, which is loaded by now.
-            Some(reg) if state.wanted() == Reg::NONE && !state.constant => {
-                let ty = state.ty;
-                self.bind_loaded(var, reg);
-                self.move_to_reg(ty, reg, From::Slot(var));
-                reg
-            }
-            _ => self.register_of_var(var),
-        };
+        let reg = self.register_of_var(var);
         self.registers.lock(reg);
         reg
     }

@@ -145,8 +145,7 @@ impl FunctionBuilder<'_, '_> {
         self.mode = Mode::Ready;
         let row = self.row(reg);
         self.release();
-        self.registers.hold_temp(reg, top);
-        self.stack[top].at = At::Reg(reg);
+        self.hold(reg, top);
         self.emit_record(row);
     }
 

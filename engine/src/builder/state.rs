@@ -293,14 +293,6 @@ impl Registers {
     }
 
     #[inline]
-    pub fn give_temp(&mut self, reg: Reg, operand: usize) {
-        self.holders.set(reg, operand as u32);
-        self.free &= !reg.bit();
-        self.vars &= !reg.bit();
-        self.dirty &= !reg.bit();
-    }
-
-    #[inline]
     pub fn release(&mut self, set: RegSet) {
         self.free |= set;
         self.vars &= !set;
@@ -316,7 +308,7 @@ impl Registers {
 
     /// A free register holds an operand.
     #[inline]
-    pub fn hold_temp(&mut self, reg: Reg, operand: usize) {
+    pub fn give_temp(&mut self, reg: Reg, operand: usize) {
         debug_assert_ne!(self.free & reg.bit(), 0);
         self.holders.set(reg, operand as u32);
         self.free &= !reg.bit();

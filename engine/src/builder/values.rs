@@ -202,13 +202,6 @@ impl FunctionBuilder<'_, '_> {
         self.registers.give_var(reg, var, dirty);
     }
 
-    /// Gives a variable that has no register a free one, into which it is loaded.
-    #[inline]
-    pub(super) fn bind_loaded(&mut self, var: u32, reg: Reg) {
-        self.vars[var as usize].reg = reg;
-        self.registers.give_var(reg, var, false);
-    }
-
     /// Forgets the register of a variable whose value is about to change or lies elsewhere.
     pub(super) fn unbind(&mut self, var: u32) {
         let state = &mut self.vars[var as usize];
@@ -336,6 +329,7 @@ impl FunctionBuilder<'_, '_> {
     }
 
     /// The register that a new value of a variable goes to.
+    #[inline]
     fn register_for(&mut self, var: u32) -> Reg {
         let state = self.vars[var as usize];
         // A register that the operation in hand reads is not overwritten, even if it is reserved for this variable.
@@ -358,6 +352,7 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
+    #[inline(always)]
     fn load_var(&mut self, var: u32) -> Reg {
         let reg = self.register_for(var);
         let state = self.vars[var as usize];

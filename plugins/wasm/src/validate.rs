@@ -422,7 +422,7 @@ impl<'a> Validator<'a> {
     }
 
     /// Whether the frames of all these labels are among the innermost, no more than there are labels, and none of them has types.
-    fn carry_nothing(&self, labels: &[u32]) -> bool {
+    fn all_carry_nothing(&self, labels: &[u32]) -> bool {
         let farthest = labels
             .iter()
             .fold(0, |farthest, depth| farthest.max(*depth)) as usize;
@@ -465,7 +465,7 @@ impl<'a> Validator<'a> {
         let arity = self.facts.types(label).len();
         let mut checked = label;
         // Most tables carry nothing, and have hundreds of targets.
-        let all = match label.is_empty() && self.carry_nothing(targets) {
+        let all = match label.is_empty() && self.all_carry_nothing(targets) {
             true => &[],
             false => targets,
         };
