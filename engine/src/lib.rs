@@ -74,7 +74,7 @@ pub use copatch_spec::types::ValueType;
 pub use error::{Error, Result};
 pub use evaluator::{EvalOutcome, Evaluators};
 pub use forms::Values;
-pub use memory::{Code, CodeSpace, MemoryError, Reservation, Stack, jit_available};
+pub use memory::{Bulk, Code, CodeSpace, MemoryError, Reservation, Stack, jit_available};
 pub use pack::{OpId, Pack};
 pub use part::{Part, Parts};
 pub use plan::{Plan, Planner};

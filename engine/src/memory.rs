@@ -3,12 +3,15 @@
 //! Code is either writable ([`CodeSpace`]) or executable ([`Code`]), never both.
 #![allow(unsafe_code)] // mmap, mprotect, munmap, and slices over what they return.
 
+mod bulk;
 mod icache;
 mod landing;
 
 use std::io;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
+
+pub use self::bulk::Bulk;
 
 /// Memory that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -131,14 +134,34 @@ impl Mapping {
         Ok(Self { base, len })
     }
 
-    /// Asks for large pages where the system has them: code of megabytes is then written with few faults. A refusal
-    /// changes nothing but speed.
-    fn prefer_large_pages(&self) {
+    /// [`Self::new`] for what is written from its beginning on, in large pages where the system has them: megabytes are then
+    /// written with few faults.
+    fn large(bytes: usize, what: &'static str) -> Result<Self, MemoryError> {
+        let room = bytes.checked_next_multiple_of(LARGE_PAGE);
+        let mapping = Self::new(room.unwrap_or(bytes), Access::Write, what)?;
         #[cfg(target_os = "linux")]
-        // SAFETY: advice on a mapping of our own, which it leaves as it is.
+        // SAFETY: advice on a mapping of our own, which it leaves as it is. A refusal changes nothing but speed.
         unsafe {
-            libc::madvise(self.base.as_ptr().cast(), self.len, libc::MADV_HUGEPAGE);
+            libc::madvise(
+                mapping.base.as_ptr().cast(),
+                mapping.len,
+                libc::MADV_HUGEPAGE,
+            );
         }
+        Ok(mapping)
+    }
+
+    /// All of a mapping that was made [`Access::Write`] and still is.
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is readable in full, zero where nothing was written, and borrowed for as long as the slice lives.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+
+    /// [`Self::bytes`], to be written.
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and it is writable, and borrowed by nobody else.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
     }
 
     /// Changes what may be done with the pages of `range`, which begins and ends at pages.
@@ -203,22 +226,17 @@ impl CodeSpace {
     /// # Errors
     /// [`MemoryError::Reserve`].
     pub fn new(capacity: usize) -> Result<Self, MemoryError> {
-        let large = capacity >= LARGE;
-        let whole = if large { LARGE_PAGE } else { 1 };
-        let room = capacity.checked_next_multiple_of(whole);
-        let mapping = Mapping::new(room.unwrap_or(capacity), Access::Write, "code")?;
-        if large {
-            mapping.prefer_large_pages();
-        }
+        let mapping = match capacity {
+            LARGE.. => Mapping::large(capacity, "code")?,
+            _ => Mapping::new(capacity, Access::Write, "code")?,
+        };
         Ok(Self { mapping })
     }
 
     /// All of the room, zero where nothing was written.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the mapping is readable and writable in full, zero-initialised by the system, and borrowed for as
-        // long as the slice lives.
-        unsafe { std::slice::from_raw_parts_mut(self.mapping.base.as_ptr(), self.mapping.len) }
+        self.mapping.bytes_mut()
     }
 
     /// Makes the first `used` bytes executable, at the same address, and gives back the rest. With `landing_pads`, indirect

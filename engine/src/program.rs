@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::buffer::Emitted;
 use crate::memory::{Code, MemoryError};
 use crate::pack::Pack;
-use crate::sites::{CALLS_OUT, Sites};
+use crate::sites::{self, CALLS_OUT};
 use crate::trap::registry;
 
 /// A stretch of code in which a fault is a trap.
@@ -38,7 +38,7 @@ pub(crate) const NO_ENTRY: u32 = u32::MAX;
 pub(crate) struct Image {
     pub code: Code,
     pub entries: Vec<u32>,
-    pub sites: Sites,
+    pub sites: sites::Table,
     /// The entry from C.
     pub shim: u32,
     /// Where a trap continues.
@@ -102,7 +102,7 @@ impl Program {
         pack: &Pack,
         code: Code,
         entries: Vec<u32>,
-        sites: Sites,
+        sites: sites::Table,
         shim: u32,
         unwind: u32,
         listing: Option<Vec<Emitted>>,

@@ -1,6 +1,9 @@
 //! Where faults are traps. Most sites are loads and stores, a quarter of all stencils, so each is kept in one word where it lies
 //! near the one before: what it takes to write and page in a list of them is felt in compile time.
 
+use zerocopy::IntoBytes;
+
+use crate::memory::Bulk;
 use crate::program::TrapSite;
 
 /// In place of a trap's number: code that calls a helper. A fault there is none of its own, and it cannot be left in the middle:
@@ -26,13 +29,24 @@ struct Block {
     first: u32,
 }
 
-/// Trap sites in the order of the code, function by function.
+/// Trap sites in the making, in the order of the code, function by function.
 #[derive(Debug, Default)]
 pub(crate) struct Sites {
-    blocks: Vec<Block>,
+    table: Table,
+    /// Those of the function that was begun last.
     words: Vec<u32>,
     near: Near,
 }
+
+/// Where faults of a program are traps.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    blocks: Vec<Block>,
+    words: Bulk,
+}
+
+/// Bytes of a word.
+const WORD: usize = size_of::<u32>();
 
 /// What the next site is told relative to: the end of the one before, from the start of the code, and its source.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,10 +80,12 @@ impl Near {
 impl Sites {
     /// Begins a function, whose code lies behind all that is there.
     pub fn begin(&mut self, function: u32, code: u32) {
-        self.blocks.push(Block {
+        self.settle();
+        let first = self.table.len();
+        self.table.blocks.push(Block {
             code,
             function,
-            first: self.words.len() as u32,
+            first,
         });
         self.near = Near {
             end: code,
@@ -95,7 +111,7 @@ impl Sites {
         match self.near.word(start, length, source, kind) {
             Some(word) => self.words.push(word),
             None => {
-                let begin = self.blocks.last().map_or(0, |block| block.code);
+                let begin = self.table.blocks.last().map_or(0, |block| block.code);
                 let first = WIDE | u32::from(kind) << u16::BITS | u32::from(length);
                 self.words
                     .extend([first, start.wrapping_sub(begin), source]);
@@ -104,16 +120,38 @@ impl Sites {
         self.near.pass(start, length, source);
     }
 
+    /// Puts those of the last function to the others.
+    fn settle(&mut self) {
+        self.table.words.extend(self.words.as_bytes());
+        self.words.clear();
+    }
+
     /// Puts the functions of another list behind, whose code was moved up by `distance` bytes. The other is empty afterwards.
     pub fn append(&mut self, other: &mut Self, distance: u32) {
-        let words = self.words.len() as u32;
-        self.blocks
-            .extend(other.blocks.drain(..).map(|block| Block {
-                code: block.code + distance,
-                first: block.first + words,
-                ..block
-            }));
-        self.words.append(&mut other.words);
+        self.settle();
+        other.settle();
+        let words = self.table.len();
+        let blocks = other.table.blocks.drain(..).map(|block| Block {
+            code: block.code + distance,
+            first: block.first + words,
+            ..block
+        });
+        self.table.blocks.extend(blocks);
+        self.table.words.extend(&other.table.words);
+        other.table.words.clear();
+    }
+
+    /// All of them.
+    pub fn finish(mut self) -> Table {
+        self.settle();
+        self.table
+    }
+}
+
+impl Table {
+    /// How many words there are.
+    fn len(&self) -> u32 {
+        (self.words.len() / WORD) as u32
     }
 
     /// The site that covers an offset in the code. Async-signal-safe: neither locks nor allocates. Takes as long as the
@@ -121,10 +159,13 @@ impl Sites {
     pub fn find(&self, offset: u32) -> Option<TrapSite> {
         let after = self.blocks.partition_point(|block| block.code <= offset);
         let block = self.blocks.get(after.checked_sub(1)?)?;
-        let end = self.blocks.get(after).map(|next| next.first as usize);
-        let words = block.first as usize..end.unwrap_or(self.words.len());
+        let end = self.blocks.get(after).map_or(self.len(), |next| next.first);
+        let words = WORD * block.first as usize..WORD * end as usize;
+        let (words, []) = self.words.get(words)?.as_chunks() else {
+            return None;
+        };
         let (mut words, mut near) = (
-            self.words.get(words)?.iter().copied(),
+            words.iter().map(|word| u32::from_ne_bytes(*word)),
             Near {
                 end: block.code,
                 source: 0,
@@ -210,7 +251,7 @@ mod tests {
         (all, at)
     }
 
-    fn check(sites: &Sites, all: &[TrapSite]) -> Result<(), TestCaseError> {
+    fn check(sites: &Table, all: &[TrapSite]) -> Result<(), TestCaseError> {
         for site in all {
             let end = site.offset + u32::from(site.length);
             for offset in [site.offset, end - 1] {
@@ -231,6 +272,7 @@ mod tests {
         fn every_site_is_found_where_it_lies(functions in functions(), begin in 0..100u32) {
             let mut sites = Sites::default();
             let (all, end) = fill(&functions, 7, begin, &mut sites);
+            let sites = sites.finish();
             check(&sites, &all)?;
             prop_assert_eq!(sites.find(end), None);
             prop_assert_eq!(sites.find(u32::MAX), None);
@@ -243,7 +285,8 @@ mod tests {
             let (behind, _) = fill(&b, a.len() as u32, 0, &mut part);
             sites.append(&mut part, end);
             all.extend(behind.into_iter().map(|site| TrapSite { offset: site.offset + end, ..site }));
-            check(&sites, &all)?;
+            check(&sites.finish(), &all)?;
+            let part = part.finish();
             prop_assert!(part.blocks.is_empty() && part.words.is_empty());
         }
     }

@@ -281,7 +281,7 @@ impl<'p> Unit<'p> {
             self.pack,
             code,
             std::mem::take(&mut self.buffer.entries),
-            sites,
+            sites.finish(),
             self.shim,
             self.unwind,
             listing,

@@ -65,7 +65,7 @@ fn program() -> Program {
     let image = Image {
         code: space.publish(CODE.len(), false).unwrap(),
         entries: vec![0x49, 0x54, 0x5a, 0x62, 0x67, 0x72, 0x95],
-        sites,
+        sites: sites.finish(),
         shim: 0,
         unwind: 0x30,
         frame_bias: 0,

@@ -60,9 +60,9 @@ impl Opaque {
     ) -> Result<(), Failure> {
         let id = self.memory_id(instance)?;
         let data = &self.instances[instance as usize];
-        let segment = segment as u32 as usize;
-        let bytes = match data.module.description().segment(segment) {
-            Some(bytes) if !data.dropped_data[segment] => bytes,
+        let segment = segment as u32;
+        let bytes = match data.module.description().data.get(segment) {
+            Some((_, bytes)) if !data.dropped_data[segment as usize] => bytes,
             _ => &[],
         };
         let (from, len) = (low(from) as usize, low(len));

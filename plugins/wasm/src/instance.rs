@@ -7,11 +7,12 @@ use copatch::Context;
 
 use crate::call;
 use crate::context::Words;
+use crate::data::Place;
 use crate::error::{Error, Result};
 use crate::externals::{Extern, Global, Memory, Table};
 use crate::func::Func;
 use crate::layout;
-use crate::module::{Item, Module, Place, Placement};
+use crate::module::{Item, Module, Placement};
 use crate::opaque::{Handle, Opaque, admit};
 use crate::store::{AsContext, AsContextMut, StoreContextMut};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
@@ -337,16 +338,16 @@ fn initialize(store: &mut Opaque, instance: u32) -> Result<()> {
             Placement::Passive => {}
         }
     }
-    for (segment, index) in description.data.iter().zip(0u64..) {
-        let address = match segment.place {
+    for index in 0..description.data.len() as u32 {
+        let Some((place, bytes)) = description.data.get(index) else {
+            continue;
+        };
+        let address = match place {
             Place::At(address) => u64::from(address),
-            Place::Computed(number) => {
-                let address = &description.addresses[number as usize];
-                store.evaluate(instance, address)?[0]
-            }
+            Place::Computed(address) => store.evaluate(instance, address)?[0],
             Place::Passive => continue,
         };
-        let count = segment.bytes.len() as u64;
+        let (count, index) = (bytes.len() as u64, u64::from(index));
         store.memory_init(instance, [address, 0, count, index])?;
         store.data_drop(instance, [index])?;
     }

@@ -4,20 +4,18 @@
 //! their code ([`crate::compile`]).
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use copatch::plugin::Timings;
 use copatch::{Program, Signature, ValueType};
 use wasmparser::{
-    ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody,
-    Operator, Parser, Payload, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources,
-    WasmFeatures,
+    ConstExpr, ElementItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Operator,
+    Parser, Payload, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use crate::compile;
-use crate::data;
+use crate::data::Segments;
 use crate::engine::{Engine, TypeEntry};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -141,27 +139,6 @@ pub(crate) struct Elements {
     pub items: Vec<Init>,
 }
 
-#[derive(Debug)]
-pub(crate) struct Data {
-    pub place: Place,
-    /// Where its bytes stand in [`Description::data_bytes`].
-    pub bytes: Range<u32>,
-}
-
-/// Where a data segment goes when the module is instantiated.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// To this address.
-    At(u32),
-    /// To the address that is this of [`Description::addresses`].
-    Computed(u32),
-    /// Nowhere by itself.
-    Passive,
-}
-
-/// Some modules have a hundred thousand of them.
-const _: () = assert!(size_of::<Data>() == 16);
-
 /// A module without its code.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
@@ -178,11 +155,7 @@ pub(crate) struct Description {
     pub exports: BTreeMap<String, Item>,
     pub start: Option<u32>,
     pub elements: Vec<Elements>,
-    pub data: Vec<Data>,
-    /// Addresses of data segments that are not constants.
-    pub addresses: Vec<Init>,
-    /// The bytes of all data segments, and perhaps what stands between them.
-    pub data_bytes: Vec<u8>,
+    pub data: Segments,
     /// The name section, undecoded: it is needed only when something went wrong.
     pub names: Vec<u8>,
     /// Bytes of the code section.
@@ -194,12 +167,6 @@ impl Description {
     pub fn signature(&self, function: u32) -> Option<&Signature> {
         self.types
             .get(*self.functions.get(function as usize)? as usize)
-    }
-
-    /// The bytes of a data segment.
-    pub fn segment(&self, index: usize) -> Option<&[u8]> {
-        let Range { start, end } = self.data.get(index)?.bytes;
-        self.data_bytes.get(start as usize..end as usize)
     }
 
     /// The type of a function as an embedder sees it.
@@ -297,27 +264,6 @@ impl Description {
                     self.elements.push(elements(element, offset)?);
                 }
             }
-            Payload::DataSection(reader) => {
-                let range = reader.range();
-                self.data.reserve(reader.count() as usize);
-                self.data_bytes.reserve((range.end - range.start) as usize);
-                for data in reader.into_iter_with_offsets() {
-                    let (offset, data) = data?;
-                    let place = match data.kind {
-                        DataKind::Passive => Place::Passive,
-                        DataKind::Active { offset_expr, .. } => {
-                            self.addresses.push(constant(&offset_expr, offset)?);
-                            Place::Computed(self.addresses.len() as u32 - 1)
-                        }
-                    };
-                    let begin = self.data_bytes.len() as u32;
-                    self.data_bytes.extend_from_slice(data.data);
-                    self.data.push(Data {
-                        place,
-                        bytes: begin..self.data_bytes.len() as u32,
-                    });
-                }
-            }
             Payload::CodeSectionStart { size, .. } => self.code_bytes = size as usize,
             Payload::CustomSection(reader) if reader.name() == "name" => {
                 self.names = reader.data().to_vec()
@@ -389,7 +335,7 @@ fn elements(element: wasmparser::Element<'_>, offset: u64) -> Result<Elements, E
 }
 
 /// Validation has seen to types.
-fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
+pub(crate) fn constant(expression: &ConstExpr<'_>, offset: u64) -> Result<Init, Error> {
     let mut operators = expression.get_operators_reader();
     let mut steps = Vec::new();
     loop {
@@ -652,17 +598,19 @@ fn read(bytes: &[u8]) -> Result<(Description, Vec<Body<'_>>), Error> {
     parser.set_features(FEATURES);
     for payload in parser.parse_all(bytes) {
         let payload = payload?;
-        if let Payload::DataSection(reader) = &payload {
+        if let Payload::DataSection(reader) = payload {
             let range = reader.range();
             let section = bytes.get(range.start as usize..range.end as usize);
-            let memory = description.memory.is_some();
-            if let Some(section) = section
-                && let Some(data) = data::usual(section, memory)
-            {
-                description.data = data;
-                description.data_bytes = section.to_vec();
-                continue;
-            }
+            let section = section.unwrap_or_default();
+            let usual = Segments::usual(section, description.memory.is_some());
+            description.data = match usual {
+                Some(data) => data,
+                None => {
+                    validator.data_section(&reader)?;
+                    Segments::judged(reader, section)?
+                }
+            };
+            continue;
         }
         if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
             bodies.push((function, body));
