@@ -5,13 +5,14 @@ use std::time::Instant;
 use copatch::{FunctionBuilder, Plan, Planner, Unit, ValueType};
 use wasmparser::FunctionBody;
 
+use crate::bodies::{Bodies, Body};
 use crate::cursor::Cursor;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::generate::{Context, Generator, SCRATCH};
 use crate::layout::Layout;
-use crate::module::{Body, Description};
+use crate::module::Description;
 use crate::parallel;
 use crate::prescan;
 use crate::stubs;
@@ -49,7 +50,7 @@ fn capacity(input: &Input<'_>) -> usize {
 pub(crate) fn generate<'p>(
     engine: &'p Engine,
     input: &Input<'_>,
-    bodies: &[Body<'_>],
+    bodies: Option<&Bodies<'_>>,
 ) -> Result<Output<'p>, Error> {
     match generate_within(engine, input, bodies, capacity(input)) {
         // With as much room as code can have.
@@ -64,11 +65,11 @@ pub(crate) fn generate<'p>(
 fn generate_within<'p>(
     engine: &'p Engine,
     input: &Input<'_>,
-    bodies: &[Body<'_>],
+    bodies: Option<&Bodies<'_>>,
     capacity: usize,
 ) -> Result<Output<'p>, Error> {
     let begin = || begin(engine, input, capacity);
-    let Some((first, body)) = bodies.first() else {
+    let Some(bodies) = bodies else {
         let unit = begin()?;
         return Ok(Output {
             unit,
@@ -77,24 +78,23 @@ fn generate_within<'p>(
     };
     let refuse = |what: &str| Error::Unsupported {
         what: what.to_owned(),
-        offset: body.range().start,
+        offset: bodies.offset(),
     };
-    let facts = Facts::new(first.resources.clone()).map_err(refuse)?;
+    let facts = Facts::new(bodies.resources.clone()).map_err(refuse)?;
     let context = Context::new(engine, input);
-    let spans = parallel::spans(bodies, engine.jobs());
-    if spans.len() > 1
-        && let Some(output) = parallel::generate(
-            begin,
-            || Worker::new(&context, &facts),
-            &spans,
-            engine.jobs(),
-        )?
-    {
-        return Ok(output);
+    if engine.jobs() > 1 {
+        let bodies = bodies.iter().collect::<Result<Vec<_>, _>>()?;
+        let spans = parallel::spans(&bodies, engine.jobs());
+        let worker = || Worker::new(&context, &facts);
+        if spans.len() > 1
+            && let Some(output) = parallel::generate(begin, worker, &spans, engine.jobs())?
+        {
+            return Ok(output);
+        }
     }
     let mut unit = begin()?;
     let mut worker = Worker::new(&context, &facts);
-    worker.compile(FunctionBuilder::new(&mut unit), bodies)?;
+    worker.compile(FunctionBuilder::new(&mut unit), bodies.iter())?;
     let worked = worker.worked;
     Ok(Output { unit, worked })
 }
@@ -176,15 +176,16 @@ impl<'a> Worker<'a> {
     /// Compiles these bodies in order.
     ///
     /// # Errors
-    /// The first that is invalid or too large.
-    pub fn compile(
+    /// The first that cannot be read, is invalid or too large.
+    pub fn compile<'b>(
         &mut self,
         builder: FunctionBuilder<'_, '_>,
-        bodies: &[Body<'_>],
+        bodies: impl Iterator<Item = Result<Body<'b>, Error>>,
     ) -> Result<(), Error> {
         let mut generator = Generator::new(builder, self.context);
-        for (function, body) in bodies {
-            self.function(&mut generator, function.index, body)?;
+        for body in bodies {
+            let (index, body) = body?;
+            self.function(&mut generator, index, &body)?;
         }
         Ok(())
     }

@@ -56,6 +56,7 @@
 #[cfg(test)]
 extern crate self as copatch_wasm;
 
+mod bodies;
 mod bulk;
 mod call;
 mod compile;

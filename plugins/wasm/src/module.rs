@@ -1,19 +1,21 @@
-//! Phase 1: a module's sections become a description; function bodies are only collected.
+//! Phase 1: a module's sections become a description; function bodies are left as they are.
 //!
 //! Everything but function bodies is validated here, by `wasmparser`; bodies are validated in the visit that generates
 //! their code ([`crate::compile`]).
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use copatch::plugin::Timings;
 use copatch::{Program, Signature, ValueType};
 use wasmparser::{
-    ConstExpr, ElementItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Operator,
-    Parser, Payload, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    Chunk, ConstExpr, ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload,
+    TableInit, TypeRef, Validator, WasmFeatures,
 };
 
+use crate::bodies::Bodies;
 use crate::compile;
 use crate::data::Segments;
 use crate::engine::{Engine, TypeEntry};
@@ -28,7 +30,7 @@ use crate::value::V128;
 
 /// What is supported: WebAssembly 2.0 and extended constants. Index 0 of a table may be encoded in several
 /// bytes, as clang does.
-const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
+pub(crate) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::FLOATS)
     .union(WasmFeatures::SIGN_EXTENSION)
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
@@ -264,7 +266,6 @@ impl Description {
                     self.elements.push(elements(element, offset)?);
                 }
             }
-            Payload::CodeSectionStart { size, .. } => self.code_bytes = size as usize,
             Payload::CustomSection(reader) if reader.name() == "name" => {
                 self.names = reader.data().to_vec()
             }
@@ -482,14 +483,14 @@ impl Module {
             .collect();
         let signatures: Vec<u32> = types.iter().map(|ty| ty.number).collect();
         let layout = Layout::of(&description);
-        let functions = bodies.len() as u64;
+        let functions = bodies.as_ref().map_or(0, Bodies::len);
         let input = compile::Input {
             description: &description,
             signatures: &signatures,
             layout: &layout,
             trace,
         };
-        let output = compile::generate(engine, &input, &bodies)?;
+        let output = compile::generate(engine, &input, bodies.as_ref())?;
         let generated = Instant::now();
         let program = output.unit.finish()?;
         let published = Instant::now();
@@ -587,38 +588,67 @@ impl Module {
     }
 }
 
-/// A function body with what validates it.
-pub(crate) type Body<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
-
-fn read(bytes: &[u8]) -> Result<(Description, Vec<Body<'_>>), Error> {
+/// Validates everything but function bodies.
+fn read(bytes: &[u8]) -> Result<(Description, Option<Bodies<'_>>), Error> {
     let mut description = Description::default();
-    let mut bodies = Vec::new();
+    let mut bodies = None;
     let mut validator = Validator::new_with_features(FEATURES);
     let mut parser = Parser::new(0);
     parser.set_features(FEATURES);
-    for payload in parser.parse_all(bytes) {
-        let payload = payload?;
-        if let Payload::DataSection(reader) = payload {
-            let range = reader.range();
-            let section = bytes.get(range.start as usize..range.end as usize);
-            let section = section.unwrap_or_default();
-            let usual = Segments::usual(section, description.memory.is_some());
-            description.data = match usual {
-                Some(data) => data,
-                None => {
-                    validator.data_section(&reader)?;
-                    Segments::judged(reader, section)?
-                }
-            };
-            continue;
-        }
-        if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
-            bodies.push((function, body));
-        } else {
-            description.section(payload)?;
+    let mut rest = bytes;
+    loop {
+        let payload = match parser.parse(rest, true)? {
+            Chunk::Parsed { consumed, payload } => {
+                rest = rest.get(consumed..).unwrap_or_default();
+                payload
+            }
+            // Never: all bytes are there.
+            Chunk::NeedMoreData(_) => {
+                return Err(unsupported("more to come".to_owned(), MAX_MODULE as u64));
+            }
+        };
+        match payload {
+            Payload::DataSection(reader) => {
+                let section = part(bytes, reader.range());
+                let usual = Segments::usual(section, description.memory.is_some());
+                description.data = match usual {
+                    Some(data) => data,
+                    None => {
+                        validator.data_section(&reader)?;
+                        Segments::judged(reader, section)?
+                    }
+                };
+            }
+            Payload::CodeSectionStart {
+                size,
+                unchecked_range: ref range,
+                ..
+            } => {
+                validator.payload(&payload)?;
+                description.code_bytes = size as usize;
+                let section = part(bytes, range.clone());
+                bodies = Bodies::new(section, range.start, &mut validator)?;
+                parser.skip_section();
+                rest = rest.get(size as usize..).unwrap_or_default();
+            }
+            Payload::End(_) => {
+                validator.payload(&payload)?;
+                return Ok((description, bodies));
+            }
+            payload => {
+                validator.payload(&payload)?;
+                description.section(payload)?;
+            }
         }
     }
-    Ok((description, bodies))
+}
+
+/// A section's contents, as far as they are there.
+fn part(bytes: &[u8], range: Range<u64>) -> &[u8] {
+    let end = range.end.min(bytes.len() as u64);
+    bytes
+        .get(range.start as usize..end as usize)
+        .unwrap_or_default()
 }
 
 fn nanoseconds(from: Instant, to: Instant) -> u64 {

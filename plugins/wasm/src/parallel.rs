@@ -7,9 +7,9 @@ use std::thread;
 
 use copatch::{FunctionBuilder, Part, Parts, Unit};
 
+use crate::bodies::Body;
 use crate::compile::{Output, Worked, Worker};
 use crate::error::Error;
-use crate::module::Body;
 
 /// A span has at least this many bytes of code, where there are as many: about what handing it over costs.
 const LEAST: usize = 1 << 10;
@@ -17,12 +17,8 @@ const LEAST: usize = 1 << 10;
 /// the same time. (A single function may have more.)
 const MOST: usize = 1 << 16;
 
-/// The functions in spans that threads take in turn; a single one for one thread. They count by bytes, which tell better
-/// than functions how long it will take.
+/// The functions in spans that threads take in turn. They count by bytes, which tell better than functions how long it will take.
 pub(crate) fn spans<'s, 'b>(bodies: &'s [Body<'b>], jobs: usize) -> Vec<&'s [Body<'b>]> {
-    if jobs <= 1 {
-        return vec![bodies];
-    }
     let bytes = |(_, body): &Body<'_>| body.as_bytes().len();
     let total: usize = bodies.iter().map(bytes).sum();
     let wanted = (total / (4 * jobs)).clamp(LEAST, MOST);
@@ -83,7 +79,7 @@ pub(crate) fn generate<'p, 'a>(
         spans.get(index).map(|span| (index, *span))
     };
     let compile = |worker: &mut Worker<'_>, (index, span): (usize, &[Body<'_>])| -> Done<'p> {
-        let part = parts.fill(|builder| worker.compile(builder, span));
+        let part = parts.fill(|builder| worker.compile(builder, span.iter().cloned().map(Ok)));
         if part.is_err() {
             next.store(spans.len(), Ordering::Relaxed);
         }
