@@ -180,6 +180,18 @@ impl Planner {
         self.innermost.calls = self.innermost.calls.saturating_add(1);
     }
 
+    /// So many calls, perhaps, in a part of the function that is only estimated: [`Planner::cut`] has to follow.
+    pub fn calls(&mut self, count: u32) {
+        self.plan.calls |= count != 0;
+        self.innermost.calls = self.innermost.calls.saturating_add(u64::from(count));
+    }
+
+    /// A read or write of `var`, perhaps, in a part of the function that is only estimated: [`Planner::cut`] has to follow.
+    #[inline]
+    pub fn use_(&mut self, var: u32, written: bool) {
+        self.touch(var, 0, if written { WRITTEN } else { 0 });
+    }
+
     /// A block begins.
     #[inline]
     pub fn block(&mut self, _pos: u32) {

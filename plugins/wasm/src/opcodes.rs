@@ -139,6 +139,7 @@ pub(crate) const NO_TYPES: u8 = 0x40;
 
 pub(crate) const END: u8 = 0x0b;
 pub(crate) const BR: u8 = 0x0c;
+pub(crate) const CALL: u8 = 0x10;
 pub(crate) const BR_TABLE: u8 = 0x0e;
 pub(crate) const LOCAL_GET: u8 = 0x20;
 pub(crate) const LOCAL_SET: u8 = 0x21;
