@@ -47,8 +47,8 @@ impl Bytes {
 /// What is to be known when an operation is emitted; small, for it is copied for each one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Emission {
-    /// How many registers the result has to choose from.
-    pub radix: u8,
+    /// The result's class, if it has one.
+    pub class: u8,
     /// Which of the operation's registers the result shares, or [`NONE`].
     pub tie: u8,
     /// The trap that a fault in its own memory accesses stands for, or [`NONE`] if it has none.
@@ -345,6 +345,7 @@ impl Index {
         let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
         let counts = ValueType::ALL.map(|ty| metadata.machine.registers(ty) as u8);
         let registers = |ty: Option<&ValueType>| ty.map_or(0, |ty| counts[*ty as usize]);
+        let class = |ty| metadata.machine.class_of(ty).map_or(NONE, |class| class as u8);
         let mut ops = Vec::with_capacity(metadata.ops.len());
         for op in &metadata.ops {
             let mut info = OpInfo {
@@ -357,7 +358,7 @@ impl Index {
                 commutative: op.commutative,
                 branch: op.branch,
                 emission: Emission {
-                    radix: registers(op.result.as_ref()),
+                    class: op.result.map_or(NONE, class),
                     tie: NONE,
                     fault: if op.uses_mem { out_of_bounds } else { NONE },
                     negated: false,

@@ -53,7 +53,7 @@ impl Pending {
         dying: 0,
         source: 0,
         emission: Emission {
-            radix: 0,
+            class: NONE,
             tie: NONE,
             fault: NONE,
             negated: false,
@@ -139,7 +139,7 @@ impl FunctionBuilder<'_, '_> {
         let Some(top) = self.stack.len().checked_sub(1) else {
             return;
         };
-        let Some(reg) = self.quick_register(self.stack[top].ty) else {
+        let Some(reg) = self.quick_register() else {
             return self.flush_any(top);
         };
         self.mode = Mode::Ready;
@@ -165,8 +165,8 @@ impl FunctionBuilder<'_, '_> {
 
     /// The register for the result of a [`Self::usual`] operation that nothing else decides, if none has to be made free for it.
     #[inline(always)]
-    pub(super) fn quick_register(&self, ty: ValueType) -> Option<Reg> {
-        let class = self.class_of(ty);
+    pub(super) fn quick_register(&self) -> Option<Reg> {
+        let class = self.pending.emission.class;
         self.usual().then(|| self.free_register(class)).flatten()
     }
 
@@ -202,7 +202,7 @@ impl FunctionBuilder<'_, '_> {
     fn row(&self, result: Reg) -> u32 {
         let mut index = self.pending.index;
         if result != Reg::NONE {
-            index = index * u32::from(self.pending.emission.radix) + result.number();
+            index = index * self.registers.radix(self.pending.emission.class) + result.number();
         }
         self.pending.choice.stencils + index
     }

@@ -215,11 +215,10 @@ impl FunctionBuilder<'_, '_> {
         // As elsewhere, the usual case calls nothing until it is done.
         if let Some(state) = self.vars.get(var as usize)
             && state.reads == 0
-            && let Some(top) = self.stack.last()
             && self.usual()
         {
             let reg = match state.wanted() {
-                Reg::NONE => self.quick_register(top.ty),
+                Reg::NONE => self.quick_register(),
                 wanted if wanted == state.reg || self.registers.free & wanted.bit() != 0 => {
                     Some(wanted)
                 }
