@@ -345,7 +345,12 @@ impl Index {
         let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
         let counts = ValueType::ALL.map(|ty| metadata.machine.registers(ty) as u8);
         let registers = |ty: Option<&ValueType>| ty.map_or(0, |ty| counts[*ty as usize]);
-        let class = |ty| metadata.machine.class_of(ty).map_or(NONE, |class| class as u8);
+        let class = |ty| {
+            metadata
+                .machine
+                .class_of(ty)
+                .map_or(NONE, |class| class as u8)
+        };
         let mut ops = Vec::with_capacity(metadata.ops.len());
         for op in &metadata.ops {
             let mut info = OpInfo {

@@ -74,3 +74,38 @@ impl<'a> Bodies<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Engine, Module};
+
+    /// A module that was cut or changed in its code section is taken exactly if `wasmparser` takes it.
+    #[test]
+    fn changed_sections_are_judged_as_by_wasmparser() {
+        let text = r#"(module (memory 1)
+            (func (local i32)) (func (result i32) i32.const 5) (func (drop (i32.const 300)))
+            (data (i32.const 0) "x"))"#;
+        let module = wat::parse_str(text).expect("a module");
+        let code = module
+            .windows(3)
+            .position(|bytes| bytes == [10, 18, 3])
+            .expect("a code section");
+        let engine = Engine::default();
+        let mut accepted = 0;
+        let mut check = |module: &[u8]| {
+            let expected = Module::validate(&engine, module).is_ok();
+            let found = Module::new(&engine, module);
+            assert_eq!(found.is_ok(), expected, "{module:x?}: {:?}", found.err());
+            accepted += u32::from(expected);
+        };
+        for at in code..module.len() {
+            check(&module[..at]);
+            for byte in 0..=255 {
+                let mut changed = module.clone();
+                changed[at] = byte;
+                check(&changed);
+            }
+        }
+        assert!(accepted > 500, "{accepted}");
+    }
+}
