@@ -11,7 +11,8 @@ const GROWTH: usize = 8;
 
 /// A list of bytes that grows at its end; where there are many, in large pages, if the system has them.
 ///
-/// A fault for each small page (1.5 µs on a virtual machine) is a twentieth of the time that it takes to compile a module of megabytes.
+/// A fault for each small page (1.5 µs on a virtual machine) is a twentieth of the time that it takes to compile a module of megabytes. A
+/// large page may take up to 2 MiB more than the bytes do.
 #[derive(Debug)]
 pub struct Bulk(Bytes);
 
