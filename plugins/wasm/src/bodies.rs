@@ -34,8 +34,7 @@ impl<'a> Bodies<'a> {
     ) -> Result<Option<Self>, Error> {
         let reader = BinaryReader::new_features(section, offset, FEATURES);
         let section = CodeSectionReader::new(reader)?;
-        let first = section.clone().into_iter().next();
-        let Some(first) = first.filter(|_| section.count() > 0) else {
+        let Some(first) = section.clone().into_iter().next() else {
             return Ok(None);
         };
         let first = validator.code_section_entry(&first?)?;
@@ -86,10 +85,9 @@ mod tests {
             (func (local i32)) (func (result i32) i32.const 5) (func (drop (i32.const 300)))
             (data (i32.const 0) "x"))"#;
         let module = wat::parse_str(text).expect("a module");
-        let code = module
-            .windows(3)
-            .position(|bytes| bytes == [10, 18, 3])
-            .expect("a code section");
+        let begins = |bytes: &[u8]| bytes == [10, 18, 3];
+        let code = module.windows(3).position(begins);
+        let code = code.expect("a code section");
         let engine = Engine::default();
         let mut accepted = 0;
         let mut check = |module: &[u8]| {
@@ -105,6 +103,10 @@ mod tests {
                 changed[at] = byte;
                 check(&changed);
             }
+        }
+        // Without functions, and perhaps with something behind them.
+        for section in [&[10, 1, 0][..], &[10, 2, 0, 0], &[10, 0]] {
+            check(&[b"\0asm\x01\0\0\0", section].concat());
         }
         assert!(accepted > 500, "{accepted}");
     }

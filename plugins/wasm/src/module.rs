@@ -604,7 +604,8 @@ fn read(bytes: &[u8]) -> Result<(Description, Option<Bodies<'_>>), Error> {
             }
             // Never: all bytes are there.
             Chunk::NeedMoreData(_) => {
-                return Err(unsupported("more to come".to_owned(), MAX_MODULE as u64));
+                let what = "a module that does not end".to_owned();
+                return Err(unsupported(what, bytes.len() as u64));
             }
         };
         match payload {
