@@ -134,36 +134,6 @@ impl Mapping {
         Ok(Self { base, len })
     }
 
-    /// [`Self::new`] for what is written from its beginning on, in large pages where the system has them: megabytes are then
-    /// written with few faults.
-    fn large(bytes: usize, what: &'static str) -> Result<Self, MemoryError> {
-        let room = bytes.checked_next_multiple_of(LARGE_PAGE);
-        let mapping = Self::new(room.unwrap_or(bytes), Access::Write, what)?;
-        #[cfg(target_os = "linux")]
-        // SAFETY: advice on a mapping of our own, which it leaves as it is. A refusal changes nothing but speed.
-        unsafe {
-            libc::madvise(
-                mapping.base.as_ptr().cast(),
-                mapping.len,
-                libc::MADV_HUGEPAGE,
-            );
-        }
-        Ok(mapping)
-    }
-
-    /// All of a mapping that was made [`Access::Write`] and still is.
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is readable in full, zero where nothing was written, and borrowed for as long as the slice lives.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
-    }
-
-    /// [`Self::bytes`], to be written.
-    #[inline]
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and it is writable, and borrowed by nobody else.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
-    }
-
     /// Changes what may be done with the pages of `range`, which begins and ends at pages.
     fn protect(&mut self, range: std::ops::Range<usize>, access: Access) -> io::Result<()> {
         if range.start > range.end || range.end > self.len {
@@ -209,10 +179,50 @@ impl Drop for Mapping {
     }
 }
 
+/// Pages that can be read and written, zero where nothing was written.
+#[derive(Debug)]
+struct Pages(Mapping);
+
+impl Pages {
+    /// Room for at least `bytes`; memory is taken page by page when it is first touched.
+    fn new(bytes: usize, what: &'static str) -> Result<Self, MemoryError> {
+        Ok(Self(Mapping::new(bytes, Access::Write, what)?))
+    }
+
+    /// [`Self::new`] for what is written from its beginning on, in large pages where the system has them: megabytes are then
+    /// written with few faults.
+    fn large(bytes: usize, what: &'static str) -> Result<Self, MemoryError> {
+        let room = bytes.checked_next_multiple_of(LARGE_PAGE);
+        let pages = Self::new(room.unwrap_or(bytes), what)?;
+        #[cfg(target_os = "linux")]
+        // SAFETY: advice on a mapping of our own, which it leaves as it is. A refusal changes nothing but speed.
+        unsafe {
+            let Mapping { base, len } = &pages.0;
+            libc::madvise(base.as_ptr().cast(), *len, libc::MADV_HUGEPAGE);
+        }
+        Ok(pages)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is readable in full, zero-initialised by the system, and borrowed for as long as the slice lives.
+        unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.len) }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and it is writable, and borrowed by nobody else.
+        unsafe { std::slice::from_raw_parts_mut(self.0.base.as_ptr(), self.0.len) }
+    }
+}
+
 /// Room for code in the making: writable, not executable.
 #[derive(Debug)]
 pub struct CodeSpace {
-    mapping: Mapping,
+    pages: Pages,
 }
 
 /// Room from which on large pages are asked for, in bytes.
@@ -226,17 +236,17 @@ impl CodeSpace {
     /// # Errors
     /// [`MemoryError::Reserve`].
     pub fn new(capacity: usize) -> Result<Self, MemoryError> {
-        let mapping = match capacity {
-            LARGE.. => Mapping::large(capacity, "code")?,
-            _ => Mapping::new(capacity, Access::Write, "code")?,
+        let pages = match capacity {
+            LARGE.. => Pages::large(capacity, "code")?,
+            _ => Pages::new(capacity, "code")?,
         };
-        Ok(Self { mapping })
+        Ok(Self { pages })
     }
 
     /// All of the room, zero where nothing was written.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.mapping.bytes_mut()
+        self.pages.bytes_mut()
     }
 
     /// Makes the first `used` bytes executable, at the same address, and gives back the rest. With `landing_pads`, indirect
@@ -245,7 +255,7 @@ impl CodeSpace {
     /// # Errors
     /// [`MemoryError::TooLarge`], or [`MemoryError::NotExecutable`] where the system forbids it.
     pub fn publish(self, used: usize, landing_pads: bool) -> Result<Code, MemoryError> {
-        let mut mapping = self.mapping;
+        let Pages(mut mapping) = self.pages;
         let len = match whole_pages(used) {
             Some(len) if len <= mapping.len => len,
             _ => {

@@ -345,12 +345,12 @@ impl Index {
         let out_of_bounds = find_trap(&metadata.traps, "out of bounds memory access")?;
         let counts = ValueType::ALL.map(|ty| metadata.machine.registers(ty) as u8);
         let registers = |ty: Option<&ValueType>| ty.map_or(0, |ty| counts[*ty as usize]);
-        let class = |ty| {
+        let class_of = ValueType::ALL.map(|ty| {
             metadata
                 .machine
                 .class_of(ty)
                 .map_or(NONE, |class| class as u8)
-        };
+        });
         let mut ops = Vec::with_capacity(metadata.ops.len());
         for op in &metadata.ops {
             let mut info = OpInfo {
@@ -363,7 +363,7 @@ impl Index {
                 commutative: op.commutative,
                 branch: op.branch,
                 emission: Emission {
-                    class: op.result.map_or(NONE, class),
+                    class: op.result.map_or(NONE, |ty| class_of[ty as usize]),
                     tie: NONE,
                     fault: if op.uses_mem { out_of_bounds } else { NONE },
                     negated: false,
@@ -462,12 +462,6 @@ impl Index {
                 "more register classes or registers than this engine keeps track of",
             ));
         }
-        let class_of = ValueType::ALL.map(|ty| {
-            metadata
-                .machine
-                .class_of(ty)
-                .map_or(NONE, |class| class as u8)
-        });
         // The engine's own operations move vectors, whether there are any or not.
         let own = metadata.ops.iter().filter(|op| !op.is_core());
         let mut types = own.flat_map(|op| op.operands.iter().chain(&op.result));

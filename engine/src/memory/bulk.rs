@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-use super::Mapping;
+use super::Pages;
 
-/// From so many bytes on they are in pages of their own. To have one large page, and clear it, takes as long as some sixty small ones.
+/// More bytes than this are in pages of their own. To have one large page, and clear it, takes as long as some sixty small ones.
 const APART: usize = 256 << 10;
 /// How many times as much room is taken as is needed when there is too little. Address space costs nothing.
 const GROWTH: usize = 8;
@@ -21,7 +21,7 @@ enum Bytes {
     /// As the allocator has it.
     Few(Vec<u8>),
     /// The first so many of these pages.
-    Many { pages: Mapping, len: usize },
+    Many { pages: Pages, len: usize },
 }
 
 impl Default for Bulk {
@@ -33,7 +33,7 @@ impl Default for Bulk {
 impl From<&[u8]> for Bulk {
     fn from(bytes: &[u8]) -> Self {
         let mut bulk = Self::default();
-        if bytes.len() >= APART {
+        if bytes.len() > APART {
             bulk.move_to_pages(bytes.len());
         }
         bulk.extend(bytes);
@@ -50,7 +50,7 @@ impl Bulk {
         let end = self.len() + bytes.len();
         let room = match &self.0 {
             Bytes::Few(_) => APART,
-            Bytes::Many { pages, .. } => pages.len,
+            Bytes::Many { pages, .. } => pages.len(),
         };
         let moved = end <= room || self.move_to_pages(end.saturating_mul(GROWTH));
         if let (false, Bytes::Many { .. }) = (moved, &self.0) {
@@ -76,7 +76,7 @@ impl Bulk {
     /// Brings what is there to new pages, at least so many bytes of them, if the system has the address space.
     #[inline(never)]
     fn move_to_pages(&mut self, room: usize) -> bool {
-        let Ok(mut pages) = Mapping::large(room, "bytes") else {
+        let Ok(mut pages) = Pages::large(room, "bytes") else {
             return false;
         };
         let len = self.len();
@@ -114,6 +114,8 @@ mod tests {
             let many = matches!(bulk.0, Bytes::Many { .. });
             assert_eq!(many, list.len() > APART, "{size} bytes");
         }
+        assert!(!bulk.move_to_pages(usize::MAX), "more than there is");
+        assert!(*bulk == *list);
         bulk.clear();
         assert!(bulk.is_empty());
         bulk.extend(&[1, 2]);
