@@ -65,15 +65,24 @@ impl Opaque {
             Some((_, bytes)) if !data.dropped_data[segment as usize] => bytes,
             _ => &[],
         };
-        let (from, len) = (low(from) as usize, low(len));
+        let (from, len) = (low(from) as usize, low(len) as usize);
         let source = bytes
-            .get(from..from + len as usize)
+            .get(from..from + len)
             .ok_or(TrapCode::MemoryOutOfBounds)?;
-        let memory = &mut self.memories[id].memory;
-        let target = memory.range(low(to), len);
-        let target = target.ok_or(TrapCode::MemoryOutOfBounds)?;
-        memory.bytes_mut()[target].copy_from_slice(source);
-        Ok(())
+        let put = self.memories[id].memory.put(low(to), source);
+        Ok(put.ok_or(TrapCode::MemoryOutOfBounds)?)
+    }
+
+    /// What an active segment does when its module is instantiated.
+    pub(crate) fn place_data(
+        &mut self,
+        instance: u32,
+        to: u64,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        let id = self.memory_id(instance)?;
+        let put = self.memories[id].memory.put(low(to), bytes);
+        Ok(put.ok_or(TrapCode::MemoryOutOfBounds)?)
     }
 
     /// `data.drop`.

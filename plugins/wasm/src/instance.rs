@@ -347,9 +347,8 @@ fn initialize(store: &mut Opaque, instance: u32) -> Result<()> {
             Place::Computed(address) => store.evaluate(instance, address)?[0],
             Place::Passive => continue,
         };
-        let (count, index) = (bytes.len() as u64, u64::from(index));
-        store.memory_init(instance, [address, 0, count, index])?;
-        store.data_drop(instance, [index])?;
+        store.place_data(instance, address, bytes)?;
+        store.data_drop(instance, [u64::from(index)])?;
     }
     Ok(())
 }

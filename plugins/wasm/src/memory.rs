@@ -94,6 +94,13 @@ impl LinearMemory {
         let end = at.checked_add(len)?;
         (end <= self.bytes).then_some(at..end)
     }
+
+    /// Copies bytes to `at`; does nothing, and gives `None`, if they do not fit there.
+    pub fn put(&mut self, at: u64, bytes: &[u8]) -> Option<()> {
+        let range = self.range(at, bytes.len() as u64)?;
+        self.bytes_mut().get_mut(range)?.copy_from_slice(bytes);
+        Some(())
+    }
 }
 
 #[cfg(test)]
