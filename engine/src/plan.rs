@@ -176,8 +176,7 @@ impl Planner {
 
     /// A call of anything, helpers included. Tail calls do not count: the function is over then.
     pub fn call(&mut self, _pos: u32) {
-        self.plan.calls = true;
-        self.innermost.calls = self.innermost.calls.saturating_add(1);
+        self.calls(1);
     }
 
     /// So many calls, perhaps, in a part of the function that is only estimated: [`Planner::cut`] has to follow.

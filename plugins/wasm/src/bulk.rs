@@ -69,8 +69,7 @@ impl Opaque {
         let source = bytes
             .get(from..from + len)
             .ok_or(TrapCode::MemoryOutOfBounds)?;
-        let put = self.memories[id].memory.put(low(to), source);
-        Ok(put.ok_or(TrapCode::MemoryOutOfBounds)?)
+        Ok(self.memories[id].memory.put(low(to), source)?)
     }
 
     /// What an active segment does when its module is instantiated.
@@ -81,8 +80,7 @@ impl Opaque {
         bytes: &[u8],
     ) -> Result<(), Failure> {
         let id = self.memory_id(instance)?;
-        let put = self.memories[id].memory.put(low(to), bytes);
-        Ok(put.ok_or(TrapCode::MemoryOutOfBounds)?)
+        Ok(self.memories[id].memory.put(low(to), bytes)?)
     }
 
     /// `data.drop`.

@@ -4,6 +4,7 @@
 
 use copatch::{MemoryError, Reservation};
 
+use crate::error::TrapCode;
 use crate::types::MemoryType;
 
 /// Bytes of a page of WebAssembly.
@@ -95,11 +96,17 @@ impl LinearMemory {
         (end <= self.bytes).then_some(at..end)
     }
 
-    /// Copies bytes to `at`; does nothing, and gives `None`, if they do not fit there.
-    pub fn put(&mut self, at: u64, bytes: &[u8]) -> Option<()> {
-        let range = self.range(at, bytes.len() as u64)?;
-        self.bytes_mut().get_mut(range)?.copy_from_slice(bytes);
-        Some(())
+    /// Copies bytes to `at`.
+    ///
+    /// # Errors
+    /// [`TrapCode::MemoryOutOfBounds`] if they do not fit there; nothing is changed then.
+    pub fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), TrapCode> {
+        let range = self.range(at, bytes.len() as u64);
+        let target = range.and_then(|range| self.bytes_mut().get_mut(range));
+        target
+            .ok_or(TrapCode::MemoryOutOfBounds)?
+            .copy_from_slice(bytes);
+        Ok(())
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn scan(
     };
     scanner.scan.complete = matches!(ended, Ok(true)) && scanner.cursor.rest().is_empty();
     if scanner.scan.sampled {
+        // The sample is found once more: to bring it here would cost the loop above a register.
         let body = scanner.cursor;
         estimate(sample_of(body.rest()).unwrap_or_default(), planner);
         planner.cut(body.offset());
