@@ -63,7 +63,6 @@ struct Fixup<'p> {
     at: u32,
     /// A label, a function or a source offset, as the list it is in says; nothing for the pool.
     what: u32,
-    trap: u8,
 }
 
 /// Machine code in the making.
@@ -75,7 +74,8 @@ pub(crate) struct CodeBuffer<'p> {
     pool: u32,
     labels: Vec<u32>,
     label_fixups: Vec<Fixup<'p>>,
-    trap_fixups: Vec<Fixup<'p>>,
+    /// With the traps' numbers.
+    trap_fixups: Vec<(Fixup<'p>, u8)>,
     call_fixups: Vec<Fixup<'p>>,
     jump_fixups: Vec<Fixup<'p>>,
     /// How far calls may reach, in bytes.
@@ -376,12 +376,7 @@ impl<'p> CodeBuffer<'p> {
     /// The offset in the buffer that a hole for control flow refers to, or [`UNBOUND`] if it was put on a list for later.
     #[inline]
     fn place(&mut self, hole: &'p Hole, at: u32, emit: &Emit) -> u32 {
-        let mut fixup = Fixup {
-            at,
-            hole,
-            what: 0,
-            trap: 0,
-        };
+        let mut fixup = Fixup { at, hole, what: 0 };
         let Some(source) = Source::decode(hole.source) else {
             return UNBOUND;
         };
@@ -411,9 +406,8 @@ impl<'p> CodeBuffer<'p> {
                 what: "a branch without a target".to_owned(),
             }),
             (Source::Trap(kind), _) => {
-                fixup.trap = kind;
                 fixup.what = emit.source;
-                self.trap_fixups.push(fixup);
+                self.trap_fixups.push((fixup, kind));
             }
             (Source::Pool, _) if self.pool != UNBOUND => return self.pool,
             (Source::Pool, _) => self.pool_fixups.push(fixup),
@@ -431,7 +425,6 @@ impl<'p> CodeBuffer<'p> {
                 at,
                 hole,
                 what: label.0,
-                trap: 0,
             });
         }
         place

@@ -250,7 +250,7 @@ impl Forms {
             let patch = match forms.holes.get(first..first + count)? {
                 [hole] if hole.of_value() => Patch::Value(*hole),
                 [hole] if hole.of_target() => Patch::Branch(*hole),
-                all => {
+                _ => {
                     let apart = holes
                         .windows(2)
                         .all(|pair| end(&pair[0]) <= u32::from(pair[1].offset.get()));
@@ -258,7 +258,6 @@ impl Forms {
                         first: row.first.get(),
                         count: row.count.get(),
                         apart,
-                        plain: apart && all.iter().all(Hole::of_value),
                     }
                 }
             };
@@ -463,18 +462,11 @@ impl Forms {
         self.patches.get(usize::from(list))
     }
 
-    /// The holes of a list, if all are of plain values and apart.
-    pub fn plain_holes(&self, list: u16) -> Option<&[Hole]> {
-        match self.patch(list)? {
-            Patch::Value(hole) => Some(std::slice::from_ref(hole)),
-            Patch::Branch(_) => None,
-            Patch::Holes {
-                first,
-                count,
-                plain,
-                ..
-            } => plain.then(|| self.holes(*first, *count)),
-        }
+    /// The holes of a list, if they lie apart.
+    pub fn holes_apart(&self, list: u16) -> Option<&[Hole]> {
+        let patch = self.patch(list)?;
+        let apart = !matches!(patch, Patch::Holes { apart: false, .. });
+        apart.then(|| patch.all(self))
     }
 
     /// Whether there are instructions that reach the constant pool from nearby only.

@@ -226,8 +226,6 @@ pub(crate) enum Patch {
         count: u16,
         /// Whether windows ascend without overlapping.
         apart: bool,
-        /// Whether all are of plain values, and apart.
-        plain: bool,
     },
 }
 

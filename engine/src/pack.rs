@@ -280,11 +280,14 @@ impl Pack {
         &self.forms
     }
 
-    /// Its moves, ready to be copied.
+    /// Its moves and calls, ready to be copied.
     pub(crate) fn templates(&self, view: &PackView<'_>) -> &Templates {
         let class = |ty| self.classes.get(usize::from(self.class_of(ty))).copied();
-        self.templates
-            .get_or_init(|| Templates::new(view, &self.forms, &self.core, class))
+        self.templates.get_or_init(|| {
+            let call = &self.info(self.core.call).forms;
+            let call = self.forms.find(call, FormKey::registers());
+            Templates::new(view, &self.forms, &self.core, call, class)
+        })
     }
 
     pub(crate) fn core(&self) -> &Core {

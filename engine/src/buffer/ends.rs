@@ -10,9 +10,9 @@ impl<'p> CodeBuffer<'p> {
     /// Ends a function: its trap stubs and tables go behind its code, its labels are patched and forgotten.
     pub fn end_function(&mut self, memory: &mut [u8], trap_instruction: &[u8]) {
         let mut traps = std::mem::take(&mut self.trap_fixups);
-        for fixup in traps.drain(..) {
+        for (fixup, trap) in traps.drain(..) {
             let stub = self.len as u32;
-            self.raise(memory, trap_instruction, fixup.trap, fixup.what);
+            self.raise(memory, trap_instruction, trap, fixup.what);
             self.resolve(memory, &fixup, stub);
         }
         self.trap_fixups = traps;

@@ -8,7 +8,7 @@ use copatch_spec::pack::tables::StencilRow;
 use super::{CodeBuffer, Fixup, Label, ROOM, Target, UNBOUND, copy_first, word};
 use crate::forms::Values;
 use crate::holes::{Hole, Patch};
-use crate::templates::Template;
+use crate::templates::{CALL_BYTES, Call, Template};
 
 impl<'p> CodeBuffer<'p> {
     /// Copies a short stencil to the end of the code, and gives its bytes as they were in the pack, the copy, and its length.
@@ -134,22 +134,44 @@ impl<'p> CodeBuffer<'p> {
             if fixups.len() == fixups.capacity() {
                 return None;
             }
-            fixups.push(Fixup {
-                at,
-                hole,
-                what,
-                trap: 0,
-            });
+            fixups.push(Fixup { at, hole, what });
         }
         Some(place)
     }
 
-    /// Copies a prepared stencil that admits the values.
+    /// Copies a prepared call of a function, which admits the value. `None`, and nothing is changed, if it needs more.
     #[inline(always)]
-    pub fn emit_template<const N: usize>(
+    pub fn emit_call(
         &mut self,
         memory: &mut [u8],
-        template: &Template<N>,
+        call: &'p Call,
+        value: i64,
+        function: u32,
+    ) -> Option<()> {
+        if self.trace.is_some() {
+            return None;
+        }
+        let start = self.len;
+        let room = memory.get_mut(start..)?.first_chunk_mut::<CALL_BYTES>()?;
+        let within = usize::from(call.aim.offset) & (CALL_BYTES / 2 - 1);
+        let at = (start + within) as u32;
+        let place = self.place_of(&call.aim, at, Target::Function(function))?;
+        call.template.write(room, [value; 2]);
+        if place != UNBOUND {
+            // The four bytes of its own: what lies behind is filled in already.
+            let bits = call.aim.fill_near(0, i64::from(place), at)? as u32;
+            room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
+        }
+        self.len = start + usize::from(call.template.length);
+        Some(())
+    }
+
+    /// Copies a prepared stencil that admits the values.
+    #[inline(always)]
+    pub fn emit_template<const N: usize, const BYTES: usize>(
+        &mut self,
+        memory: &mut [u8],
+        template: &Template<N, BYTES>,
         values: [i64; N],
     ) {
         let start = self.len;

@@ -55,8 +55,7 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         self.pass(signature, None, written);
-        let op = self.pack.core().call;
-        self.emit_call(op, None, Target::Function(index));
+        self.emit_direct(index);
         self.take_results(&signature.results);
     }
 
@@ -238,18 +237,30 @@ impl FunctionBuilder<'_, '_> {
         self.leave_leaf();
         let first = self.first_argument(signature)?;
         let mut places = self.places();
-        self.moves.clear();
-        for (index, ty) in signature.params.iter().enumerate() {
-            match places.next(self.class_of(*ty)) {
-                Some(to) => {
-                    let from = self.source_of(self.stack[first + index], first + index);
-                    self.moves.push(Move { ty: *ty, to, from });
+        // What is alone needs no list.
+        let only = match signature.params.as_slice() {
+            [ty] if pointer.is_none() => places.next(self.class_of(*ty)).map(|to| Move {
+                ty: *ty,
+                to,
+                from: self.source_of(self.stack[first], first),
+            }),
+            _ => None,
+        };
+        let mut to_pointer = None;
+        if only.is_none() {
+            self.moves.clear();
+            for (index, ty) in signature.params.iter().enumerate() {
+                match places.next(self.class_of(*ty)) {
+                    Some(to) => {
+                        let from = self.source_of(self.stack[first + index], first + index);
+                        self.moves.push(Move { ty: *ty, to, from });
+                    }
+                    None => self.settle_operand(first + index, true),
                 }
-                None => self.settle_operand(first + index, true),
             }
+            to_pointer = pointer.map(|operand| self.pointer_move(operand, &self.moves));
+            self.moves.extend(to_pointer);
         }
-        let pointer = pointer.map(|operand| self.pointer_move(operand, &self.moves));
-        self.moves.extend(pointer);
         // From here on the arguments are read from where the moves say; saving does not change a register's bits, and
         // a variable that is saved keeps its slot.
         self.pop_all(first);
@@ -259,10 +270,13 @@ impl FunctionBuilder<'_, '_> {
             self.registers.cleaned(state.reg);
         }
         self.save_all();
-        self.perform_moves();
+        match only {
+            Some(Move { ty, to, from }) => self.move_to_reg(ty, to, from),
+            None => self.perform_moves(),
+        }
         self.registers.unlock_all();
         self.registers.free_all();
-        pointer.map(|mv| mv.to)
+        to_pointer.map(|mv| mv.to)
     }
 
     /// The position of the first argument on the stack, or an error if there are too few.
@@ -303,6 +317,21 @@ impl FunctionBuilder<'_, '_> {
         }
         self.stack.truncate(height);
         self.unsettle(height);
+    }
+
+    /// Emits the call of a function: one that is prepared, in nearly all cases.
+    #[inline(always)]
+    fn emit_direct(&mut self, function: u32) {
+        let distance = self.slot_bytes_up_to(self.stack.len());
+        let unit = &mut *self.unit;
+        let prepared = self.templates.call(distance).and_then(|call| {
+            unit.buffer
+                .emit_call(unit.space.bytes_mut(), call, distance, function)
+        });
+        match prepared {
+            Some(()) => self.operations += 1,
+            None => self.emit_call(self.pack.core().call, None, Target::Function(function)),
+        }
     }
 
     #[inline(never)]

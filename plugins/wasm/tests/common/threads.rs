@@ -18,10 +18,16 @@ pub fn engines() -> [Engine; 3] {
     ENGINES.with(<[Engine; 3]>::clone)
 }
 
-/// Compiles with trace on each, and compares all that can be seen of the code. Gives what one thread says of the module.
+/// Compiles with trace on each, and compares all that can be seen of the code; and with what is generated without, which takes shorter
+/// ways. Gives what one thread says of the module.
 pub fn assert_same(name: &str, bytes: &[u8]) -> Timings {
     let [one, two, five] =
         engines().map(|engine| Module::with_trace(&engine, bytes).expect("it compiles"));
+    let plain = Module::new(one.engine(), bytes).expect("it compiles");
+    assert!(
+        plain.program().code() == one.program().code(),
+        "{name}: the code differs if it is traced"
+    );
     for (other, jobs) in [(&two, 2), (&five, 5)] {
         let what = format!("{name}, {jobs} threads");
         let (a, b) = (one.program(), other.program());
