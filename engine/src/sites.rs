@@ -45,6 +45,8 @@ pub(crate) struct Table {
     words: Bulk,
 }
 
+/// Room for code that comes with a byte of sites: a sixth of the code is there in the end, and there are that many sites of a Go program.
+const CODE_FOR_SITES: usize = 256;
 /// Bytes of a word.
 const WORD: usize = size_of::<u32>();
 
@@ -78,6 +80,18 @@ impl Near {
 }
 
 impl Sites {
+    /// No sites yet, of code that may have so many bytes.
+    pub fn of_code(bytes: usize) -> Self {
+        let table = Table {
+            words: Bulk::for_about(bytes / CODE_FOR_SITES),
+            ..Table::default()
+        };
+        Self {
+            table,
+            ..Self::default()
+        }
+    }
+
     /// Begins a function, whose code lies behind all that is there.
     pub fn begin(&mut self, function: u32, code: u32) {
         self.settle();

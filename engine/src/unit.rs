@@ -9,6 +9,7 @@ use crate::memory::CodeSpace;
 use crate::pack::{OpId, Pack};
 use crate::part::{Part, Parts};
 use crate::program::Program;
+use crate::sites::Sites;
 use crate::templates::Templates;
 use copatch_spec::variants::FormKey;
 
@@ -36,6 +37,7 @@ impl<'p> Unit<'p> {
     /// [`Error::Memory`] where it cannot be had.
     pub fn new(pack: &'p Arc<Pack>, capacity: usize) -> Result<Self> {
         let mut unit = Self::empty(pack, capacity)?;
+        unit.buffer.sites = Sites::of_code(capacity);
         if !pack.forms().near_pool() {
             unit.buffer.place_pool(unit.space.bytes_mut());
         }

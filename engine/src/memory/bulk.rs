@@ -42,6 +42,15 @@ impl From<&[u8]> for Bulk {
 }
 
 impl Bulk {
+    /// No bytes yet, but about so many are to come: if they are many, they need not be moved then.
+    pub fn for_about(bytes: usize) -> Self {
+        let mut bulk = Self::default();
+        if bytes > APART {
+            bulk.move_to_pages(bytes.saturating_mul(GROWTH));
+        }
+        bulk
+    }
+
     /// Adds bytes at the end.
     ///
     /// # Panics
