@@ -6,12 +6,16 @@
 mod bulk;
 mod icache;
 mod landing;
+mod pages;
+mod spare;
 
 use std::io;
-use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 pub use self::bulk::Bulk;
+pub(crate) use self::pages::page_size;
+use self::pages::{Access, LARGE, Mapping, Pages, whole_pages};
+use self::spare::Lent;
 
 /// Memory that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -63,172 +67,11 @@ pub enum MemoryError {
     },
 }
 
-/// Bytes of a page of the host.
-pub(crate) fn page_size() -> usize {
-    static SIZE: OnceLock<usize> = OnceLock::new();
-    *SIZE.get_or_init(|| {
-        // SAFETY: sysconf has no preconditions.
-        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(size)
-            .ok()
-            .filter(|size| size.is_power_of_two())
-            .unwrap_or(4096)
-    })
-}
-
-/// `bytes` rounded up to whole pages; `None` if that overflows.
-fn whole_pages(bytes: usize) -> Option<usize> {
-    bytes.max(1).checked_next_multiple_of(page_size())
-}
-
-/// What may be done with pages.
-#[derive(Clone, Copy)]
-enum Access {
-    None,
-    Write,
-    Execute,
-    /// With a check, if the system makes one, of where indirect branches arrive.
-    Checked,
-}
-
-impl Access {
-    fn flags(self) -> libc::c_int {
-        match self {
-            Access::None => libc::PROT_NONE,
-            Access::Write => libc::PROT_READ | libc::PROT_WRITE,
-            Access::Execute => libc::PROT_READ | libc::PROT_EXEC,
-            Access::Checked => libc::PROT_READ | libc::PROT_EXEC | landing::protection(),
-        }
-    }
-}
-
-/// Anonymous private pages, unmapped on drop.
-#[derive(Debug)]
-struct Mapping {
-    base: NonNull<u8>,
-    /// Bytes; whole pages, not 0.
-    len: usize,
-}
-
-// SAFETY: the pages belong to this value alone and to no thread; all access goes through `&self` or `&mut self`.
-unsafe impl Send for Mapping {}
-// SAFETY: as above; `&self` gives out addresses and, where the owner says so, shared slices only.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// Address space for at least `bytes`; memory is taken page by page when it is first touched.
-    fn new(bytes: usize, access: Access, what: &'static str) -> Result<Self, MemoryError> {
-        let fault = |source| MemoryError::Reserve {
-            what,
-            bytes,
-            source,
-        };
-        let len = whole_pages(bytes).ok_or_else(|| fault(io::ErrorKind::OutOfMemory.into()))?;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new anonymous mapping at an address of the system's choice touches nothing that exists.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, access.flags(), flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(fault(io::Error::last_os_error()));
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(|| fault(io::ErrorKind::Other.into()))?;
-        Ok(Self { base, len })
-    }
-
-    /// Changes what may be done with the pages of `range`, which begins and ends at pages.
-    fn protect(&mut self, range: std::ops::Range<usize>, access: Access) -> io::Result<()> {
-        if range.start > range.end || range.end > self.len {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        // SAFETY: the range lies inside this mapping, as just checked, and `&mut self` excludes slices over it.
-        let status = unsafe {
-            libc::mprotect(
-                self.base.as_ptr().add(range.start).cast(),
-                range.len(),
-                access.flags(),
-            )
-        };
-        if status == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
-    }
-
-    /// Gives back everything from `len` on, which is a multiple of the page size and not 0.
-    fn trim(&mut self, len: usize) {
-        if len == 0 || len >= self.len {
-            return;
-        }
-        // SAFETY: the range lies inside this mapping, and `&mut self` excludes slices over it.
-        let status = unsafe { libc::munmap(self.base.as_ptr().add(len).cast(), self.len - len) };
-        // Failing to give back address space loses nothing but that.
-        if status == 0 {
-            self.len = len;
-        }
-    }
-
-    fn address(&self) -> usize {
-        self.base.as_ptr() as usize
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own and nothing borrowed from it is left.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
-    }
-}
-
-/// Pages that can be read and written, zero where nothing was written.
-#[derive(Debug)]
-struct Pages(Mapping);
-
-impl Pages {
-    /// Room for at least `bytes`; memory is taken page by page when it is first touched.
-    fn new(bytes: usize, what: &'static str) -> Result<Self, MemoryError> {
-        Ok(Self(Mapping::new(bytes, Access::Write, what)?))
-    }
-
-    /// [`Self::new`] for what is written from its beginning on, in large pages where the system has them: megabytes are then
-    /// written with few faults.
-    fn large(bytes: usize, what: &'static str) -> Result<Self, MemoryError> {
-        let room = bytes.checked_next_multiple_of(LARGE_PAGE);
-        let pages = Self::new(room.unwrap_or(bytes), what)?;
-        #[cfg(target_os = "linux")]
-        // SAFETY: advice on a mapping of our own, which it leaves as it is. A refusal changes nothing but speed.
-        unsafe {
-            let Mapping { base, len } = &pages.0;
-            libc::madvise(base.as_ptr().cast(), *len, libc::MADV_HUGEPAGE);
-        }
-        Ok(pages)
-    }
-
-    fn len(&self) -> usize {
-        self.0.len
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is readable in full, zero-initialised by the system, and borrowed for as long as the slice lives.
-        unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.len) }
-    }
-
-    #[inline]
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and it is writable, and borrowed by nobody else.
-        unsafe { std::slice::from_raw_parts_mut(self.0.base.as_ptr(), self.0.len) }
-    }
-}
-
 /// Room for code in the making: writable, not executable.
 #[derive(Debug)]
 pub struct CodeSpace {
     pages: Pages,
 }
-
-/// Room from which on large pages are asked for, in bytes.
-const LARGE: usize = 32 << 20;
-/// Linux lets what is a multiple of its large pages begin at one; this is their usual size.
-const LARGE_PAGE: usize = 2 << 20;
 
 impl CodeSpace {
     /// Room for at least `capacity` bytes. Address space is reserved, memory is taken as it is written.
@@ -238,55 +81,57 @@ impl CodeSpace {
     pub fn new(capacity: usize) -> Result<Self, MemoryError> {
         let pages = match capacity {
             LARGE.. => Pages::large(capacity, "code")?,
-            _ => Pages::new(capacity, "code")?,
+            _ => spare::take(capacity, "code")?,
         };
         Ok(Self { pages })
     }
 
-    /// All of the room, zero where nothing was written.
+    /// All of the room. What it holds where nothing was written means nothing.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.pages.bytes_mut()
     }
 
-    /// Makes the first `used` bytes executable, at the same address, and gives back the rest. With `landing_pads`, indirect
+    /// Makes the first `used` bytes executable, at the same address; the rest is given back or holds nothing. With `landing_pads`, indirect
     /// branches may arrive at landing pads only, where processor and system check that.
     ///
     /// # Errors
     /// [`MemoryError::TooLarge`], or [`MemoryError::NotExecutable`] where the system forbids it.
     pub fn publish(self, used: usize, landing_pads: bool) -> Result<Code, MemoryError> {
-        let Pages(mut mapping) = self.pages;
-        let len = match whole_pages(used) {
-            Some(len) if len <= mapping.len => len,
-            _ => {
-                return Err(MemoryError::TooLarge {
-                    what: "code",
-                    bytes: used,
-                    limit: mapping.len,
-                });
-            }
-        };
-        mapping.trim(len);
+        let mut pages = self.pages;
+        if used > pages.len() {
+            return Err(MemoryError::TooLarge {
+                what: "code",
+                bytes: used,
+                limit: pages.len(),
+            });
+        }
+        pages.settle(used);
         let access = if landing_pads {
             Access::Checked
         } else {
             Access::Execute
         };
-        mapping
-            .protect(0..len, access)
+        let all = 0..pages.len();
+        pages
+            .mapping
+            .protect(all, access)
             .map_err(|source| MemoryError::NotExecutable {
                 bytes: used,
                 source,
             })?;
-        icache::flush(mapping.address(), used);
-        Ok(Code { mapping, used })
+        icache::flush(pages.mapping.address(), used);
+        Ok(Code {
+            pages: pages.into(),
+            used,
+        })
     }
 }
 
-/// Executable code, unmapped on drop.
+/// Executable code. On drop it is unmapped, or kept as room for code.
 #[derive(Debug)]
 pub struct Code {
-    mapping: Mapping,
+    pages: Lent,
     used: usize,
 }
 
@@ -294,7 +139,7 @@ impl Code {
     /// The address of the first byte; a multiple of the page size.
     #[inline]
     pub fn base(&self) -> usize {
-        self.mapping.address()
+        self.pages.mapping.address()
     }
 
     /// Bytes of code.
@@ -310,8 +155,7 @@ impl Code {
 
     /// The code.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `used` bytes of the mapping are readable, and nothing writes them while it is executable.
-        unsafe { std::slice::from_raw_parts(self.mapping.base.as_ptr(), self.used) }
+        &self.pages.bytes()[..self.used]
     }
 }
 
@@ -458,10 +302,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_space_is_zero_and_keeps_its_bytes_when_published() {
-        let mut space = CodeSpace::new(1 << 20).unwrap();
-        assert!(space.bytes_mut().len() >= 1 << 20);
-        assert!(space.bytes_mut().iter().all(|byte| *byte == 0));
+    fn a_space_keeps_its_bytes_when_published() {
+        let mut space = CodeSpace::new(LARGE).unwrap();
+        assert!(space.bytes_mut().len() >= LARGE);
         space.bytes_mut()[..3].copy_from_slice(&[1, 2, 3]);
         let base = space.bytes_mut().as_ptr() as usize;
         let code = space.publish(3, false).unwrap();
@@ -469,7 +312,29 @@ mod tests {
             (code.base(), code.len(), code.bytes()),
             (base, 3, &[1, 2, 3][..])
         );
-        assert_eq!(code.mapping.len, page_size(), "the rest was given back");
+        assert_eq!(code.pages.len(), page_size(), "the rest was given back");
+    }
+
+    #[test]
+    fn nothing_of_earlier_code_is_left_behind_code() {
+        for used in [
+            5,
+            page_size(),
+            30_000,
+            1 << 18,
+            7,
+            2 * page_size() - 1,
+            3,
+            1,
+        ] {
+            let mut space = CodeSpace::new(1 << 20).unwrap();
+            space.bytes_mut()[..used].fill(0xcc);
+            let code = space.publish(used, false).unwrap();
+            let (bytes, rest) = code.pages.bytes().split_at(used);
+            assert!(bytes.iter().all(|byte| *byte == 0xcc), "{used} bytes");
+            assert!(rest.iter().all(|byte| *byte == 0), "{used} bytes");
+            assert_eq!(access(code.base() + code.pages.len() - 1), "r");
+        }
     }
 
     #[test]
