@@ -207,12 +207,10 @@ impl<'p> CodeBuffer<'p> {
             return self.refuse(emit.row);
         };
         // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
-        let code = self.view.code.get(row.code.get() as usize..);
-        let Some(code) = code.and_then(<[u8]>::first_chunk::<ROOM>) else {
+        let Some(code) = from(self.view.code, row.code.get()) else {
             return self.emit_at_end(memory, &Emit { ..emit }, values);
         };
-        let room = memory.get_mut(start..);
-        let Some(room) = room.and_then(<[u8]>::first_chunk_mut::<ROOM>) else {
+        let Some(room) = from_mut(memory, start as u32) else {
             return self.full();
         };
         let length = usize::from(row.length.get());
@@ -262,10 +260,7 @@ impl<'p> CodeBuffer<'p> {
                 what: format!("no stencil in record {}", emit.row),
             });
         };
-        let Some(room) = memory
-            .get_mut(start..)
-            .and_then(<[u8]>::first_chunk_mut::<ROOM>)
-        else {
+        let Some(room) = from_mut(memory, start as u32) else {
             return self.full();
         };
         let mut code = [0; ROOM];
@@ -494,6 +489,20 @@ fn copy_rest(room: &mut [u8; ROOM], code: &[u8; ROOM], length: usize) {
         room[done..done + CHUNK].copy_from_slice(&code[done..done + CHUNK]);
         done += CHUNK;
     }
+}
+
+/// So many bytes from that place on. Places are below 2^32, so that the end is compared once.
+#[inline(always)]
+fn from<const N: usize>(bytes: &[u8], place: u32) -> Option<&[u8; N]> {
+    let place = place as usize;
+    bytes.get(place..place + N)?.first_chunk()
+}
+
+/// [`from`], to be written.
+#[inline(always)]
+fn from_mut<const N: usize>(bytes: &mut [u8], place: u32) -> Option<&mut [u8; N]> {
+    let place = place as usize;
+    bytes.get_mut(place..place + N)?.first_chunk_mut()
 }
 
 /// The first eight bytes as a little-endian word.

@@ -17,7 +17,9 @@ const WIDE: u32 = 1 << 31;
 const LENGTH_BITS: u32 = 7;
 const NEAR_BITS: u32 = 9;
 const KIND_BITS: u32 = 6;
-const _: () = assert!(LENGTH_BITS + 2 * NEAR_BITS + KIND_BITS == 31);
+/// Where the last of them begins.
+const KIND: u32 = LENGTH_BITS + 2 * NEAR_BITS;
+const _: () = assert!(KIND + KIND_BITS == 31);
 
 /// The sites of one function.
 #[derive(Clone, Copy, Debug)]
@@ -50,32 +52,42 @@ const CODE_FOR_SITES: usize = 256;
 /// Bytes of a word.
 const WORD: usize = size_of::<u32>();
 
-/// What the next site is told relative to: the end of the one before, from the start of the code, and its source.
+/// What the next site is told relative to: the end of the one before, from the start of the code, and above it its source. Both are told
+/// in one subtraction.
 #[derive(Clone, Copy, Debug, Default)]
-struct Near {
-    end: u32,
-    source: u32,
-}
+struct Near(u64);
 
 impl Near {
+    fn new(end: u32, source: u32) -> Self {
+        Self(u64::from(end) | u64::from(source) << u32::BITS)
+    }
+
+    fn end(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn source(self) -> u32 {
+        (self.0 >> u32::BITS) as u32
+    }
+
     /// A site in one word, if it fits there.
     #[inline(always)]
     fn word(self, start: u32, length: u16, source: u32, kind: u8) -> Option<u32> {
+        const NEAR: u64 = (1 << NEAR_BITS) - 1;
+        // Where code went back, or the source, what is above the near bits is not zero.
+        let apart = Self::new(start, source).0.wrapping_sub(self.0);
+        let near = apart & !(NEAR | NEAR << u32::BITS) == 0;
+        let (gap, delta) = (apart as u32, (apart >> (u32::BITS - NEAR_BITS)) as u32);
         let (length, kind) = (u32::from(length), u32::from(kind));
-        let gap = start.wrapping_sub(self.end);
-        let delta = source.wrapping_sub(self.source);
-        // All are looked at together, moved up to where those of the widest fields overflow.
-        let (length_up, kind_up) = (NEAR_BITS - LENGTH_BITS, NEAR_BITS - KIND_BITS);
-        let high = gap | delta | length << length_up | kind << kind_up;
-        (high >> NEAR_BITS == 0)
-            .then_some(((kind << NEAR_BITS | delta) << NEAR_BITS | gap) << LENGTH_BITS | length)
+        const { assert!(KIND_BITS + 1 == LENGTH_BITS) };
+        (near && (length | kind << 1) >> LENGTH_BITS == 0)
+            .then_some(kind << KIND | (delta | gap) << LENGTH_BITS | length)
     }
 
     /// Goes on behind a site.
     #[inline(always)]
     fn pass(&mut self, start: u32, length: u16, source: u32) {
-        self.end = start.wrapping_add(u32::from(length));
-        self.source = source;
+        *self = Self::new(start.wrapping_add(u32::from(length)), source);
     }
 }
 
@@ -101,10 +113,7 @@ impl Sites {
             function,
             first,
         });
-        self.near = Near {
-            end: code,
-            source: 0,
-        };
+        self.near = Near::new(code, 0);
     }
 
     /// Adds a site behind all that are there, to the function that was begun last.
@@ -180,21 +189,18 @@ impl Table {
         };
         let (mut words, mut near) = (
             words.iter().map(|word| u32::from_ne_bytes(*word)),
-            Near {
-                end: block.code,
-                source: 0,
-            },
+            Near::new(block.code, 0),
         );
         while let Some(word) = words.next() {
             let bits = |from: u32, count: u32| word >> from & ((1 << count) - 1);
             let site = if word & WIDE == 0 {
                 const DELTA: u32 = LENGTH_BITS + NEAR_BITS;
                 TrapSite {
-                    offset: near.end.wrapping_add(bits(LENGTH_BITS, NEAR_BITS)),
+                    offset: near.end().wrapping_add(bits(LENGTH_BITS, NEAR_BITS)),
                     function: block.function,
-                    source: near.source.wrapping_add(bits(DELTA, NEAR_BITS)),
+                    source: near.source().wrapping_add(bits(DELTA, NEAR_BITS)),
                     length: bits(0, LENGTH_BITS) as u16,
-                    kind: bits(DELTA + NEAR_BITS, KIND_BITS) as u8,
+                    kind: bits(KIND, KIND_BITS) as u8,
                 }
             } else {
                 TrapSite {
@@ -208,11 +214,8 @@ impl Table {
             if offset < site.offset {
                 return None;
             }
-            near = Near {
-                end: site.offset.wrapping_add(u32::from(site.length)),
-                source: site.source,
-            };
-            if offset < near.end {
+            near.pass(site.offset, site.length, site.source);
+            if offset < near.end() {
                 return Some(site);
             }
         }

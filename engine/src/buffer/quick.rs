@@ -5,7 +5,7 @@
 use copatch_spec::limits::STENCIL_BYTES;
 use copatch_spec::pack::tables::StencilRow;
 
-use super::{CodeBuffer, Fixup, Label, ROOM, Target, UNBOUND, copy_first, word};
+use super::{CodeBuffer, Fixup, Label, ROOM, Target, UNBOUND, copy_first, from, from_mut, word};
 use crate::forms::Values;
 use crate::holes::{Hole, Patch};
 use crate::templates::{CALL_BYTES, Call, Template};
@@ -19,9 +19,8 @@ impl<'p> CodeBuffer<'p> {
         row: &StencilRow,
     ) -> Option<(&'p [u8; ROOM], &'m mut [u8; ROOM], usize)> {
         // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
-        let code = self.view.code.get(row.code.get() as usize..)?;
-        let code = code.first_chunk()?;
-        let room = memory.get_mut(self.len..)?.first_chunk_mut()?;
+        let code = from(self.view.code, row.code.get())?;
+        let room = from_mut(memory, self.len as u32)?;
         let length = usize::from(row.length.get());
         if length >= self.quick {
             return None;
@@ -152,7 +151,7 @@ impl<'p> CodeBuffer<'p> {
             return None;
         }
         let start = self.len;
-        let room = memory.get_mut(start..)?.first_chunk_mut::<CALL_BYTES>()?;
+        let room = from_mut::<CALL_BYTES>(memory, start as u32)?;
         let within = usize::from(call.aim.offset) & (CALL_BYTES / 2 - 1);
         let at = (start + within) as u32;
         let place = self.place_of(&call.aim, at, Target::Function(function))?;
@@ -175,8 +174,7 @@ impl<'p> CodeBuffer<'p> {
         values: [i64; N],
     ) {
         let start = self.len;
-        let room = memory.get_mut(start..);
-        let Some(room) = room.and_then(<[u8]>::first_chunk_mut) else {
+        let Some(room) = from_mut(memory, start as u32) else {
             return self.full();
         };
         template.write(room, values);

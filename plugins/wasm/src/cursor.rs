@@ -162,6 +162,27 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Two unsigned integers of 32 bits, the first of which is hardly ever longer than a byte.
+    #[inline(always)]
+    pub fn u32_pair(&mut self) -> Check<(u32, u32)> {
+        // Each pattern tells the compiler anew how many bytes there are.
+        match self.rest {
+            [a, b, rest @ ..] if (*a | *b) < 0x80 => {
+                self.rest = rest;
+                Ok((u32::from(*a), u32::from(*b)))
+            }
+            [a, b, c, rest @ ..] if (*a | *c) < 0x80 => {
+                self.rest = rest;
+                Ok((u32::from(*a), u32::from(*b & 0x7f) | u32::from(*c) << 7))
+            }
+            _ => {
+                let (a, b, length) = pair(self.rest)?;
+                self.advance(length);
+                Ok((a, b))
+            }
+        }
+    }
+
     /// A signed integer of 32 bits.
     #[inline(always)]
     pub fn i32(&mut self) -> Check<i32> {
@@ -248,6 +269,14 @@ fn unsigned(bytes: &[u8]) -> Check<(u32, usize)> {
         }
     }
     Err(end())
+}
+
+/// Two of [`unsigned`], and their length.
+#[inline(never)]
+fn pair(bytes: &[u8]) -> Check<(u32, u32, usize)> {
+    let (a, first) = unsigned(bytes)?;
+    let (b, second) = unsigned(bytes.get(first..).unwrap_or_default())?;
+    Ok((a, b, first + second))
 }
 
 /// A signed integer of `bits` bits, and its length.
@@ -340,6 +369,10 @@ mod tests {
                 accepted += 1;
                 assert_eq!(u64::from(cursor.offset()), reader.original_position());
             }
+            let mut pair = ours();
+            let mut single = ours();
+            let singles = single.u32().and_then(|a| Ok((a, single.u32()?)));
+            assert_eq!(pair.u32_pair().ok(), singles.ok(), "{input:x?}");
             let mut cursor = ours();
             let mut reader = judge();
             let theirs = reader.read_var_i64().ok();

@@ -61,12 +61,14 @@ impl Visit<'_> {
                 sink.operation(instruction, &[])
             }
             Kind::Load | Kind::Store => {
-                let offset = address(validator, instruction, cursor)?;
+                let offset = address(instruction, cursor)?;
+                memory(facts, 0)?;
                 validator.operation(instruction)?;
                 sink.access(instruction, offset)
             }
             Kind::MemoryLane => {
-                let offset = address(validator, instruction, cursor)?;
+                let offset = address(instruction, cursor)?;
+                memory(facts, 0)?;
                 let lane = lane(cursor, 16 >> instruction.limit)?;
                 validator.operation(instruction)?;
                 sink.lane_access(instruction, offset, lane)
