@@ -15,6 +15,7 @@ use copatch_spec::patch::Source;
 
 use crate::error::Error;
 use crate::forms::{FormId, Forms, Values};
+use crate::hint::{unlikely, usual};
 use crate::holes::{Hole, Patch};
 use crate::program::NO_ENTRY;
 use crate::sites::Sites;
@@ -428,8 +429,8 @@ impl<'p> CodeBuffer<'p> {
     /// Where a label is bound, or [`UNBOUND`].
     #[inline(always)]
     fn bound(&self, label: Label) -> u32 {
-        let place = self.labels.get(label.0 as usize).copied();
-        place.unwrap_or(UNBOUND)
+        let place = usual(self.labels.get(label.0 as usize));
+        place.copied().unwrap_or(UNBOUND)
     }
 
     /// Where a function begins that has begun.
@@ -449,7 +450,7 @@ impl<'p> CodeBuffer<'p> {
     /// Binds a label to the current place.
     #[inline]
     pub fn bind(&mut self, label: Label) {
-        if let Some(place) = self.labels.get_mut(label.0 as usize) {
+        if let Some(place) = usual(self.labels.get_mut(label.0 as usize)) {
             *place = self.len as u32;
         }
     }
@@ -476,7 +477,7 @@ const ROOM: usize = STENCIL_BYTES + CODE_PADDING;
 #[inline(always)]
 fn copy_first(room: &mut [u8; ROOM], code: &[u8; ROOM], length: usize) {
     room[..CHUNK].copy_from_slice(&code[..CHUNK]);
-    if length > CHUNK {
+    if unlikely(length > CHUNK) {
         room[CHUNK..2 * CHUNK].copy_from_slice(&code[CHUNK..2 * CHUNK]);
     }
 }

@@ -7,6 +7,7 @@ use copatch_spec::patch::PatchKind;
 use copatch_spec::types::Place;
 use copatch_spec::variants::{FormKey, Outcome};
 
+use crate::hint::usual;
 use crate::holes::{Hole, Interval, Patch};
 use crate::unit::MAX_CODE;
 
@@ -61,7 +62,7 @@ impl Span {
     /// The form, and the first record of the alternative that takes the one value, where that is found without a search.
     #[inline(always)]
     pub fn quick(&self, values: &Values) -> Option<(FormId, u32)> {
-        let row = self.quick.as_ref()?.admit(values[0])?;
+        let row = usual(self.quick.as_ref()?.admit(values[0]))?;
         Some((self.form, row))
     }
 }

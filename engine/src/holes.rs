@@ -4,6 +4,7 @@ use copatch_spec::pack::tables::HoleRow;
 use copatch_spec::patch::{PatchKind, Source};
 
 use crate::forms::{Forms, Values};
+use crate::hint::likely;
 
 /// The values from `lo` to `lo + span` where the bits of `odd` are zero.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +181,7 @@ impl Hole {
     /// Puts a value into the bits of a window at offset `at`; `None` if it is out of reach.
     #[inline]
     pub fn fill(&self, forms: &Forms, window: u64, value: i64, at: u32) -> Option<u64> {
-        if self.whole {
+        if likely(self.whole) {
             return self.fill_near(window, value, at);
         }
         let value = self.relative(value, at);

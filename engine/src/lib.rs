@@ -52,6 +52,7 @@ mod context;
 mod error;
 mod evaluator;
 mod forms;
+mod hint;
 mod holes;
 mod memory;
 mod pack;

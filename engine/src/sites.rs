@@ -1,6 +1,8 @@
 //! Where faults are traps. Most sites are loads and stores, a quarter of all stencils, so each is kept in one word where it lies
 //! near the one before: what it takes to write and page in a list of them is felt in compile time.
 
+use std::hint::cold_path;
+
 use zerocopy::IntoBytes;
 
 use crate::memory::Bulk;
@@ -125,7 +127,10 @@ impl Sites {
                 self.near.pass(start, length, source);
                 self.words.push(word);
             }
-            _ => self.push_any(start, length, source, kind),
+            _ => {
+                cold_path();
+                self.push_any(start, length, source, kind);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use copatch_spec::pack::tables::StencilRow;
 use copatch_spec::types::ValueType;
 
 use crate::forms::{FormId, Forms};
+use crate::hint::likely;
 use crate::holes::{Hole, Interval};
 use crate::pack::{ClassInfo, Core};
 
@@ -316,7 +317,7 @@ impl Templates {
     ) -> Option<&MoveTemplate<1>> {
         let at = self.first[list(ty, kind)] as usize + index as usize;
         let [short, long] = self.moves.get(at)?;
-        if short.admits([value]) {
+        if likely(short.admits([value])) {
             return Some(short);
         }
         long.admits([value]).then_some(long)

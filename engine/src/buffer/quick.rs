@@ -2,11 +2,14 @@
 //! to save. Each gives `None`, and changes nothing, for a stencil that needs more; that is for
 //! [`CodeBuffer::emit`](super::CodeBuffer::emit).
 
+use std::hint::cold_path;
+
 use copatch_spec::limits::STENCIL_BYTES;
 use copatch_spec::pack::tables::StencilRow;
 
 use super::{CodeBuffer, Fixup, Label, ROOM, Target, UNBOUND, copy_first, from, from_mut, word};
 use crate::forms::Values;
+use crate::hint::{unlikely, usual};
 use crate::holes::{Hole, Patch};
 use crate::templates::{CALL_BYTES, Call, Template};
 
@@ -19,10 +22,10 @@ impl<'p> CodeBuffer<'p> {
         row: &StencilRow,
     ) -> Option<(&'p [u8; ROOM], &'m mut [u8; ROOM], usize)> {
         // With this much room on both sides no access below needs a check. An absent record's offset lies outside.
-        let code = from(self.view.code, row.code.get())?;
-        let room = from_mut(memory, self.len as u32)?;
+        let code = usual(from(self.view.code, row.code.get()))?;
+        let room = usual(from_mut(memory, self.len as u32))?;
         let length = usize::from(row.length.get());
-        if length >= self.quick {
+        if unlikely(length >= self.quick) {
             return None;
         }
         copy_first(room, code, length);
@@ -33,15 +36,16 @@ impl<'p> CodeBuffer<'p> {
     #[inline(always)]
     pub fn emit_simple(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
         let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
+        let row = usual(self.view.stencils.get(row as usize))?;
         let (code, room, length) = self.copy(memory, row)?;
         let list = row.holes.get();
         if list != 0 {
-            let Patch::Value(hole) = self.forms.patch(list)? else {
+            let Patch::Value(hole) = usual(self.forms.patch(list))? else {
+                cold_path();
                 return None;
             };
             let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-            let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
+            let bits = usual(hole.fill_plain(word(&code[within..within + 8]), values))?;
             room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
         }
         self.len = start + length;
@@ -52,17 +56,18 @@ impl<'p> CodeBuffer<'p> {
     #[inline(always)]
     pub fn emit_branch(&mut self, memory: &mut [u8], row: u32, label: Label) -> Option<()> {
         let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
-        let Patch::Branch(hole) = self.forms.patch(row.holes.get())? else {
+        let row = usual(self.view.stencils.get(row as usize))?;
+        let Patch::Branch(hole) = usual(self.forms.patch(row.holes.get()))? else {
+            cold_path();
             return None;
         };
         let (code, room, length) = self.copy(memory, row)?;
         let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
         let at = (start + within) as u32;
-        let place = self.place_of(hole, at, Target::Label(label))?;
+        let place = usual(self.place_of(hole, at, Target::Label(label)))?;
         if place != UNBOUND {
             let window = word(&code[within..within + 8]);
-            let bits = hole.fill_near(window, i64::from(place), at)?;
+            let bits = usual(hole.fill_near(window, i64::from(place), at))?;
             room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
         }
         self.len = start + length;
@@ -80,14 +85,15 @@ impl<'p> CodeBuffer<'p> {
         target: Target,
     ) -> Option<()> {
         let start = self.len;
-        let row = self.view.stencils.get(row as usize)?;
+        let row = usual(self.view.stencils.get(row as usize))?;
         let Patch::Holes {
             first,
             count,
             apart: true,
             ..
-        } = self.forms.patch(row.holes.get())?
+        } = usual(self.forms.patch(row.holes.get()))?
         else {
+            cold_path();
             return None;
         };
         let (code, room, length) = self.copy(memory, row)?;
@@ -95,7 +101,7 @@ impl<'p> CodeBuffer<'p> {
         for hole in self.forms.holes(*first, *count) {
             if hole.of_value() {
                 let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-                let bits = hole.fill_plain(word(&code[within..within + 8]), values)?;
+                let bits = usual(hole.fill_plain(word(&code[within..within + 8]), values))?;
                 room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
             } else if hole.of_word() && aim.is_none() {
                 aim = Some(hole);
@@ -106,10 +112,10 @@ impl<'p> CodeBuffer<'p> {
         if let Some(hole) = aim {
             let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
             let at = (start + within) as u32;
-            let place = self.place_of(hole, at, target)?;
+            let place = usual(self.place_of(hole, at, target))?;
             if place != UNBOUND {
                 // The four bytes of its own: what lies behind is filled in already.
-                let bits = hole.fill_near(0, i64::from(place), at)? as u32;
+                let bits = usual(hole.fill_near(0, i64::from(place), at))? as u32;
                 room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
             }
         }
@@ -130,7 +136,7 @@ impl<'p> CodeBuffer<'p> {
         };
         if place == UNBOUND {
             // Asked before, so that nothing is called.
-            if fixups.len() == fixups.capacity() {
+            if unlikely(fixups.len() == fixups.capacity()) {
                 return None;
             }
             fixups.push(Fixup { at, hole, what });
@@ -147,18 +153,18 @@ impl<'p> CodeBuffer<'p> {
         value: i64,
         function: u32,
     ) -> Option<()> {
-        if self.trace.is_some() {
+        if unlikely(self.trace.is_some()) {
             return None;
         }
         let start = self.len;
-        let room = from_mut::<CALL_BYTES>(memory, start as u32)?;
+        let room = usual(from_mut::<CALL_BYTES>(memory, start as u32))?;
         let within = usize::from(call.aim.offset) & (CALL_BYTES / 2 - 1);
         let at = (start + within) as u32;
-        let place = self.place_of(&call.aim, at, Target::Function(function))?;
+        let place = usual(self.place_of(&call.aim, at, Target::Function(function)))?;
         call.template.write(room, [value; 2]);
         if place != UNBOUND {
             // The four bytes of its own: what lies behind is filled in already.
-            let bits = call.aim.fill_near(0, i64::from(place), at)? as u32;
+            let bits = usual(call.aim.fill_near(0, i64::from(place), at))? as u32;
             room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
         }
         self.len = start + usize::from(call.template.length);

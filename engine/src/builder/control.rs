@@ -8,6 +8,7 @@ use super::{FunctionBuilder, Mode};
 use crate::buffer::{Label, Target};
 use crate::error::Error;
 use crate::forms::NO_VALUES;
+use crate::hint::{unlikely, usual};
 
 /// Parameters and results of all constructs that are open at once: a few bytes of a program can open one with a thousand.
 const MAX_TYPES: u32 = 1 << 22;
@@ -281,7 +282,7 @@ impl FunctionBuilder<'_, '_> {
                 FrameKind::If => self.end_if(index),
             }
         }
-        if kind == FrameKind::Loop {
+        if unlikely(kind == FrameKind::Loop) {
             self.restore_pins(self.frames[index].saved_pins);
         }
         self.frames.pop();
@@ -295,7 +296,7 @@ impl FunctionBuilder<'_, '_> {
     /// Ends a construct with only its label to come.
     #[inline(never)]
     fn end_label(&mut self, index: usize) {
-        let Some(layout) = self.frames[index].layout else {
+        let Some(layout) = usual(self.frames[index].layout) else {
             return;
         };
         let missing = if self.dead() {
@@ -682,7 +683,7 @@ impl FunctionBuilder<'_, '_> {
 
     /// Shortens the operand stack and gives back what its operands hold.
     pub(super) fn truncate(&mut self, height: usize) {
-        while self.stack.len() > height {
+        while unlikely(self.stack.len() > height) {
             match self.stack.pop() {
                 Some(Operand {
                     at: At::Var(var), ..

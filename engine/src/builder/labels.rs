@@ -3,10 +3,13 @@
 //! A loop's label expects the loop's pinned variables in their registers and everything else in memory. A label further
 //! on expects what the first branch to it had in registers; later branches comply.
 
+use std::hint::cold_path;
+
 use super::control::{Frame, FrameKind};
 use super::moves::{From, Move};
 use super::state::{At, Layout, Reg, RegSet, each};
 use super::{FunctionBuilder, Mode};
+use crate::hint::unlikely;
 
 impl FunctionBuilder<'_, '_> {
     /// Whether code that has what `from` says need do nothing for a label that expects `to`.
@@ -33,6 +36,7 @@ impl FunctionBuilder<'_, '_> {
         self.mode = Mode::Ready;
         match result_reg {
             Some(reg) => {
+                cold_path();
                 let ty = self.types[results.0 as usize];
                 self.registers.give_temp(reg, self.stack.len());
                 self.push(ty, At::Reg(reg));
@@ -42,9 +46,12 @@ impl FunctionBuilder<'_, '_> {
     }
 
     pub(super) fn push_slots(&mut self, types: (u32, u32)) {
-        for at in types.0..types.1 {
-            let ty = self.types[at as usize];
-            self.push(ty, At::Slot);
+        // Most carry nothing.
+        if unlikely(types.0 != types.1) {
+            for at in types.0..types.1 {
+                let ty = self.types[at as usize];
+                self.push(ty, At::Slot);
+            }
         }
         self.settled = self.stack.len();
     }
@@ -177,10 +184,10 @@ impl FunctionBuilder<'_, '_> {
         // What is where the label expects it stays there.
         let dirty = self.registers.dirty & !(layout.dirty & !missing);
         let elsewhere = layout.dirty & missing;
-        if dirty != 0 {
+        if unlikely(dirty != 0) {
             self.store_dirty(dirty, elsewhere, index);
         }
-        if self.clean_constants < self.constants.len() {
+        if unlikely(self.clean_constants < self.constants.len()) {
             self.settle_constants(elsewhere, index);
         }
         missing
@@ -277,7 +284,7 @@ impl FunctionBuilder<'_, '_> {
     pub(super) fn edge(&mut self, index: usize, missing: RegSet) {
         let frame = &self.frames[index];
         let types = self.label_types(frame);
-        if missing != 0 || types.0 != types.1 {
+        if unlikely(missing != 0 || types.0 != types.1) {
             self.moves_to(index, missing, types);
         }
     }

@@ -38,6 +38,7 @@ use self::state::{At, Layout, Operand, Reg, Registers, Var};
 use crate::buffer::Target;
 use crate::error::{Error, Result};
 use crate::forms::{FormId, Forms, NO_VALUES, Values};
+use crate::hint::likely;
 use crate::pack::{OpId, OpInfo, Pack};
 use crate::plan::Plan;
 use crate::templates::Templates;
@@ -348,14 +349,14 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
     /// Emits what waits; gives false where control cannot get.
     #[inline]
     fn ready(&mut self) -> bool {
-        match self.mode {
-            Mode::Ready => true,
-            Mode::Waiting => {
-                self.flush_top();
-                true
-            }
-            Mode::Dead => false,
+        if likely(self.mode == Mode::Ready) {
+            return true;
         }
+        let waiting = self.mode == Mode::Waiting;
+        if waiting {
+            self.flush_top();
+        }
+        waiting
     }
 
     #[cold]
@@ -410,7 +411,7 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
 
     #[inline]
     fn push(&mut self, ty: ValueType, at: At) {
-        if self.stack.len() < self.stack.capacity() {
+        if likely(self.stack.len() < self.stack.capacity()) {
             self.stack.push(Operand { ty, at });
         } else {
             self.push_deep(Operand { ty, at });

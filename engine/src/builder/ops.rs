@@ -3,6 +3,8 @@
 //! An operation with a result is not emitted at once but kept [`Pending`]: the next call knows where the result goes
 //! (a variable's own register, say), or fuses a comparison with its branch.
 
+use std::hint::cold_path;
+
 use copatch_spec::isa::Shape;
 use copatch_spec::types::{Place, ValueType};
 use copatch_spec::variants::FormKey;
@@ -11,6 +13,7 @@ use super::moves::From;
 use super::pending::Choice;
 use super::state::{At, Operand, Reg, RegSet, Var};
 use super::{FunctionBuilder, Mode};
+use crate::hint::{likely, unlikely};
 use crate::pack::{Emission, NONE, OpId, OpInfo};
 
 /// Operands of an operation, at most.
@@ -69,7 +72,7 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         let info = self.info(op);
-        if info.usual != const { OpInfo::usual(Shape::Next, COUNT, N) } {
+        if unlikely(info.usual != const { OpInfo::usual(Shape::Next, COUNT, N) }) {
             return self.op_unusual(op, immediates);
         }
         let Some(values) = self.prepare_of::<COUNT, N>(op, info, immediates) else {
@@ -255,9 +258,12 @@ impl FunctionBuilder<'_, '_> {
                 (bottom, index)
             }
             (0, _) => (self.stack.len(), 0),
-            _ => return self.prepare_any(op, info, immediates).then_some(N),
+            _ => {
+                cold_path();
+                return self.prepare_any(op, info, immediates).then_some(N);
+            }
         };
-        if index != ODD {
+        if likely(index != ODD) {
             for (place, value) in immediates.iter().enumerate() {
                 self.values[first + place] = *value;
             }
@@ -287,7 +293,7 @@ impl FunctionBuilder<'_, '_> {
     #[inline(always)]
     fn loaded(&mut self, reg: Reg, at: At) -> Reg {
         match at {
-            At::Var(var) if reg == Reg::NONE => self.load_operand(var),
+            At::Var(var) if unlikely(reg == Reg::NONE) => self.load_operand(var),
             _ => reg,
         }
     }

@@ -11,6 +11,7 @@ use super::state::{At, Owner, Reg, RegSet, first};
 use super::{FunctionBuilder, Mode};
 use crate::buffer::{Emit, Label, Target};
 use crate::forms::FormId;
+use crate::hint::{unlikely, usual};
 use crate::pack::{Emission, NONE, OpId, OpInfo};
 
 /// A form that can take the values at hand, which are in the builder's `values`.
@@ -128,7 +129,7 @@ impl FunctionBuilder<'_, '_> {
     /// Emits the pending operation, if there is one, into a register of the builder's choice.
     #[inline]
     pub(super) fn flush(&mut self) {
-        if self.mode == Mode::Waiting {
+        if unlikely(self.mode == Mode::Waiting) {
             self.flush_top();
         }
     }
@@ -139,7 +140,7 @@ impl FunctionBuilder<'_, '_> {
         let Some(top) = self.stack.len().checked_sub(1) else {
             return;
         };
-        let Some(reg) = self.quick_register() else {
+        let Some(reg) = usual(self.quick_register()) else {
             return self.flush_any(top);
         };
         self.mode = Mode::Ready;
@@ -269,7 +270,7 @@ impl FunctionBuilder<'_, '_> {
     /// used up.
     #[inline(always)]
     fn emit_pending(&mut self, result: Reg) {
-        if self.pending.emission.tie != NONE {
+        if unlikely(self.pending.emission.tie != NONE) {
             return self.emit_tied(result);
         }
         let row = self.row(result);
@@ -328,7 +329,7 @@ impl FunctionBuilder<'_, '_> {
         let unit = &mut *self.unit;
         let start = unit.buffer.len();
         let memory = unit.space.bytes_mut();
-        if unit.buffer.emit_simple(memory, row, &self.values).is_none() {
+        if unlikely(unit.buffer.emit_simple(memory, row, &self.values).is_none()) {
             return self.emit_other(row);
         }
         let (kind, source) = (self.pending.emission.fault, self.pending.source);

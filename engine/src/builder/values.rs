@@ -5,6 +5,7 @@ use copatch_spec::types::ValueType;
 use super::moves::From;
 use super::state::{At, CLASSES, Operand, Owner, Reg, RegSet, each, first};
 use super::{FunctionBuilder, Mode, SHALLOW};
+use crate::hint::{likely, usual};
 
 impl FunctionBuilder<'_, '_> {
     /// Pushes a constant; the bits of a 32-bit type are in the low half.
@@ -20,11 +21,11 @@ impl FunctionBuilder<'_, '_> {
     #[inline]
     pub fn get(&mut self, var: u32) {
         // The usual case calls nothing, and so saves no registers.
-        if self.mode == Mode::Ready
-            && self.stack.len() < self.stack.capacity()
-            && self.stack.len() < SHALLOW
-            && let Some(state) = self.vars.get_mut(var as usize)
-            && !state.constant
+        if likely(self.mode == Mode::Ready)
+            && likely(self.stack.len() < self.stack.capacity())
+            && likely(self.stack.len() < SHALLOW)
+            && let Some(state) = usual(self.vars.get_mut(var as usize))
+            && likely(!state.constant)
         {
             let (ty, at) = (state.ty, At::Var(var));
             self.stack.push(Operand { ty, at });
@@ -142,6 +143,13 @@ impl FunctionBuilder<'_, '_> {
             return;
         }
         self.set(var);
+        self.get_apart(var);
+    }
+
+    /// [`Self::get`], with no code of its own where it is called: the compiler would have the same code in two places share its end, and
+    /// jump there.
+    #[inline(never)]
+    pub fn get_apart(&mut self, var: u32) {
         self.get(var);
     }
 

@@ -1,5 +1,7 @@
 //! Reading the binary format: bytes and LEB128 integers of one function body, never beyond its end.
 
+use std::hint::cold_path;
+
 use crate::validate::{Check, Fault, invalid};
 
 /// A place in a function body.
@@ -155,6 +157,24 @@ impl<'a> Cursor<'a> {
                 Ok(u32::from(*a & 0x7f) | u32::from(*b) << 7)
             }
             _ => {
+                cold_path();
+                let (value, length) = unsigned(self.rest)?;
+                self.advance(length);
+                Ok(value)
+            }
+        }
+    }
+
+    /// An unsigned integer of 32 bits that is hardly ever longer than a byte: the number of a variable, a depth.
+    #[inline(always)]
+    pub fn small(&mut self) -> Check<u32> {
+        match self.rest {
+            [a, rest @ ..] if *a < 0x80 => {
+                self.rest = rest;
+                Ok(u32::from(*a))
+            }
+            _ => {
+                cold_path();
                 let (value, length) = unsigned(self.rest)?;
                 self.advance(length);
                 Ok(value)
@@ -176,6 +196,7 @@ impl<'a> Cursor<'a> {
                 Ok((u32::from(*a), u32::from(*b & 0x7f) | u32::from(*c) << 7))
             }
             _ => {
+                cold_path();
                 let (a, b, length) = pair(self.rest)?;
                 self.advance(length);
                 Ok((a, b))

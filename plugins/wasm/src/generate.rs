@@ -431,6 +431,11 @@ impl Sink for Generator<'_, '_, '_> {
     }
 
     #[inline(always)]
+    fn local_get_apart(&mut self, local: u32) {
+        self.builder.get_apart(local);
+    }
+
+    #[inline(always)]
     fn local_set(&mut self, local: u32) {
         self.builder.set(local);
     }

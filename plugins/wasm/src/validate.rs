@@ -3,6 +3,8 @@
 //! Each method has a short path for what valid code does, and leaves everything else (errors, and code that control cannot
 //! reach, where the stack is polymorphic) to a slow one.
 
+use std::hint::cold_path;
+
 use crate::error::Error;
 use crate::facts::{Arrow, Facts, Span, Type};
 use crate::opcodes::Instruction;
@@ -185,6 +187,7 @@ impl<'a> Validator<'a> {
             *top = instruction.result;
             return Ok(());
         }
+        cold_path();
         self.operation(instruction)
     }
 
@@ -200,6 +203,7 @@ impl<'a> Validator<'a> {
             self.operands.pop();
             return Ok(());
         }
+        cold_path();
         self.operation(instruction)
     }
 
@@ -228,6 +232,7 @@ impl<'a> Validator<'a> {
             self.operands.truncate(height);
             return Ok(());
         }
+        cold_path();
         self.operation(instruction)
     }
 
@@ -344,7 +349,9 @@ impl<'a> Validator<'a> {
     /// Pops the results of the innermost frame, and checks that nothing else is left.
     #[inline(always)]
     fn close(&mut self) -> Check {
+        // Most blocks have neither parameters nor results.
         if !self.frame.arrow.is_empty() {
+            cold_path();
             self.pop_all(self.facts.results(self.frame.arrow))?;
         }
         if self.operands.len() != self.floor() {
@@ -376,10 +383,12 @@ impl<'a> Validator<'a> {
         self.close()?;
         let frame = self.frame;
         let Some(outer) = self.outer.pop() else {
+            cold_path();
             return Ok(true);
         };
         self.frame = outer;
         if !frame.arrow.is_empty() {
+            cold_path();
             let (params, results) = (
                 self.facts.params(frame.arrow),
                 self.facts.results(frame.arrow),

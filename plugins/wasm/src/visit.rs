@@ -5,6 +5,8 @@
 mod joined;
 mod rare;
 
+use std::hint::cold_path;
+
 use copatch::ValueType;
 
 pub(crate) use self::joined::narrow_sum;
@@ -79,6 +81,10 @@ pub(crate) trait Sink {
     fn drop(&mut self);
     fn select(&mut self, ty: ValueType);
     fn local_get(&mut self, local: u32);
+    /// [`Self::local_get`] where that is not the usual instruction.
+    fn local_get_apart(&mut self, local: u32) {
+        self.local_get(local);
+    }
     fn local_set(&mut self, local: u32);
     fn local_tee(&mut self, local: u32);
     fn global_get(&mut self, global: u32) -> Check;
@@ -225,21 +231,21 @@ impl<'a> Visit<'a> {
         match self.kinds[usize::from(opcode)] {
             Kind::LocalGet => {
                 cursor.skip();
-                let local = cursor.u32()?;
+                let local = cursor.small()?;
                 let ty = validator.local(local)?;
                 validator.push(ty);
                 sink.local_get(local);
             }
             Kind::LocalSet => {
                 cursor.skip();
-                let local = cursor.u32()?;
+                let local = cursor.small()?;
                 let ty = validator.local(local)?;
                 validator.pop(ty)?;
                 sink.local_set(local);
             }
             Kind::LocalTee => {
                 cursor.skip();
-                let local = cursor.u32()?;
+                let local = cursor.small()?;
                 let ty = validator.local(local)?;
                 validator.tee(ty)?;
                 sink.local_tee(local);
@@ -348,13 +354,13 @@ impl<'a> Visit<'a> {
             }
             Kind::Br => {
                 cursor.skip();
-                let depth = cursor.u32()?;
+                let depth = cursor.small()?;
                 validator.br(depth)?;
                 sink.br(depth);
             }
             Kind::BrIf => {
                 cursor.skip();
-                let depth = cursor.u32()?;
+                let depth = cursor.small()?;
                 validator.br_if(depth)?;
                 sink.br_if(depth);
             }
@@ -372,7 +378,7 @@ impl<'a> Visit<'a> {
             }
             Kind::GlobalGet => {
                 cursor.skip();
-                let global = cursor.u32()?;
+                let global = cursor.small()?;
                 let facts = validator.facts.global(global);
                 let (ty, _) = facts.ok_or_else(|| unknown("global", global))?;
                 validator.push(ty);
@@ -380,7 +386,7 @@ impl<'a> Visit<'a> {
             }
             Kind::GlobalSet => {
                 cursor.skip();
-                let global = cursor.u32()?;
+                let global = cursor.small()?;
                 let facts = validator.facts.global(global);
                 let (ty, mutable) = facts.ok_or_else(|| unknown("global", global))?;
                 if !mutable {
@@ -455,6 +461,7 @@ impl<'a> Visit<'a> {
         let opcode = cursor.rest().first().copied();
         // An address that Go's compiler knows.
         if ty == Type::I64 && opcode == Some(I32_WRAP_I64) {
+            cold_path();
             self.joined += 1;
             cursor.skip();
             self.validator.push(Type::I32);

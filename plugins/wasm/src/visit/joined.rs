@@ -88,7 +88,7 @@ impl Visit<'_> {
                 self.joined += 2;
                 sink.at(cursor.offset());
                 match value {
-                    Stored::Local(local) => sink.local_get(local),
+                    Stored::Local(local) => sink.local_get_apart(local),
                     Stored::I64(bits) => sink.constant(ValueType::I64, bits),
                 }
                 sink.at(ahead.offset());
