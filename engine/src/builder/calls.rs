@@ -328,16 +328,14 @@ impl FunctionBuilder<'_, '_> {
             unit.buffer
                 .emit_call(unit.space.bytes_mut(), call, distance, function)
         });
-        match prepared {
-            Some(()) => self.operations += 1,
-            None => self.emit_call(self.pack.core().call, None, Target::Function(function)),
+        if prepared.is_none() {
+            self.emit_call(self.pack.core().call, None, Target::Function(function));
         }
     }
 
     #[inline(never)]
     fn emit_call(&mut self, op: OpId, pointer: Option<Reg>, target: Target) {
         self.values[0] = self.slot_bytes_up_to(self.stack.len());
-        self.operations += 1;
         let index = pointer.map_or(0, Reg::number);
         let (info, unit) = (self.info(op), &mut *self.unit);
         let Some((form, row)) = info.forms.known(info.outcome, &self.values) else {

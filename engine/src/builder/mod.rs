@@ -139,7 +139,6 @@ pub struct FunctionBuilder<'u, 'p> {
     /// How far past slot 0 the frame pointer points, in bytes.
     bias: i64,
     loops: usize,
-    operations: u64,
 }
 
 impl<'u, 'p> FunctionBuilder<'u, 'p> {
@@ -192,7 +191,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
             stride,
             bias: i64::from(pack.metadata().machine.frame_bias),
             loops: 0,
-            operations: 0,
         }
     }
 
@@ -299,11 +297,6 @@ impl<'u, 'p> FunctionBuilder<'u, 'p> {
         } else {
             self.stack.last().map(|operand| operand.ty)
         }
-    }
-
-    /// Operations emitted since the builder was made.
-    pub fn operations(&self) -> u64 {
-        self.operations
     }
 
     /// Gives up the function in hand, so that it can be begun again. What was generated of it stays where it is and is never run.

@@ -83,8 +83,7 @@ impl FunctionBuilder<'_, '_> {
                 self.mode = Mode::Waiting;
                 self.push(ty, At::Pending);
             }
-            None if values > 1 => self.emit_wide_effect(),
-            None => self.emit_effect(),
+            None => self.emit_usual_effect(values),
         }
     }
 
@@ -99,7 +98,6 @@ impl FunctionBuilder<'_, '_> {
             return self
                 .misuse("not an operation that computes, or the wrong number of immediates");
         }
-        self.operations += 1;
         if !self.prepare_any(op, info, immediates) {
             return;
         }
@@ -164,7 +162,6 @@ impl FunctionBuilder<'_, '_> {
         };
         self.unsettle(bottom);
         self.registers.lock(reg);
-        self.operations += 1;
         self.mode = Mode::Waiting;
         let choice = Choice {
             op,
@@ -212,7 +209,6 @@ impl FunctionBuilder<'_, '_> {
         if info.usual == OpInfo::usual(info.shape, 1, N) {
             return self.prepare_of::<1, N>(op, info, immediates).is_some();
         }
-        self.operations += 1;
         self.prepare_any(op, info, immediates)
     }
 
@@ -224,7 +220,6 @@ impl FunctionBuilder<'_, '_> {
         info: &OpInfo,
         immediates: &[i64; N],
     ) -> Option<usize> {
-        self.operations += 1;
         let (mut dying, mut key, mut first) = (0, FormKey::registers(), 0);
         // One look at the operands settles the usual cases: all in registers, or a constant on the right.
         let (bottom, index) = match (COUNT, self.stack.as_slice()) {

@@ -118,12 +118,16 @@ impl FunctionBuilder<'_, '_> {
         self.emit_pending(Reg::NONE);
     }
 
-    /// [`Self::emit_effect`] of a usual operation whose stencil has several values.
-    #[inline(never)]
-    pub(super) fn emit_wide_effect(&mut self) {
+    /// [`Self::emit_effect`] of a usual operation, whose stencil has so many values at least.
+    #[inline(always)]
+    pub(super) fn emit_usual_effect(&mut self, values: usize) {
         let row = self.row(Reg::NONE);
         self.release();
-        self.emit_other(row);
+        if values > 1 {
+            self.emit_other(row);
+        } else {
+            self.emit_record(row);
+        }
     }
 
     /// Emits the pending operation, if there is one, into a register of the builder's choice.
@@ -235,7 +239,6 @@ impl FunctionBuilder<'_, '_> {
         self.flush_top();
         let not = self.not_op;
         if self.prepare(not, self.info(not), &[]) {
-            self.operations -= 1;
             self.push(ty, At::Pending);
         }
     }
@@ -431,7 +434,6 @@ impl FunctionBuilder<'_, '_> {
         self.stack.truncate(bottom);
         self.unsettle(bottom);
         self.registers.lock(reg);
-        self.operations += 1;
         let emission = self.info(self.pack.core().br_if).emission;
         let pending = &mut self.pending;
         (pending.index, pending.dying) = (reg.number(), dying);

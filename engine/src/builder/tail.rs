@@ -184,7 +184,6 @@ impl FunctionBuilder<'_, '_> {
         if !self.leaf {
             self.unit.emit_plain(self.pack.core().leave);
         }
-        self.operations += 1;
         let index = pointer.map_or(0, Reg::number);
         self.unit
             .emit_values(op, index, &Values::default(), target, self.pos);

@@ -87,7 +87,11 @@ pub(crate) fn compile(program: &Program, pack: &Arc<Pack>, trace: bool) -> copat
         builder.entry_wrapper((signatures.len() + index) as u32, index as u32, signature);
         builder.finish()?;
     }
-    let operations = builder.operations();
+    let operations = program
+        .functions
+        .iter()
+        .map(|function| function.code.len() as u64);
+    let operations = operations.sum();
     let generate = begin.elapsed();
     let program = unit.finish()?;
     Ok(Code {
