@@ -120,7 +120,11 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn skip_blocks(&mut self) -> usize {
         const BLOCK: [u8; 2] = [0x02, 0x40];
+        const FOUR: [u8; 8] = [0x02, 0x40, 0x02, 0x40, 0x02, 0x40, 0x02, 0x40];
         let before = self.rest.len();
+        while let Some((&FOUR, rest)) = self.rest.split_first_chunk() {
+            self.rest = rest;
+        }
         while let Some((&BLOCK, rest)) = self.rest.split_first_chunk() {
             self.rest = rest;
         }
