@@ -32,7 +32,7 @@ const WORK: usize = 4;
 const LEAST_WORK: usize = 1 << 14;
 /// How many bytes of a resumable loop are looked at. What is left out then are its uses of variables, of which it is enough to know
 /// the most frequent.
-const SAMPLE: usize = 256;
+const SAMPLE: usize = 128;
 /// With this many bytes left, those that the short paths look at are there.
 const FEW: usize = 8;
 
@@ -440,7 +440,7 @@ mod tests {
         let mut code = vec![0x03, 0x40, 0x02, 0x40, 0x20, 0, 0x0e, 40];
         code.extend([0x20, 1].repeat(20));
         code.extend([0, 0x0b]);
-        code.extend([0x20, 3, 0x22, 2, 0x21, 3].repeat(40));
+        code.extend([0x20, 3, 0x22, 2, 0x21, 3].repeat(20));
         code.extend([0x20, 1, 0x1a].repeat(100));
         code.extend([0x0b, 0x0b]);
         let mut planner = Planner::new();
@@ -450,10 +450,10 @@ mod tests {
         let mut expected = Planner::new();
         expected.begin(4);
         expected.loop_(0);
-        (0..80).for_each(|at| expected.use_(3, at % 2 == 1));
-        (0..40).for_each(|_| expected.use_(2, true));
+        (0..40).for_each(|at| expected.use_(3, at % 2 == 1));
+        (0..20).for_each(|_| expected.use_(2, true));
         // What lies behind them in the sample.
-        (0..5).for_each(|_| expected.use_(1, false));
+        (0..3).for_each(|_| expected.use_(1, false));
         expected.cut(0);
         assert_eq!(
             format!("{:?}", planner.finish()),
