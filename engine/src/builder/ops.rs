@@ -301,7 +301,10 @@ impl FunctionBuilder<'_, '_> {
         if !state.live(self.pos) || !self.registers.exist(state.class) {
             return Reg::NONE;
         }
-        let reg = self.register_of_var(var);
+        let reg = match self.load_quickly(var) {
+            Some(reg) => reg,
+            None => self.register_of_var(var),
+        };
         self.registers.lock(reg);
         reg
     }

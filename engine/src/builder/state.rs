@@ -354,6 +354,12 @@ impl Registers {
         first(self.free & !self.pinned & !self.locked & self.of_class(class))
     }
 
+    /// Whether a register is free and not in use.
+    #[inline]
+    pub fn is_free(&self, reg: Reg) -> bool {
+        self.free & !self.locked & reg.bit() != 0
+    }
+
     /// How many registers could be had beside `but`: what is neither reserved nor read by the operation in hand.
     #[inline]
     pub fn room(&self, class: u8, but: Reg) -> u32 {

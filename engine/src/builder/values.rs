@@ -359,6 +359,24 @@ impl FunctionBuilder<'_, '_> {
         }
     }
 
+    /// [`Self::load_var`] of a variable in its slot to a register that nothing has to leave first, if there is one.
+    #[inline(always)]
+    pub(super) fn load_quickly(&mut self, var: u32) -> Option<Reg> {
+        let state = self.vars.get_mut(var as usize)?;
+        if state.reg != Reg::NONE || state.constant {
+            return None;
+        }
+        let reg = match state.pin {
+            Reg::NONE => self.registers.available(state.class)?,
+            pin => self.registers.is_free(pin).then_some(pin)?,
+        };
+        state.reg = reg;
+        let ty = state.ty;
+        self.registers.give_var(reg, var, false);
+        self.move_to_reg(ty, reg, From::Slot(var));
+        Some(reg)
+    }
+
     #[inline(always)]
     fn load_var(&mut self, var: u32) -> Reg {
         let reg = self.register_for(var);
