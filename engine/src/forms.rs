@@ -251,14 +251,19 @@ impl Forms {
             let patch = match forms.holes.get(first..first + count)? {
                 [hole] if hole.of_value() => Patch::Value(*hole),
                 [hole] if hole.of_target() => Patch::Branch(*hole),
-                _ => {
+                all => {
                     let apart = holes
                         .windows(2)
                         .all(|pair| end(&pair[0]) <= u32::from(pair[1].offset.get()));
-                    Patch::Holes {
-                        first: row.first.get(),
-                        count: row.count.get(),
-                        apart,
+                    let (first, count) = (row.first.get(), row.count.get());
+                    if apart && count == 2 && all.iter().all(Hole::of_value) {
+                        Patch::Pair(first)
+                    } else {
+                        Patch::Holes {
+                            first,
+                            count,
+                            apart,
+                        }
                     }
                 }
             };

@@ -221,6 +221,8 @@ pub(crate) enum Patch {
     Value(Hole),
     /// One place that the operation branches to.
     Branch(Hole),
+    /// Two plain values, in windows apart: the holes from this one on.
+    Pair(u32),
     /// A range of holes.
     Holes {
         first: u32,
@@ -235,6 +237,7 @@ impl Patch {
     pub fn all<'a>(&'a self, forms: &'a Forms) -> &'a [Hole] {
         match self {
             Patch::Value(hole) | Patch::Branch(hole) => std::slice::from_ref(hole),
+            Patch::Pair(first) => forms.holes(*first, 2),
             Patch::Holes { first, count, .. } => forms.holes(*first, *count),
         }
     }

@@ -74,6 +74,26 @@ impl<'p> CodeBuffer<'p> {
         Some(())
     }
 
+    /// [`Self::emit_simple`] for a stencil with two holes for values.
+    #[inline(always)]
+    pub fn emit_pair(&mut self, memory: &mut [u8], row: u32, values: &Values) -> Option<()> {
+        let start = self.len;
+        let row = usual(self.view.stencils.get(row as usize))?;
+        let Patch::Pair(first) = usual(self.forms.patch(row.holes.get()))? else {
+            cold_path();
+            return None;
+        };
+        let [a, b] = usual(self.forms.holes(*first, 2).first_chunk())?;
+        let (code, room, length) = self.copy(memory, row)?;
+        for hole in [a, b] {
+            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+            let bits = usual(hole.fill_plain(word(&code[within..within + 8]), values))?;
+            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        }
+        self.len = start + length;
+        Some(())
+    }
+
     /// [`Self::emit_simple`] for a stencil with several holes, for values and at most one for where it goes: a call of a function, or a
     /// branch on a comparison with a constant.
     #[inline(always)]

@@ -347,11 +347,7 @@ impl FunctionBuilder<'_, '_> {
         let unit = &mut *self.unit;
         let start = unit.buffer.len();
         let memory = unit.space.bytes_mut();
-        if unit
-            .buffer
-            .emit_several(memory, row, &self.values, Target::None)
-            .is_none()
-        {
+        if unit.buffer.emit_pair(memory, row, &self.values).is_none() {
             return self.emit_to(self.pending.choice.form, row, Target::None);
         }
         let (kind, source) = (self.pending.emission.fault, self.pending.source);
