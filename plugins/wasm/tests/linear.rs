@@ -15,7 +15,7 @@ const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 /// In quadratic time it would take 10 times as long at the next size.
 const BOUND: f64 = 4.0;
 /// Neighbours on the machine, who take caches if not time, only make things slower: the least of many rounds counts.
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 300;
 
 /// Processor time of this thread so far.
 fn now() -> Duration {
