@@ -1,7 +1,9 @@
-//! Where faults are traps. Most sites are loads and stores, a quarter of all stencils, so each is kept in three bytes where it lies
+//! Where faults are traps. Most sites are loads and stores, a quarter of all stencils, so each is kept in one word where it lies
 //! near the one before: what it takes to write and page in a list of them is felt in compile time.
 
 use std::hint::cold_path;
+
+use zerocopy::IntoBytes;
 
 use crate::memory::Bulk;
 use crate::program::TrapSite;
@@ -10,23 +12,16 @@ use crate::program::TrapSite;
 /// where C keeps few registers (riscv64), it has the context's, and those of C's that it uses instead, somewhere else.
 pub(crate) const CALLS_OUT: u8 = u8::MAX;
 
-/// A site, or a part of one.
-type Unit = [u8; 3];
-const UNIT: usize = size_of::<Unit>();
-
-/// A site with all it may have, its length and above it its trap. Where it begins from the start of its function and its source follow,
-/// three bytes of each and then what is left of both.
-const WIDE: u32 = 1 << 23;
-const WIDE_KIND: u32 = 15;
+/// A site with all it may have: two words follow, where it begins from the start of its function and its source.
+const WIDE: u32 = 1 << 31;
 /// The fields of other sites, from the lowest bits up: bytes covered, bytes between the site before and this one, how far
 /// its source lies behind, and its trap.
-const LENGTH_BITS: u32 = 5;
-const GAP_BITS: u32 = 8;
-const DELTA_BITS: u32 = 7;
-const KIND_BITS: u32 = 3;
+const LENGTH_BITS: u32 = 7;
+const NEAR_BITS: u32 = 9;
+const KIND_BITS: u32 = 6;
 /// Where the last of them begins.
-const KIND: u32 = LENGTH_BITS + GAP_BITS + DELTA_BITS;
-const _: () = assert!(KIND + KIND_BITS == 23);
+const KIND: u32 = LENGTH_BITS + 2 * NEAR_BITS;
+const _: () = assert!(KIND + KIND_BITS == 31);
 
 /// The sites of one function.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +29,7 @@ struct Block {
     /// Where the function begins, in bytes from the start of the code.
     code: u32,
     function: u32,
-    /// Its first unit.
+    /// Its first word.
     first: u32,
 }
 
@@ -43,7 +38,7 @@ struct Block {
 pub(crate) struct Sites {
     table: Table,
     /// Those of the function that was begun last.
-    units: Vec<Unit>,
+    words: Vec<u32>,
     near: Near,
 }
 
@@ -51,11 +46,13 @@ pub(crate) struct Sites {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     blocks: Vec<Block>,
-    units: Bulk,
+    words: Bulk,
 }
 
 /// Room for code that comes with a byte of sites: a sixth of the code is there in the end, and there are that many sites of a Go program.
 const CODE_FOR_SITES: usize = 256;
+/// Bytes of a word.
+const WORD: usize = size_of::<u32>();
 
 /// What the next site is told relative to: the end of the one before, from the start of the code, and above it its source. Both are told
 /// in one subtraction.
@@ -75,18 +72,18 @@ impl Near {
         (self.0 >> u32::BITS) as u32
     }
 
-    /// A site in one unit, if it fits there.
+    /// A site in one word, if it fits there.
     #[inline(always)]
-    fn unit(self, start: u32, length: u16, source: u32, kind: u8) -> Option<Unit> {
-        const NEAR: u64 = ((1 << GAP_BITS) - 1) | ((1 << DELTA_BITS) - 1) << u32::BITS;
+    fn word(self, start: u32, length: u16, source: u32, kind: u8) -> Option<u32> {
+        const NEAR: u64 = (1 << NEAR_BITS) - 1;
         // Where code went back, or the source, what is above the near bits is not zero.
         let apart = Self::new(start, source).0.wrapping_sub(self.0);
-        let near = apart & !NEAR == 0;
-        let (gap, delta) = (apart as u32, (apart >> (u32::BITS - GAP_BITS)) as u32);
+        let near = apart & !(NEAR | NEAR << u32::BITS) == 0;
+        let (gap, delta) = (apart as u32, (apart >> (u32::BITS - NEAR_BITS)) as u32);
         let (length, kind) = (u32::from(length), u32::from(kind));
-        const { assert!(KIND_BITS + 2 == LENGTH_BITS) };
-        let [a, b, c, _] = (kind << KIND | (delta | gap) << LENGTH_BITS | length).to_le_bytes();
-        (near && (length | kind << 2) >> LENGTH_BITS == 0).then_some([a, b, c])
+        const { assert!(KIND_BITS + 1 == LENGTH_BITS) };
+        (near && (length | kind << 1) >> LENGTH_BITS == 0)
+            .then_some(kind << KIND | (delta | gap) << LENGTH_BITS | length)
     }
 
     /// Goes on behind a site.
@@ -100,7 +97,7 @@ impl Sites {
     /// No sites yet, of code that may have so many bytes.
     pub fn of_code(bytes: usize) -> Self {
         let table = Table {
-            units: Bulk::for_about(bytes / CODE_FOR_SITES),
+            words: Bulk::for_about(bytes / CODE_FOR_SITES),
             ..Table::default()
         };
         Self {
@@ -124,11 +121,11 @@ impl Sites {
     /// Adds a site behind all that are there, to the function that was begun last.
     #[inline(always)]
     pub fn push(&mut self, start: u32, length: u16, source: u32, kind: u8) {
-        match self.near.unit(start, length, source, kind) {
+        match self.near.word(start, length, source, kind) {
             // Asked before, so that the usual case calls nothing.
-            Some(unit) if self.units.len() < self.units.capacity() => {
+            Some(word) if self.words.len() < self.words.capacity() => {
                 self.near.pass(start, length, source);
-                self.units.push(unit);
+                self.words.push(word);
             }
             _ => {
                 cold_path();
@@ -139,16 +136,13 @@ impl Sites {
 
     #[inline(never)]
     fn push_any(&mut self, start: u32, length: u16, source: u32, kind: u8) {
-        match self.near.unit(start, length, source, kind) {
-            Some(unit) => self.units.push(unit),
+        match self.near.word(start, length, source, kind) {
+            Some(word) => self.words.push(word),
             None => {
                 let begin = self.table.blocks.last().map_or(0, |block| block.code);
-                let first = WIDE | u32::from(kind) << WIDE_KIND | u32::from(length);
-                let [a, b, c, _] = first.to_le_bytes();
-                let [d, e, f, high] = start.wrapping_sub(begin).to_le_bytes();
-                let [g, h, i, top] = source.to_le_bytes();
-                self.units
-                    .extend([[a, b, c], [d, e, f], [g, h, i], [high, top, 0]]);
+                let first = WIDE | u32::from(kind) << u16::BITS | u32::from(length);
+                self.words
+                    .extend([first, start.wrapping_sub(begin), source]);
             }
         }
         self.near.pass(start, length, source);
@@ -156,23 +150,23 @@ impl Sites {
 
     /// Puts those of the last function to the others.
     fn settle(&mut self) {
-        self.table.units.extend(self.units.as_flattened());
-        self.units.clear();
+        self.table.words.extend(self.words.as_bytes());
+        self.words.clear();
     }
 
     /// Puts the functions of another list behind, whose code was moved up by `distance` bytes. The other is empty afterwards.
     pub fn append(&mut self, other: &mut Self, distance: u32) {
         self.settle();
         other.settle();
-        let units = self.table.len();
+        let words = self.table.len();
         let blocks = other.table.blocks.drain(..).map(|block| Block {
             code: block.code + distance,
-            first: block.first + units,
+            first: block.first + words,
             ..block
         });
         self.table.blocks.extend(blocks);
-        self.table.units.extend(&other.table.units);
-        other.table.units.clear();
+        self.table.words.extend(&other.table.words);
+        other.table.words.clear();
     }
 
     /// All of them.
@@ -183,9 +177,9 @@ impl Sites {
 }
 
 impl Table {
-    /// How many units there are.
+    /// How many words there are.
     fn len(&self) -> u32 {
-        (self.units.len() / UNIT) as u32
+        (self.words.len() / WORD) as u32
     }
 
     /// The site that covers an offset in the code. Async-signal-safe: neither locks nor allocates. Takes as long as the
@@ -194,32 +188,32 @@ impl Table {
         let after = self.blocks.partition_point(|block| block.code <= offset);
         let block = self.blocks.get(after.checked_sub(1)?)?;
         let end = self.blocks.get(after).map_or(self.len(), |next| next.first);
-        let units = UNIT * block.first as usize..UNIT * end as usize;
-        let (units, []) = self.units.get(units)?.as_chunks() else {
+        let words = WORD * block.first as usize..WORD * end as usize;
+        let (words, []) = self.words.get(words)?.as_chunks() else {
             return None;
         };
-        let mut units = units.iter().map(|&[a, b, c]| [a, b, c, 0]);
-        let mut near = Near::new(block.code, 0);
-        while let Some(unit) = units.next().map(u32::from_le_bytes) {
-            let bits = |from: u32, count: u32| unit >> from & ((1 << count) - 1);
-            let site = if unit & WIDE == 0 {
-                const DELTA: u32 = LENGTH_BITS + GAP_BITS;
+        let (mut words, mut near) = (
+            words.iter().map(|word| u32::from_ne_bytes(*word)),
+            Near::new(block.code, 0),
+        );
+        while let Some(word) = words.next() {
+            let bits = |from: u32, count: u32| word >> from & ((1 << count) - 1);
+            let site = if word & WIDE == 0 {
+                const DELTA: u32 = LENGTH_BITS + NEAR_BITS;
                 TrapSite {
-                    offset: near.end().wrapping_add(bits(LENGTH_BITS, GAP_BITS)),
+                    offset: near.end().wrapping_add(bits(LENGTH_BITS, NEAR_BITS)),
                     function: block.function,
-                    source: near.source().wrapping_add(bits(DELTA, DELTA_BITS)),
+                    source: near.source().wrapping_add(bits(DELTA, NEAR_BITS)),
                     length: bits(0, LENGTH_BITS) as u16,
                     kind: bits(KIND, KIND_BITS) as u8,
                 }
             } else {
-                let ([d, e, f, _], [g, h, i, _]) = (units.next()?, units.next()?);
-                let [high, top, ..] = units.next()?;
                 TrapSite {
-                    offset: block.code.wrapping_add(u32::from_le_bytes([d, e, f, high])),
+                    offset: block.code.wrapping_add(words.next()?),
                     function: block.function,
-                    source: u32::from_le_bytes([g, h, i, top]),
-                    length: bits(0, WIDE_KIND) as u16,
-                    kind: bits(WIDE_KIND, u8::BITS) as u8,
+                    source: words.next()?,
+                    length: word as u16,
+                    kind: (word >> u16::BITS) as u8,
                 }
             };
             if offset < site.offset {
@@ -315,7 +309,7 @@ mod tests {
             all.extend(behind.into_iter().map(|site| TrapSite { offset: site.offset + end, ..site }));
             check(&sites.finish(), &all)?;
             let part = part.finish();
-            prop_assert!(part.blocks.is_empty() && part.units.is_empty());
+            prop_assert!(part.blocks.is_empty() && part.words.is_empty());
         }
     }
 }
