@@ -94,52 +94,53 @@ impl<'p> CodeBuffer<'p> {
         Some(())
     }
 
-    /// [`Self::emit_simple`] for a stencil with several holes, for values and at most one for where it goes: a call of a function, or a
-    /// branch on a comparison with a constant.
+    /// [`Self::emit_simple`] for a stencil with a hole for a value and one for the label it branches to: a branch on a comparison with a
+    /// constant.
     #[inline(always)]
-    pub fn emit_several(
+    pub fn emit_value_branch(
         &mut self,
         memory: &mut [u8],
         row: u32,
         values: &Values,
-        target: Target,
+        label: Label,
     ) -> Option<()> {
         let start = self.len;
         let row = usual(self.view.stencils.get(row as usize))?;
         let Patch::Holes {
             first,
-            count,
+            count: 2,
             apart: true,
-            ..
         } = usual(self.forms.patch(row.holes.get()))?
         else {
             cold_path();
             return None;
         };
+        let [a, b] = usual(self.forms.holes(*first, 2).first_chunk())?;
+        let (value, aim) = if a.of_value() { (a, b) } else { (b, a) };
+        if unlikely(!value.of_value() || !aim.of_word()) {
+            return None;
+        }
         let (code, room, length) = self.copy(memory, row)?;
-        let mut aim = None;
-        for hole in self.forms.holes(*first, *count) {
-            if hole.of_value() {
-                let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-                let bits = usual(hole.fill_plain(word(&code[within..within + 8]), values))?;
-                room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
-            } else if hole.of_word() && aim.is_none() {
-                aim = Some(hole);
-            } else {
-                return None;
-            }
-        }
-        if let Some(hole) = aim {
-            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-            let at = (start + within) as u32;
-            let place = usual(self.place_of(hole, at, target))?;
-            if place != UNBOUND {
-                // The four bytes of its own: what lies behind is filled in already.
-                let bits = usual(hole.fill_near(0, i64::from(place), at))? as u32;
-                room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
-            }
-        }
+        let within = usize::from(value.offset) & (STENCIL_BYTES - 1);
+        let bits = usual(value.fill_plain(word(&code[within..within + 8]), values))?;
+        room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        self.aim(room, start, aim, Target::Label(label))?;
         self.len = start + length;
+        Some(())
+    }
+
+    /// Fills a hole for where the stencil at `start` goes, which is [`Hole::of_word`], or puts it on a list for later. Of `room`, where the
+    /// stencil is copied to, only the hole's own four bytes are written: what lies behind is filled in already.
+    #[inline(always)]
+    fn aim(&mut self, room: &mut [u8], start: usize, hole: &'p Hole, target: Target) -> Option<()> {
+        let within = usize::from(hole.offset);
+        let at = (start + within) as u32;
+        let place = usual(self.place_of(hole, at, target))?;
+        if place != UNBOUND {
+            let bits = usual(hole.fill_near(0, i64::from(place), at))? as u32;
+            let field = usual(room.get_mut(within..within + 4))?;
+            field.copy_from_slice(&bits.to_le_bytes());
+        }
         Some(())
     }
 
@@ -178,15 +179,8 @@ impl<'p> CodeBuffer<'p> {
         }
         let start = self.len;
         let room = usual(from_mut::<CALL_BYTES>(memory, start as u32))?;
-        let within = usize::from(call.aim.offset) & (CALL_BYTES / 2 - 1);
-        let at = (start + within) as u32;
-        let place = usual(self.place_of(&call.aim, at, Target::Function(function)))?;
         call.template.write(room, [value; 2]);
-        if place != UNBOUND {
-            // The four bytes of its own: what lies behind is filled in already.
-            let bits = usual(call.aim.fill_near(0, i64::from(place), at))? as u32;
-            room[within..within + 4].copy_from_slice(&bits.to_le_bytes());
-        }
+        self.aim(room, start, &call.aim, Target::Function(function))?;
         self.len = start + usize::from(call.template.length);
         Some(())
     }

@@ -342,8 +342,8 @@ impl FunctionBuilder<'_, '_> {
             return unit.emit_values(op, index, &self.values, target, self.pos);
         };
         let (row, memory) = (row + index, unit.space.bytes_mut());
-        let emitted = unit.buffer.emit_several(memory, row, &self.values, target);
-        if emitted.is_none() {
+        // Before a call through a pointer and behind it the same is said; what has a target needs more.
+        if unit.buffer.emit_pair(memory, row, &self.values).is_none() {
             unit.emit_form(form, row, &self.values, target, self.pos);
         }
     }

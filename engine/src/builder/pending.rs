@@ -486,15 +486,15 @@ impl FunctionBuilder<'_, '_> {
     /// [`Self::emit_branch_to`] of a stencil with more holes.
     #[inline(never)]
     fn emit_other_branch(&mut self, form: FormId, row: u32, label: Label) {
-        let (unit, target) = (&mut *self.unit, Target::Label(label));
+        let unit = &mut *self.unit;
         let memory = unit.space.bytes_mut();
         if self.pending.emission.fault != NONE
             || unit
                 .buffer
-                .emit_several(memory, row, &self.values, target)
+                .emit_value_branch(memory, row, &self.values, label)
                 .is_none()
         {
-            self.emit_to(form, row, target);
+            self.emit_to(form, row, Target::Label(label));
         }
     }
 
