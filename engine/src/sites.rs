@@ -49,7 +49,7 @@ pub(crate) struct Table {
     words: Bulk,
 }
 
-/// Room for code that comes with a byte of sites: a sixth of the code is there in the end, and there are that many sites of a Go program.
+/// Bytes of room for code for each byte of sites to come: a Go program has 3 MB of them, and 640 MB of room, of which it needs 15.
 const CODE_FOR_SITES: usize = 256;
 /// Bytes of a word.
 const WORD: usize = size_of::<u32>();

@@ -44,9 +44,7 @@ impl<'p> CodeBuffer<'p> {
                 cold_path();
                 return None;
             };
-            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-            let bits = usual(hole.fill_plain(word(&code[within..within + 8]), values))?;
-            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+            fill_value(room, code, hole, values)?;
         }
         self.len = start + length;
         Some(())
@@ -86,9 +84,7 @@ impl<'p> CodeBuffer<'p> {
         let [a, b] = usual(self.forms.holes(*first, 2).first_chunk())?;
         let (code, room, length) = self.copy(memory, row)?;
         for hole in [a, b] {
-            let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
-            let bits = usual(hole.fill_plain(word(&code[within..within + 8]), values))?;
-            room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+            fill_value(room, code, hole, values)?;
         }
         self.len = start + length;
         Some(())
@@ -121,9 +117,7 @@ impl<'p> CodeBuffer<'p> {
             return None;
         }
         let (code, room, length) = self.copy(memory, row)?;
-        let within = usize::from(value.offset) & (STENCIL_BYTES - 1);
-        let bits = usual(value.fill_plain(word(&code[within..within + 8]), values))?;
-        room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+        fill_value(room, code, value, values)?;
         self.aim(room, start, aim, Target::Label(label))?;
         self.len = start + length;
         Some(())
@@ -203,4 +197,18 @@ impl<'p> CodeBuffer<'p> {
             self.record_template(start, template.row, template.form, &values);
         }
     }
+}
+
+/// Fills a hole for a value in a copy of a stencil, whose bytes as they were in the pack are `code`.
+#[inline(always)]
+fn fill_value(
+    room: &mut [u8; ROOM],
+    code: &[u8; ROOM],
+    hole: &Hole,
+    values: &Values,
+) -> Option<()> {
+    let within = usize::from(hole.offset) & (STENCIL_BYTES - 1);
+    let bits = usual(hole.fill_plain(word(&code[within..within + 8]), values))?;
+    room[within..within + 8].copy_from_slice(&bits.to_le_bytes());
+    Some(())
 }

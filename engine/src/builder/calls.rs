@@ -138,10 +138,7 @@ impl FunctionBuilder<'_, '_> {
         for (index, ty) in results.iter().enumerate() {
             let operand = self.stack[first + index];
             match places.next(self.class_of(*ty)) {
-                Some(to) => {
-                    let from = self.source_of(operand, first + index);
-                    self.moves.push(Move { ty: *ty, to, from });
-                }
+                Some(to) => self.moves.push(self.operand_move(*ty, to, first + index)),
                 None => in_slots.push((index, operand)),
             }
         }
@@ -183,6 +180,13 @@ impl FunctionBuilder<'_, '_> {
             At::Var(var) => self.source_of_var(var),
             At::Slot | At::Pending => From::Slot(self.operand_slot(index)),
         }
+    }
+
+    /// The move of the operand at that stack position to a register.
+    #[inline(always)]
+    fn operand_move(&self, ty: ValueType, to: Reg, index: usize) -> Move {
+        let from = self.source_of(self.stack[index], index);
+        Move { ty, to, from }
     }
 
     /// Where a variable's value is now.
@@ -239,11 +243,9 @@ impl FunctionBuilder<'_, '_> {
         let mut places = self.places();
         // What is alone needs no list.
         let only = match signature.params.as_slice() {
-            [ty] if pointer.is_none() => places.next(self.class_of(*ty)).map(|to| Move {
-                ty: *ty,
-                to,
-                from: self.source_of(self.stack[first], first),
-            }),
+            [ty] if pointer.is_none() => places
+                .next(self.class_of(*ty))
+                .map(|to| self.operand_move(*ty, to, first)),
             _ => None,
         };
         let mut to_pointer = None;
@@ -251,10 +253,7 @@ impl FunctionBuilder<'_, '_> {
             self.moves.clear();
             for (index, ty) in signature.params.iter().enumerate() {
                 match places.next(self.class_of(*ty)) {
-                    Some(to) => {
-                        let from = self.source_of(self.stack[first + index], first + index);
-                        self.moves.push(Move { ty: *ty, to, from });
-                    }
+                    Some(to) => self.moves.push(self.operand_move(*ty, to, first + index)),
                     None => self.settle_operand(first + index, true),
                 }
             }
